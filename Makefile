@@ -1,0 +1,24 @@
+# Two commands for a stranger: `make quickstart` and `make test`. Both set up .venv first when it is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test check setup
+
+quickstart: setup
+	$(BIN)/orch sweep grids/quickstart.yaml
+
+test: setup
+	$(BIN)/python -m pytest -m "not gpu"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("orch needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,106 @@
+"""The DDPM++ U-Net as EDM trains it [P3 Table 8 and released code; playbook A.5]."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.backbones.layers import GroupNorm, SelfAttention, resample, sinusoidal_embedding, xavier_init
+from engine.backbones.layout import Block, unet_layout
+from engine.backbones.trunk import Trunk
+from engine.spec import DdpmPlusPlus
+
+# A sum of two unit-variance branches has unit variance again.
+SKIP_SCALE = math.sqrt(0.5)
+
+# Gains of the initial weights: the last layer of every branch starts almost at zero.
+NEAR_ZERO = 1e-5
+ATTENTION_GAIN = math.sqrt(0.2)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, convolution, embedding added, norm, convolution; then attention. Each sum is scaled by sqrt(1/2)."""
+
+    def __init__(self, block: Block, embedding_width: int, dropout: float) -> None:
+        super().__init__()
+        before, after = block.in_channels, block.out_channels
+        self.resampling = block.resampling
+        self.norm0 = _norm(before)
+        self.conv0 = xavier_init(nn.Conv2d(before, after, 3, padding=1))
+        self.affine = xavier_init(nn.Linear(embedding_width, after))
+        self.norm1 = _norm(after)
+        self.dropout = nn.Dropout(dropout)
+        self.conv1 = xavier_init(nn.Conv2d(after, after, 3, padding=1), NEAR_ZERO)
+        self.skip = xavier_init(nn.Conv2d(before, after, 1)) if block.projects_skip else nn.Identity()
+        self.attention = _attention(after) if block.attention else None
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """[B, in, H, W] to [B, out, H', W'], H' being H halved, doubled or kept; `embedding` is [B, E]."""
+        h = self.conv0(resample(F.silu(self.norm0(x)), self.resampling))
+        h = F.silu(self.norm1(h + self.affine(embedding)[:, :, None, None]))
+        h = self.conv1(self.dropout(h))
+        x = SKIP_SCALE * (self.skip(resample(x, self.resampling)) + h)
+        return x if self.attention is None else SKIP_SCALE * (x + self.attention(x))
+
+
+class DdpmPlusPlusNet(nn.Module):
+    """DDPM++: additive embedding, one attention head, branches that start near zero.
+
+    EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks) has 55.73 M parameters. Its nine augmentation
+    labels, a Linear(9, C) without bias, are not part of this network.
+    Raises ValueError when the configuration does not fit the resolution.
+    """
+
+    def __init__(
+        self,
+        config: DdpmPlusPlus,
+        *,
+        resolution: int,
+        in_channels: int,
+        num_classes: int,
+        out_channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        layout = unet_layout(
+            config, resolution=resolution, in_channels=in_channels, num_classes=num_classes, out_channels=out_channels
+        )
+        width, wide, last = layout.width, layout.embedding_width, layout.decoder[-1].out_channels
+        self.width = width
+        self.num_labels = layout.num_labels
+        self.map_label = xavier_init(nn.Linear(layout.num_labels, width)) if layout.num_labels else None
+        self.map0 = xavier_init(nn.Linear(width, wide))
+        self.map1 = xavier_init(nn.Linear(wide, wide))
+        first = xavier_init(nn.Conv2d(in_channels, width, 3, padding=1))
+        self.trunk = Trunk(layout, first, lambda block: ResidualBlock(block, wide, config.dropout))
+        self.norm = _norm(last)
+        self.last = xavier_init(nn.Conv2d(last, layout.out_channels, 3, padding=1), NEAR_ZERO)
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B] and classes `label` int64 [B].
+
+        An unconditional network ignores the label. Raises ValueError when a conditional one gets none.
+        """
+        h = self.trunk(x, self.embed(c_noise, label))
+        output: Tensor = self.last(F.silu(self.norm(h)))
+        return output
+
+    def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
+        """Embedding [B, 4 C] of noise level and class; a one-hot label is scaled to unit variance a feature."""
+        embedding = sinusoidal_embedding(c_noise, self.width, endpoint=True, sine_first=True)
+        if self.map_label is not None:
+            if label is None:
+                raise ValueError("a class-conditional network needs a label for every image")
+            one_hot = F.one_hot(label, self.num_labels).to(embedding.dtype)
+            embedding = embedding + self.map_label(one_hot * math.sqrt(self.num_labels))
+        return F.silu(self.map1(F.silu(self.map0(embedding))))
+
+
+def _norm(channels: int) -> GroupNorm:
+    return GroupNorm(channels, min_channels=4, eps=1e-6)
+
+
+def _attention(channels: int) -> SelfAttention:
+    attention = SelfAttention(channels, heads=1, norm=_norm(channels))
+    xavier_init(attention.qkv, ATTENTION_GAIN)
+    xavier_init(attention.proj, NEAR_ZERO)
+    return attention

@@ -1,0 +1,110 @@
+"""Pick the snapshot by the locked protocol, then measure a sampler on it."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from engine.build import build_denoiser, build_network
+from engine.data.catalog import CATALOG
+from engine.data.images import save_grid
+from engine.denoiser import Denoiser
+from engine.files import Files
+from engine.metrics.features import FeatureExtractor
+from engine.metrics.names import distance_name
+from engine.metrics.reference import Reference, measure
+from engine.samplers import SamplerBase
+from engine.sampling import generate
+from engine.spec import Experiment
+from engine.training.snapshot import load_snapshot
+
+PANEL_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What images are compared with: a feature extractor and the training set's statistics under it."""
+
+    extractor: FeatureExtractor
+    reference: Reference
+
+
+@dataclass(frozen=True)
+class SnapshotChoice:
+    """The outcome of snapshot selection: every snapshot's score, the best and the second best (images shown)."""
+
+    metric: str
+    scores: tuple[tuple[int, float], ...]
+    chosen: int
+    runner_up: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CellMeasurement:
+    """Metrics of one cell, the counted network evaluations per image, and a picture of its first images."""
+
+    metrics: dict[str, float]
+    nfe: int
+    panel: bytes
+
+
+def load_denoiser(experiment: Experiment, files: Files, images_shown: int, device: torch.device) -> Denoiser:
+    """The averaged weights of a snapshot in a training's folder, ready to sample."""
+    net = build_network(experiment)
+    load_snapshot(files, images_shown, net)
+    return build_denoiser(experiment, net).to(device).eval().requires_grad_(False)
+
+
+def sample_images(denoiser: Denoiser, experiment: Experiment, sampler: SamplerBase, num_samples: int) -> torch.Tensor:
+    """The protocol's first `num_samples` images, uint8 [N, C, H, W]."""
+    info = CATALOG[experiment.data.name]
+    return generate(
+        denoiser,
+        sampler,
+        indices=torch.arange(num_samples),
+        shape=(info.channels, info.resolution, info.resolution),
+        seed=experiment.eval.sample_seed,
+        batch_size=experiment.eval.batch_size,
+        num_classes=info.num_classes if experiment.model.class_conditional else None,
+    )
+
+
+def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: torch.device) -> SnapshotChoice:
+    """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook 5.6]."""
+    rule = experiment.eval.selection
+    metric = distance_name(judge.extractor.name, rule.num_samples)
+    scores = []
+    for images_shown in experiment.train.snapshot_images:
+        denoiser = load_denoiser(experiment, files, images_shown, device)
+        images = sample_images(denoiser, experiment, rule.sampler, rule.num_samples)
+        scores.append(
+            (images_shown, measure(judge.extractor, judge.reference, images, experiment.eval.nearest_k)[metric])
+        )
+    ranked = sorted(scores, key=lambda score: score[1])
+    return SnapshotChoice(metric, tuple(scores), ranked[0][0], ranked[1][0] if len(ranked) > 1 else None)
+
+
+def evaluate_cell(experiment: Experiment, denoiser: Denoiser, judge: Judge) -> CellMeasurement:
+    """Sample with the experiment's sampler and measure the images.
+
+    Raises RuntimeError when the counted network evaluations differ from what the sampler declares.
+    """
+    num_samples, batch_size = experiment.eval.num_samples, experiment.eval.batch_size
+    denoiser.nfe = 0
+    started = time.perf_counter()
+    images = sample_images(denoiser, experiment, experiment.sample, num_samples)
+    seconds = time.perf_counter() - started
+    batches = -(-num_samples // batch_size)
+    if denoiser.nfe != batches * experiment.sample.nfe:
+        raise RuntimeError(
+            f"{experiment.sample.label} declares NFE {experiment.sample.nfe} but used {denoiser.nfe / batches}"
+        )
+    metrics = measure(judge.extractor, judge.reference, images, experiment.eval.nearest_k)
+    columns, scale = 8, max(1, 32 // images.shape[-1])
+    panel = save_grid(images[:PANEL_IMAGES], columns=columns, scale=scale)
+    return CellMeasurement({**metrics, "seconds_per_image": seconds / num_samples}, experiment.sample.nfe, panel)

@@ -1,0 +1,92 @@
+"""Feature extractors: images to vectors, independent of how the images are split into calls."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.data.datasets import ImageSet
+from engine.files import Files
+from engine.metrics import classifier, inception
+
+BATCH_SIZE = 64
+"""The one batch shape networks are evaluated at."""
+
+
+class FeatureExtractor(Protocol):
+    """Maps images to feature vectors."""
+
+    @property
+    def name(self) -> str:
+        """Name in EXTRACTORS."""
+
+    @property
+    def dims(self) -> int:
+        """Size of a feature vector."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights file."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features float32 [N, dims] on the CPU of images uint8 [N, C, H, W]."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkExtractor:
+    """A feature extractor that evaluates a network in batches of one fixed shape, the last one padded.
+
+    So an image has the same features, bit for bit on one kind of device, whichever images are measured with it.
+    """
+
+    name: str
+    dims: int
+    sha256: str
+    network: Callable[[Tensor], Tensor]
+    device: torch.device
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features float32 [N, dims] on the CPU of images uint8 [N, C, H, W]."""
+        features = torch.empty(len(images), self.dims)
+        for start in range(0, len(images), BATCH_SIZE):
+            chunk = images[start : start + BATCH_SIZE]
+            padding = chunk[:1].expand(BATCH_SIZE - len(chunk), -1, -1, -1)
+            batch = torch.cat([chunk, padding]).to(self.device)
+            features[start : start + len(chunk)] = self.network(batch)[: len(chunk)]
+        return features
+
+
+def build_classifier(images: ImageSet, files: Files, weights_path: Path | None, device: torch.device) -> NetworkExtractor:
+    """The data set's own classifier, trained on first use and kept in `files`."""
+    net, weights = classifier.load_classifier(images, files)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    return NetworkExtractor("classifier", classifier.DIMS, sha256, net.to(device).features, device)
+
+
+def build_inception(images: ImageSet, files: Files, weights_path: Path | None, device: torch.device) -> FeatureExtractor:
+    """Inception-v3 pool3 with weights from `weights_path`, the environment or the published file."""
+    net, weights = inception.load_inception(weights_path)
+    return NetworkExtractor("inception", inception.DIMS, hashlib.sha256(weights).hexdigest(), net.to(device), device)
+
+
+EXTRACTORS: dict[str, Callable[[ImageSet, Files, Path | None, torch.device], FeatureExtractor]] = {
+    "classifier": build_classifier,
+    "inception": build_inception,
+}
+"""How each feature extractor is built."""
+
+
+def build_extractor(
+    name: str, images: ImageSet, *, files: Files, weights_path: Path | None = None, device: torch.device | None = None
+) -> FeatureExtractor:
+    """The extractor of that name for a data set, on `device` (the CPU by default).
+
+    `files` is where weights trained on the data set are kept; `weights_path` is for Inception. Raises KeyError for an
+    unknown name and engine.metrics.inception.WeightsNotFound.
+    """
+    return EXTRACTORS[name](images, files, weights_path, device or torch.device("cpu"))

@@ -1,0 +1,62 @@
+"""What generated images are compared with, and the comparison."""
+
+import hashlib
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from engine.data.datasets import ImageSet
+from engine.files import Files, pack, unpack
+from engine.metrics.features import FeatureExtractor
+from engine.metrics.frechet import FeatureStats, frechet_distance
+from engine.metrics.names import distance_name
+from engine.metrics.precision_recall import precision_recall
+
+REFERENCE_FILE = "reference.safetensors"
+LARGE_SET = 20_000
+MANIFOLD_SIZE = 10_000
+"""Sets of more than LARGE_SET images span precision and recall's manifold by their first 10,000, as ADM's protocol does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A training set under one extractor: statistics of all its images, not flipped, and manifold features [N, d]."""
+
+    stats: FeatureStats
+    features: Tensor
+    id: str
+    """Hash of what it is made of: data set, extractor and its weights."""
+
+
+def reference_id(extractor: FeatureExtractor, images: ImageSet) -> str:
+    """Identity of a data set's reference under an extractor."""
+    return hashlib.sha256(f"{images.sha256} {extractor.name} {extractor.sha256}".encode()).hexdigest()
+
+
+def load_reference(extractor: FeatureExtractor, images: ImageSet, *, files: Files) -> Reference:
+    """The reference of the whole training set, computed once and then read from `files`.
+
+    A stored one of another data set or of other weights is replaced.
+    """
+    identity = reference_id(extractor, images)
+    data = files.read(REFERENCE_FILE)
+    if data is not None:
+        arrays, metadata = unpack(data)
+        if metadata["id"] == identity:
+            return Reference(FeatureStats.from_arrays(arrays), arrays["features"], identity)
+    features = extractor(images.images)
+    stats = FeatureStats.of(features)
+    manifold = features[:MANIFOLD_SIZE] if len(features) > LARGE_SET else features
+    files.write(REFERENCE_FILE, pack({**stats.to_arrays(), "features": manifold}, {"id": identity}))
+    return Reference(stats, manifold, identity)
+
+
+def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k: int) -> dict[str, float]:
+    """Frechet distance (under its truthful name), precision and recall of generated images uint8 [N, C, H, W].
+
+    `k` is the number of neighbours that span a manifold. Raises ValueError for fewer than k + 1 images.
+    """
+    features = extractor(images)
+    precision, recall = precision_recall(reference.features, features, k)
+    distance = frechet_distance(reference.stats, FeatureStats.of(features))
+    return {distance_name(extractor.name, len(images)): distance, "precision": precision, "recall": recall}

@@ -1,0 +1,42 @@
+"""The papers' discrete levels and tables as constants, each with its source."""
+
+# First-layer channels C of the iDDPM U-Net [P1 p11; playbook 2.1, A.6].
+UNET_CHANNELS = (64, 96, 128, 192)
+
+# iDDPM's reference learning rate at C = 128 [P1 p11; playbook A.6].
+UNET_REFERENCE_CHANNELS = 128
+UNET_REFERENCE_LR = 1e-4
+
+# Stochastic sampling grid [P3 Table 5; playbook A.3]: 11 x 12 x 9 x 11 = 13,068 configurations.
+S_CHURN = tuple(float(value) for value in range(0, 101, 10))
+S_TMIN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+S_TMAX = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0)
+S_NOISE = tuple(round(1.0 + step / 1000, 3) for step in range(11))
+
+# Dropout: iDDPM's CIFAR-10 grid and EDM's final values [P1 p11, P3 Table 7; playbook 4.5].
+DROPOUT = (0.05, 0.1, 0.13, 0.2, 0.25, 0.3)
+
+# DDIM's step counts and stochasticity [P2 Table 1; playbook 5.1].
+DDIM_STEPS = (10, 20, 50, 100)
+DDIM_ETA = (0.0, 0.2, 0.5, 1.0)
+
+LEVELS: dict[str, tuple[float, ...]] = {
+    "model.channels": UNET_CHANNELS,
+    "model.dropout": DROPOUT,
+    "sample.s_churn": S_CHURN,
+    "sample.s_tmin": S_TMIN,
+    "sample.s_tmax": S_TMAX,
+    "sample.s_noise": S_NOISE,
+    "sample.eta": DDIM_ETA,
+}
+"""Values a sweep may give each field; anything else needs `off_playbook: true` and is shown in the report."""
+
+KNOB_GROUPS: dict[str, tuple[str, ...]] = {
+    "scale": ("model.channels", "train.lr"),
+    "regularisation": ("model.dropout", "objective.schedule", "train.ema_halflife_kimg"),
+    "architecture": ("model.channel_mult", "model.num_blocks", "model.attention_resolutions"),
+    "optimisation": ("train.lr", "train.batch_size", "train.lr_rampup_kimg", "train.grad_clip_norm", "train.precision"),
+    "objective": ("objective",),
+    "sampler": ("sample",),
+}
+"""What one sweep may vary at a time [playbook 0.4, 1.8, 5.5]: a group allows its paths and everything below them."""

@@ -1,0 +1,56 @@
+"""What the network is shown: the images, noise levels and noise at any position of the training stream.
+
+Everything is keyed by (seed, position), so a step sees the same global batch however many workers share it.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from engine.data.datasets import ImageSet, to_unit
+from engine.noise import Purpose, normal, uniform
+from engine.spec import Data
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clean images x0 in [-1, 1] and noise eps [B, C, H, W], labels [B], and uniform draws [B] for the noise levels."""
+
+    x0: Tensor
+    label: Tensor
+    uniform: Tensor
+    eps: Tensor
+
+
+@lru_cache(maxsize=2)
+def epoch_order(seed: int, num_images: int, epoch: int) -> Tensor:
+    """The order in which one epoch shows the images: a permutation of 0 .. num_images - 1."""
+    return uniform(seed, Purpose.SHUFFLE, torch.arange(num_images), step=epoch).argsort(stable=True)
+
+
+def image_indices(seed: int, num_images: int, positions: Tensor) -> Tensor:
+    """Which image is shown at each position of an endless stream of shuffled epochs."""
+    epochs = positions // num_images
+    indices = torch.empty_like(positions)
+    for epoch in epochs.unique().tolist():
+        inside = epochs == epoch
+        indices[inside] = epoch_order(seed, num_images, epoch)[positions[inside] % num_images]
+    return indices
+
+
+def make_batch(images: ImageSet, data: Data, seed: int, positions: Tensor, device: torch.device) -> Batch:
+    """The batch shown at int64 `positions` (on the CPU), on `device`."""
+    indices = image_indices(seed, len(images.images), positions)
+    x0 = to_unit(images.images[indices].to(device, non_blocking=True))
+    keys = positions.to(device, non_blocking=True)
+    if data.x_flip:
+        flipped = uniform(seed, Purpose.FLIP, keys) < 0.5
+        x0 = torch.where(flipped[:, None, None, None], x0.flip(-1), x0)
+    return Batch(
+        x0=x0,
+        label=images.labels[indices].to(device, non_blocking=True),
+        uniform=uniform(seed, Purpose.NOISE_LEVEL, keys),
+        eps=normal(seed, Purpose.TRAINING_NOISE, keys, tuple(x0.shape[1:])).float(),
+    )

@@ -1,0 +1,52 @@
+"""The `orch` command: one file a command in `commands/`, heavy imports only inside them."""
+
+import sys
+
+import typer
+
+from orchestrator.commands import mlflow_sync, plan, report, schema, status, sweep, ui, why
+from orchestrator.errors import OrchError
+
+app = typer.Typer(
+    name="orch",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help=(
+        "Sweeps for diffusion-model research: a YAML grid in, a report a reviewer can check out.\n\n"
+        "[bold]Examples[/bold]\n\n"
+        "  orch plan  grids/quickstart.yaml          what would run, what is cached, what it costs\n\n"
+        "  orch sweep grids/quickstart.yaml          run what is missing, then write the report\n\n"
+        "  orch sweep grids/edm_stochastic.yaml --smoke   the same axes on a tiny model, in minutes\n\n"
+        "  orch status                               all sweeps of this storage"
+    ),
+)
+for module in (plan, sweep, status, why, report, ui, mlflow_sync, schema):
+    app.command(name=module.NAME)(module.command)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is a message and an exit code, never a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except OrchError as error:
+        typer.echo(str(error), err=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        typer.echo("stopped; run the same command to go on", err=True)
+        code = 130
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except Exception as error:
+        code = _click_error(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _click_error(error: Exception) -> int:
+    """Print a command-line usage error the way typer would; anything else is a bug and keeps its traceback."""
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show()
+    return int(getattr(error, "exit_code", 2))

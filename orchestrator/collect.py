@@ -1,0 +1,183 @@
+"""From finished units in the store to the sweep's tables: results.parquet, curves.parquet and manifest.json."""
+
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine import ENGINE_VERSION
+from orchestrator.cost import model_cost
+from orchestrator.grid import Sweep
+from orchestrator.identity import protocol_id
+from orchestrator.plan import Cell, Plan, Training
+from orchestrator.provenance import code_fingerprint, environment, package_version
+from orchestrator.store import CURVES_FILE, DONE, FAILED, Folder, Store, now
+from reports.schema import CURVES, RESULTS
+
+
+def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: dict[str, int]) -> bool:
+    """Write the sweep's tables from what is finished; returns whether they differ from those already there."""
+    results = [row for cell in plan.cells if cell.done_file in plan.finished for row in cell_rows(plan, cell, store)]
+    trainings = [unit for unit in plan.trainings if unit not in plan.missing_trainings]
+    curves = pa.concat_tables([CURVES.empty_table(), *(training_curves(unit, store) for unit in trainings)])
+    manifest = build_manifest(plan, store, command=command, ran=ran)
+    tables = {"results.parquet": pa.Table.from_pylist(results, RESULTS), "curves.parquet": curves}
+    changed = [_write_if_new(folder, name, _parquet(table)) for name, table in tables.items()]
+    if any(changed) or any(ran.values()) or not folder.exists("manifest.json"):
+        folder.write_json("manifest.json", manifest)
+        return True
+    return False
+
+
+def cell_rows(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
+    """One row for each metric of a finished cell."""
+    record = store.cell(cell.cell_id).read_json("cell.json")
+    experiment, sweep = cell.experiment, plan.sweep
+    shared = {
+        "sweep": sweep.grid.name,
+        "cell_id": cell.cell_id,
+        "train_id": cell.training.train_id,
+        "protocol_id": cell.protocol_id,
+        "num_samples": experiment.eval.num_samples,
+        "extractor": experiment.eval.extractor,
+        "extractor_sha256": record["extractor_sha256"],
+        "reference_id": record["reference_id"],
+        "weights": f"ema, half-life {experiment.train.ema_halflife_kimg:g} kimg",
+        "snapshot_kimg": record["snapshot_kimg"],
+        "train_seed": experiment.train.seed,
+        "sample_seed": experiment.eval.sample_seed,
+        "recipe": sweep.grid.recipe,
+        "varies": sweep.grid.varies,
+        "axes": json.dumps(cell.axes),
+        "model": experiment.model.model_dump_json(),
+        "num_params": record["num_params"],
+        "macs": model_cost(experiment).macs,
+        "sampler": experiment.sample.model_dump_json(),
+        "sampler_label": experiment.sample.label,
+        "num_steps": experiment.sample.num_steps,
+        "nfe": record["nfe"],
+        "collapsed": json.dumps(cell.reasons),
+        "off_playbook": json.dumps(cell.off_playbook),
+        "smoke": sweep.smoke,
+        "panel": f"cells/{cell.cell_id}/panel.png",
+    }
+    return [{**shared, "metric": metric, "value": value} for metric, value in record["metrics"].items()]
+
+
+def training_curves(unit: Training, store: Store) -> pa.Table:
+    """A training's curves and, beside them, the score of each snapshot under the sweep's protocol."""
+    folder = store.training(unit.train_id)
+    choice = folder.read_json(f"selections/{unit.selection_id}.json")
+    scores = [
+        (unit.train_id, images / 1000, f"selection/{choice['metric']}", value) for images, value in choice["scores"]
+    ]
+    rows = [dict(zip(CURVES.names, row, strict=True)) for row in scores]
+    return pa.concat_tables(
+        [pq.read_table(io.BytesIO(folder.read(CURVES_FILE) or b"")), pa.Table.from_pylist(rows, CURVES)]
+    )
+
+
+def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int]) -> dict[str, Any]:
+    """What ran, with which code, on what, and what is missing: everything a reader needs besides the numbers."""
+    sweep, experiment = plan.sweep, plan.sweep.anchor
+    trainings = [training_record(unit, store) for unit in plan.trainings if unit not in plan.missing_trainings]
+    failures = unit_failures(plan, store)
+    workers = [record["environment"] for record in trainings]
+    return {
+        "schema": "orch/manifest@1",
+        "sweep": sweep.grid.name,
+        "recipe": sweep.grid.recipe,
+        "varies": sweep.grid.varies,
+        "smoke": sweep.smoke,
+        "off_playbook": sorted({field for cell in plan.cells for field in cell.off_playbook}),
+        "deviations": deviations(sweep),
+        "command": command,
+        "created": now(),
+        "protocol": {"id": protocol_id(experiment), **experiment.eval.model_dump(mode="json")},
+        "code": {
+            **code_fingerprint(),
+            "orch_version": package_version("orch-diffusion"),
+            "engine_version": ENGINE_VERSION,
+        },
+        "environment": {**environment(), **(workers[-1] if workers else {})},
+        "data": data_record(plan, store),
+        "counts": {
+            "points": plan.num_points,
+            "cells": len(plan.cells),
+            "collapsed": plan.num_collapsed,
+            "trainings": len(plan.trainings),
+            "cached_cells": len(plan.cells) - len(plan.missing_cells) - ran["cells"],
+            "cached_trainings": len(plan.trainings) - len(plan.missing_trainings) - ran["trainings"],
+            "run_cells": ran["cells"],
+            "run_trainings": ran["trainings"],
+            "failed": len(failures),
+        },
+        "failures": failures,
+        "trainings": trainings,
+        "collapsed": [
+            {"cell_id": cell.cell_id, "points": list(cell.points), "reason": "; ".join(cell.reasons)}
+            for cell in plan.cells
+            if len(cell.points) > 1
+        ],
+        "lineage": {cell.cell_id: cell.training.train_id for cell in plan.cells},
+    }
+
+
+def deviations(sweep: Sweep) -> list[str]:
+    """How the sweep's anchor differs from its recipe, in words."""
+    changed = [f"{field} = {value}" for field, value in sweep.grid.set.items()]
+    smoke = "smoke run: embedded digits and a tiny model; the numbers say nothing about the published recipe"
+    return [*changed, smoke] if sweep.smoke else changed
+
+
+def training_record(unit: Training, store: Store) -> dict[str, Any]:
+    """Facts of one finished training."""
+    folder = store.training(unit.train_id)
+    done, choice = folder.read_json(DONE), folder.read_json(f"selections/{unit.selection_id}.json")
+    cost, train = model_cost(unit.experiment), unit.experiment.train
+    return {
+        "train_id": unit.train_id,
+        "axes": unit.axes,
+        "seed": train.seed,
+        "seconds": done["seconds"],
+        "images_per_second": train.total_kimg * 1000 / done["seconds"],
+        "num_params": cost.params,
+        "macs": cost.macs,
+        "snapshot_kimg": choice["chosen"] / 1000,
+        "runner_up_kimg": None if choice["runner_up"] is None else choice["runner_up"] / 1000,
+        "selection_metric": choice["metric"],
+        "device": done["environment"]["device"],
+        "environment": done["environment"],
+    }
+
+
+def unit_failures(plan: Plan, store: Store) -> list[dict[str, str]]:
+    """Missing units that recorded why they failed."""
+    folders = {unit.train_id: store.training(unit.train_id) for unit in plan.missing_trainings}
+    folders |= {cell.cell_id: store.cell(cell.cell_id) for cell in plan.missing_cells}
+    records = ((name, folder.read_json(FAILED)) for name, folder in folders.items())
+    return [{"unit": name, "message": record["message"]} for name, record in records if record]
+
+
+def data_record(plan: Plan, store: Store) -> dict[str, Any]:
+    """Name, size and content hash of the data set, as the workers saw it."""
+    from engine.data.catalog import CATALOG
+
+    data, extractor = plan.sweep.anchor.data.name, plan.sweep.anchor.eval.extractor
+    seen = store.references(data, extractor).read_json("data.json") or {}
+    return {"name": data, "sha256": seen.get("sha256"), "num_images": CATALOG[data].num_images}
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _write_if_new(folder: Folder, name: str, data: bytes) -> bool:
+    if folder.read(name) == data:
+        return False
+    folder.write(name, data)
+    return True

@@ -1,0 +1,27 @@
+"""`orch status`: the sweeps of a storage and how far they are."""
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.options import DEFAULT_STORAGE, StoragePath
+
+NAME = "status"
+
+
+def command(
+    sweep: Annotated[
+        str | None, typer.Argument(help="Name of one sweep, to see its units.", show_default=False)
+    ] = None,
+    storage: StoragePath = DEFAULT_STORAGE,
+) -> None:
+    """Show what is finished, failed and missing, straight from the store.
+
+    Example: orch status quickstart
+    """
+    from rich.console import Console
+
+    from orchestrator.status_view import show_status
+    from orchestrator.store import Store
+
+    show_status(Store.open(storage), sweep, Console())

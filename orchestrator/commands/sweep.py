@@ -1,0 +1,52 @@
+"""`orch sweep`: run what is missing, then bring tables, MLflow and the report up to date."""
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath
+
+NAME = "sweep"
+
+
+def command(
+    grid: GridPath,
+    storage: StoragePath = DEFAULT_STORAGE,
+    smoke: Smoke = False,
+    data_root: DataRoot = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Ray cluster to use (RAY_ADDRESS is honoured too); default: this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Start even when the plan predicts more than a day here.")
+    ] = False,
+) -> None:
+    """Train, sample, measure and report everything in the grid whose result is missing.
+
+    Run it again to go on after a stop, to retry failures, or after adding values to an axis: only what is missing runs.
+    Ctrl-C once lets running units reach their next checkpoint; twice stops at once.
+
+    Example: orch sweep grids/quickstart.yaml
+    """
+    from rich.console import Console
+
+    from orchestrator.grid import load_sweep
+    from orchestrator.guard import refuse_hopeless
+    from orchestrator.store import Store
+    from orchestrator.sweeping import Options, run_sweep
+
+    sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
+    options = Options(store, data_root, address, Console(stderr=True))
+    refuse_hopeless(sweep, options, grid, force=yes)
+    report = run_sweep(sweep, options)
+    typer.echo(f"results: {store.uri}/sweeps/{sweep.output_name}")
+    if report:
+        typer.echo(f"report:  {report}")
+    typer.echo(
+        f"next:    orch ui{'' if storage == DEFAULT_STORAGE else f' --storage {storage}'}   (MLflow, side by side)"
+    )

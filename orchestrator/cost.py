@@ -1,0 +1,135 @@
+"""What a plan costs: multiply-accumulates of every unit, and seconds at a measured or assumed speed."""
+
+import glob
+import os
+from dataclasses import dataclass
+
+from engine.backbones.flops import Cost, forward_cost
+from engine.data.catalog import CATALOG
+from engine.spec import Experiment
+from orchestrator.grid import Sweep
+from orchestrator.plan import Cell, Plan, Training
+from orchestrator.store import DONE, Store
+
+SPEED_FILE = "speed.json"
+
+# A training step costs about three forward passes: forward, and two matrix products for each in the backward pass.
+FORWARDS_PER_TRAINING_IMAGE = 3
+
+# Assumed until this storage has measured its own: multiply-accumulates per second of one CPU core or one GPU.
+ASSUMED_CPU_SPEED = 5e9
+ASSUMED_GPU_SPEED = 2e13
+
+# Seconds to start Ray, and to start a training's or a sampler's processes.
+START_SECONDS = {"session": 12.0, "train": 12.0, "sample": 4.0}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Multiply-accumulates per second of one training worker group and of one sampling actor."""
+
+    train: float
+    sample: float
+    measured: bool
+
+
+def model_cost(experiment: Experiment) -> Cost:
+    """Parameters and multiply-accumulates of one forward pass of one image."""
+    info = CATALOG[experiment.data.name]
+    return forward_cost(
+        experiment.model, resolution=info.resolution, in_channels=info.channels, num_classes=info.num_classes
+    )
+
+
+def training_macs(unit: Training) -> float:
+    """Cost of the training itself."""
+    return unit.experiment.train.total_kimg * 1000 * FORWARDS_PER_TRAINING_IMAGE * model_cost(unit.experiment).macs
+
+
+def selection_nfe(unit: Training) -> int:
+    """Network evaluations, over all images, that choosing the snapshot takes."""
+    rule = unit.experiment.eval.selection
+    return len(unit.experiment.train.snapshot_steps) * rule.num_samples * rule.sampler.nfe
+
+
+def cell_nfe(cell: Cell) -> int:
+    """Network evaluations of one cell over all images; the last batch is padded to the fixed shape."""
+    batch = cell.experiment.eval.batch_size
+    return -(-cell.experiment.eval.num_samples // batch) * batch * cell.experiment.sample.nfe
+
+
+def training_seconds(unit: Training, state: str, speed: Speed) -> float:
+    """Predicted seconds of a training unit in a given state (train, select or cached)."""
+    if state == "cached":
+        return 0.0
+    selection = selection_nfe(unit) * model_cost(unit.experiment).macs / speed.sample
+    training = training_macs(unit) / speed.train if state == "train" else 0.0
+    return START_SECONDS["train"] + training + selection
+
+
+def cell_seconds(cell: Cell, speed: Speed) -> float:
+    """Predicted seconds of a cell on a warm actor."""
+    return cell_nfe(cell) * model_cost(cell.experiment).macs / speed.sample
+
+
+def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
+    """Predicted wall-clock seconds of everything missing, on `slots` workers."""
+    if not plan.missing_trainings and not plan.missing_cells:
+        return 0.0
+    workers = plan.sweep.grid.resources.workers
+    trainings = [training_seconds(unit, plan.training_state(unit), speed) for unit in plan.missing_trainings]
+    cells = sum(cell_seconds(cell, speed) for cell in plan.missing_cells)
+    at_once = max(1, min(len(trainings), slots // workers))
+    training_wall = max(max(trainings, default=0.0), sum(trainings) / at_once)
+    sampling_wall = START_SECONDS["sample"] + cells / max(1, slots) if plan.missing_cells else 0.0
+    return START_SECONDS["session"] + training_wall + sampling_wall
+
+
+def speed_of(sweep: Sweep, store: Store) -> Speed:
+    """The speed this storage measured for the sweep's data set and model family, else an assumed one."""
+    resources = sweep.grid.resources
+    measured = (store.root.read_json(SPEED_FILE) or {}).get(speed_key(sweep.anchor))
+    if measured:
+        return Speed(measured["train"], measured["sample"], measured=True)
+    unit = ASSUMED_GPU_SPEED if resources.gpus_per_worker else ASSUMED_CPU_SPEED * resources.cpus_per_worker
+    return Speed(unit * resources.workers, unit, measured=False)
+
+
+def remember_speed(before: Plan, after: Plan, store: Store) -> None:
+    """Keep the speed of the units that were finished between two plans, for the next plan and its ETA."""
+    speed = speed_of(before.sweep, store)
+    trained = [unit for unit in before.missing_trainings if unit.done_file in after.finished - before.finished]
+    sampled = [cell for cell in before.missing_cells if cell.done_file in after.finished]
+    train, sample = _training_speed(trained, store), _sampling_speed(sampled, store)
+    if not speed.measured and not (train and sample):
+        return
+    known = store.root.read_json(SPEED_FILE) or {}
+    entry = {"train": train or speed.train, "sample": sample or speed.sample}
+    store.root.write_json(SPEED_FILE, {**known, speed_key(before.sweep.anchor): entry})
+
+
+def _training_speed(trained: list[Training], store: Store) -> float | None:
+    seconds = sum(store.training(unit.train_id).read_json(DONE)["seconds"] for unit in trained)
+    return sum(map(training_macs, trained)) / seconds if trained else None
+
+
+def _sampling_speed(sampled: list[Cell], store: Store) -> float | None:
+    seconds = sum(store.cell(cell.cell_id).read_json(DONE)["seconds"] for cell in sampled)
+    return sum(cell_nfe(cell) * model_cost(cell.experiment).macs for cell in sampled) / seconds if sampled else None
+
+
+def speed_key(experiment: Experiment) -> str:
+    """Speeds differ most by data set (resolution) and model family, so they are kept for each pair."""
+    return f"{experiment.data.name}/{experiment.model.kind}"
+
+
+def local_slots(cpus_per_worker: float, gpus_per_worker: float) -> int:
+    """Workers this machine holds, without starting Ray."""
+    if gpus_per_worker:
+        return max(1, int(gpu_count() / gpus_per_worker))
+    return max(1, int(len(os.sched_getaffinity(0)) / cpus_per_worker))
+
+
+def gpu_count() -> int:
+    """NVIDIA devices of this machine, without importing torch."""
+    return len(glob.glob("/dev/nvidia[0-9]*"))

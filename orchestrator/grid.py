@@ -1,0 +1,190 @@
+"""From a grid file to the experiments it stands for.
+
+`load_sweep` reads and checks the file, `expand` gives every point; a search uses `search_dimensions` and `points_for`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from engine.linked import LINKED_RULES
+from engine.samplers import Sampler
+from engine.spec import Experiment
+from orchestrator.errors import GridError, Problem
+from orchestrator.grid_check import bind, grid_faults
+from orchestrator.grid_entries import Role, combinations, entries
+from orchestrator.grid_fields import ABSENT, is_off_playbook, value_of
+from orchestrator.grid_file import Grid, Resources, Search
+from orchestrator.grid_override import InvalidFields, changed, section_type
+from orchestrator.grid_points import BadGrid, Dimension, Option, dimensions, enumerate_options, matches, swept_fields
+from orchestrator.grid_recipe import load_anchor, placed
+from orchestrator.yaml_source import Document, Fault, KeyPath, read_document
+
+__all__ = ["Grid", "Point", "Resources", "Search", "Sweep", "expand", "load_sweep", "points_for", "search_dimensions"]
+
+MAX_SHOWN = 50
+"""Problems reported of one expansion; a wrong axis would repeat itself in every point."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked grid file and its anchor: the recipe after `set` and the smoke overlay."""
+
+    grid: Grid
+    anchor: Experiment
+    path: Path
+    smoke: bool
+    document: Document
+
+    @property
+    def source(self) -> str:
+        """Text of the grid file."""
+        return self.document.text
+
+    @property
+    def output_name(self) -> str:
+        """Name of the sweep's folder and MLflow experiment; a smoke run has its own."""
+        return f"{self.grid.name}-smoke" if self.smoke else self.grid.name
+
+    @cached_property
+    def swept(self) -> tuple[str, ...]:
+        """Fields that vary, in the order of the file."""
+        return swept_fields(self.grid)
+
+    @cached_property
+    def samplers(self) -> tuple[tuple[Option, Sampler | None], ...]:
+        """The panel: the fields as the grid gives them and the sampler; without one, the recipe's sampler is kept."""
+        found: list[tuple[Option, Sampler | None]] = []
+        for index, entry in enumerate(self.grid.panel):
+            for combination in combinations(entry, index):
+                fields = {key: value for key, (_, value) in combination.items()}
+                sampler = section_type("sample").validate_python(fields)
+                found.append(({f"sample.{key}": value for key, value in fields.items()}, sampler))
+        return tuple(found) or (({}, None),)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a grid, ready to run."""
+
+    axes: dict[str, Any]
+    """The varied fields and their values here; a field this kind of section lacks is left out."""
+    experiment: Experiment
+    """The whole configuration, seeds and linked values included."""
+    linked: dict[str, float]
+    """Fields computed by a rule, and their values."""
+    off_playbook: tuple[str, ...]
+    """Values the grid gave that the papers do not use, such as `model.channels = 16`."""
+
+
+def load_sweep(path: Path, *, smoke: bool = False) -> Sweep:
+    """Read and check a grid file. Raises GridError with every problem found.
+
+    `smoke` shrinks the recipe to minutes and asks for one CPU core instead of the grid's resources.
+    """
+    document = read_document(path)
+    grid, found = bind(document.data)
+    reported = {fault.path for fault in found}
+    found += [fault for fault in grid_faults(grid) if fault.path not in reported]
+    problems = [document.problem(fault) for fault in found]
+    try:
+        recipe_known = ("recipe",) not in reported
+        anchor = load_anchor(grid, document, path.parent, smoke) if recipe_known else None
+    except GridError as error:
+        problems += error.problems
+    if problems or anchor is None:
+        raise GridError(problems)
+    if smoke:
+        grid = grid.model_copy(update={"resources": Resources()})
+    return Sweep(grid, anchor, path, smoke, document)
+
+
+def expand(sweep: Sweep) -> tuple[Point, ...]:
+    """Every point of the grid, in the order of the file; the panel and then the seeds vary fastest.
+
+    Raises GridError when values do not fit together, when the grid is too large, or when part of it has no effect.
+    """
+    points: list[Point] = []
+    problems: dict[Problem, None] = {}
+    try:
+        for option in enumerate_options(sweep.grid, sweep.anchor, partial(changed, sweep.anchor)):
+            try:
+                points.extend(_points(sweep, option))
+            except InvalidFields as error:
+                problems |= dict.fromkeys(_problems(sweep, error))
+            if len(problems) >= MAX_SHOWN:
+                break
+        if not problems:
+            return tuple(_without_excluded(points, sweep))
+    except InvalidFields as error:
+        problems |= dict.fromkeys(_problems(sweep, error))
+    except BadGrid as error:
+        problems[sweep.document.problem(error.fault)] = None
+    raise GridError(problems)
+
+
+def search_dimensions(sweep: Sweep) -> list[Dimension]:
+    """What a search chooses: a name and its options, each a set of dotted fields to change."""
+    return dimensions(sweep.grid)
+
+
+def points_for(sweep: Sweep, overrides: Mapping[str, Any]) -> tuple[Point, ...]:
+    """The points of one choice of the varied fields: every sampler of the panel with every pair of seeds.
+
+    Raises GridError when the values do not fit together.
+    """
+    try:
+        return tuple(_points(sweep, overrides))
+    except InvalidFields as error:
+        raise GridError(_problems(sweep, error)) from None
+
+
+def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
+    grid = sweep.grid
+    for (written, sampler), train, sample in product(sweep.samplers, grid.seeds.train, grid.seeds.sample):
+        point = changed(sweep.anchor, {**overrides, "train.seed": train, "eval.sample_seed": sample})
+        linked = {field: LINKED_RULES[rule](sweep.anchor, point) for field, rule in grid.linked.items()}
+        if linked:
+            point = changed(point, linked)
+        if sampler:
+            point = point.model_copy(update={"sample": sampler})
+        axes = {field: value for field in sweep.swept if (value := value_of(point, field)) is not ABSENT}
+        given = {**grid.set, **overrides, **written}
+        off = tuple(f"{field} = {value}" for field, value in given.items() if is_off_playbook(field, value))
+        yield Point(axes, point, linked, off)
+
+
+def _without_excluded(points: list[Point], sweep: Sweep) -> Iterator[Point]:
+    """The points that no `exclude` entry matches. Raises BadGrid for an entry without effect and if none is left."""
+    dropped: set[int] = set()
+    for index, condition in enumerate(sweep.grid.exclude):
+        matching = {number for number, point in enumerate(points) if matches(condition, point.experiment)}
+        if not matching:
+            raise BadGrid(Fault(("exclude", index), "matches no point of the grid"))
+        dropped |= matching
+    if len(dropped) == len(points):
+        raise BadGrid(Fault(("exclude",), "leaves no point of the grid", about_key=True))
+    return (point for number, point in enumerate(points) if number not in dropped)
+
+
+def _problems(sweep: Sweep, error: InvalidFields) -> list[Problem]:
+    """The faults of one point at the places in the grid file where its values were written: varied before fixed."""
+    places: dict[str, KeyPath] = {}
+    given = error.overrides
+    written = [entry for entry in entries(sweep.grid) if entry.role is not Role.CONDITION]
+    for entry in sorted(written, key=lambda entry: entry.role is Role.FIXED):
+        for path, value in entry.values:
+            if entry.role is Role.FIXED or (entry.field in given and given[entry.field] == value):
+                places.setdefault(entry.field, path)
+    places |= {field: ("linked", field) for field in sweep.grid.linked}
+    return [sweep.document.problem(placed(_with_advice(fault), places)) for fault in error.faults]
+
+
+def _with_advice(fault: Fault) -> Fault:
+    """Only some kinds of a section have this field: the grid should ask for it only there."""
+    if not fault.about_key or fault.suggestion:
+        return fault
+    return replace(fault, suggestion="if it varies, move it under when: with the kind that has it as the condition")

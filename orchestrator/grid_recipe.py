@@ -1,0 +1,101 @@
+"""Recipes and smoke overlays: where they are found, how they become the anchor experiment of a sweep."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.spec import Experiment
+from orchestrator.errors import GridError
+from orchestrator.grid_fields import SEEDS, catalogue, unknown_field_fault, value_fault
+from orchestrator.grid_file import Grid
+from orchestrator.grid_override import InvalidFields, changed
+from orchestrator.grid_words import faults
+from orchestrator.yaml_source import Document, Fault, KeyPath, did_you_mean, dotted, read_document
+
+Values = Mapping[str, Any]
+
+PACKAGED = Path(__file__).resolve().parent.parent / "grids"
+"""The grids that come with the tool."""
+
+
+def load_anchor(grid: Grid, document: Document, folder: Path, smoke: bool) -> Experiment:
+    """The recipe after `set` and, for a smoke run, the smoke overlay. Raises GridError naming the file at fault."""
+    recipe = _find(folder, "recipes", grid.recipe, document)
+    anchor = read_recipe(recipe)
+    fixed = {field: value for field, value in grid.set.items() if field in catalogue()}
+    anchor = _change(anchor, fixed, {field: ("set", field) for field in fixed}, document)
+    if not smoke:
+        return anchor
+    overlay = read_document(_find(folder, "smoke", grid.recipe, document))
+    return _change(anchor, *read_overlay(overlay), overlay)
+
+
+def recipe_names(folder: Path, kind: str = "recipes") -> list[str]:
+    """Names of the recipes (or smoke overlays) beside a grid and of those that come with the tool."""
+    return sorted({path.stem for root in (folder, PACKAGED) for path in (root / kind).glob("*.yaml")})
+
+
+def read_recipe(path: Path) -> Experiment:
+    """A recipe file as an experiment. Raises GridError with everything wrong in it."""
+    document = read_document(path)
+    seeds = [(("train", "seed"), "train.seed"), (("eval", "sample_seed"), "eval.sample_seed")]
+    found = [_seed_fault(place, field) for place, field in seeds if place in document.marks]
+    try:
+        recipe = Experiment.model_validate(document.data)
+    except ValidationError as error:
+        found += faults(error, Experiment)
+    if found:
+        raise GridError(document.problem(fault) for fault in found)
+    return recipe
+
+
+def read_overlay(document: Document) -> tuple[dict[str, Any], dict[str, KeyPath]]:
+    """A smoke overlay as dotted fields with their values and places. Raises GridError."""
+    leaves = [(dotted(path), path, value) for path, value in _leaves(document.data, ())]
+    found = [unknown_field_fault(field, path) or value_fault(field, value, path) for field, path, value in leaves]
+    if any(found):
+        raise GridError(document.problem(fault) for fault in found if fault)
+    return {field: value for field, _, value in leaves}, {field: path for field, path, _ in leaves}
+
+
+def placed(fault: Fault, places: Mapping[str, KeyPath]) -> Fault:
+    """An experiment's fault at the place where its field was written; a section's fault at its first written field."""
+    parts = [str(part) for part in fault.path]
+    for length in range(len(parts), 0, -1):
+        name = ".".join(parts[:length])
+        near = [path for field, path in places.items() if field == name or field.startswith(f"{name}.")]
+        if near:
+            return replace(fault, path=(*near[0], *fault.path[length:]))
+    return fault
+
+
+def _find(folder: Path, kind: str, name: str, document: Document) -> Path:
+    for root in (folder, PACKAGED):
+        path = root / kind / f"{name}.yaml"
+        if path.is_file():
+            return path
+    known = recipe_names(folder, kind)
+    message = f'no recipe "{name}"' if kind == "recipes" else f'recipe "{name}" has no smoke overlay'
+    raise GridError([document.problem(Fault(("recipe",), message, tuple(known), did_you_mean(name, known)))])
+
+
+def _change(anchor: Experiment, values: Values, places: Mapping[str, KeyPath], document: Document) -> Experiment:
+    try:
+        return changed(anchor, values)
+    except InvalidFields as error:
+        raise GridError(document.problem(placed(fault, places)) for fault in error.faults) from None
+
+
+def _leaves(values: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _seed_fault(place: KeyPath, field: str) -> Fault:
+    return Fault(place, f"seeds belong to a grid; set seeds: {{{SEEDS[field]}: [...]}} there", about_key=True)

@@ -1,0 +1,35 @@
+"""Refuse to start what cannot end well: a missing data set, or days of work on a laptop."""
+
+from pathlib import Path
+
+from engine.data.catalog import missing_files
+from orchestrator.cost import local_slots, plan_seconds, speed_of
+from orchestrator.errors import UsageError
+from orchestrator.grid import Sweep, expand
+from orchestrator.plan import make_plan
+from orchestrator.progress import clock
+from orchestrator.sweeping import Options
+
+HOPELESS_SECONDS = 24 * 3600
+
+
+def refuse_hopeless(sweep: Sweep, options: Options, grid: Path, *, force: bool) -> None:
+    """UsageError when the data set is not there, or when this machine would need more than a day without `force`."""
+    plan = make_plan(sweep, expand(sweep), options.store)
+    if not (plan.missing_trainings or plan.missing_cells):
+        return
+    data = plan.sweep.anchor.data.name
+    resources = plan.sweep.grid.resources
+    slots = local_slots(resources.cpus_per_worker, resources.gpus_per_worker)
+    seconds = plan_seconds(plan, speed_of(sweep, options.store), slots)
+    cost = f"{len(plan.missing_trainings)} trainings and {len(plan.missing_cells)} cells, about {clock(seconds)} here"
+    hint = f"try it small first: orch sweep {grid} --smoke"
+    absent = missing_files(data, options.data_root)
+    if absent:
+        where = options.data_root or "no data root given"
+        raise UsageError(
+            f"the data set {data} is not there ({where}: {', '.join(absent[:3])} missing); "
+            f"give its folder with --data-root or ORCH_DATA_ROOT\nthis sweep is {cost}\n{hint}"
+        )
+    if seconds > HOPELESS_SECONDS and not options.address and not force:
+        raise UsageError(f"this sweep is {cost}; use a cluster (--address), or --yes to start anyway\n{hint}")

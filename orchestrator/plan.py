@@ -1,0 +1,158 @@
+"""From a sweep to units of work. Pure: the same sweep and the same finished work give the same plan; imports no Ray."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from engine.spec import Experiment
+from orchestrator.grid import Point, Sweep
+from orchestrator.identity import cell_id, protocol_id, selection_id, train_id
+from orchestrator.store import DONE, Store
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model to train and the choice of its snapshot."""
+
+    train_id: str
+    selection_id: str
+    experiment: Experiment
+    axes: dict[str, Any]
+    """The swept fields that make this training differ from the sweep's others."""
+    off_playbook: tuple[str, ...] = ()
+
+    @property
+    def done_file(self) -> str:
+        """File that says the training is finished."""
+        return f"train/{self.train_id}/{DONE}"
+
+    @property
+    def selection_file(self) -> str:
+        """File that says its snapshot is chosen under the sweep's protocol."""
+        return f"train/{self.train_id}/selections/{self.selection_id}.json"
+
+    @property
+    def label(self) -> str:
+        """The swept fields in words."""
+        return describe(self.axes) or "the recipe"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One sampler measured on one training's snapshot, and the points of the grid it stands for."""
+
+    cell_id: str
+    training: Training
+    protocol_id: str
+    experiment: Experiment
+    points: tuple[dict[str, Any], ...]
+    """Swept fields of every grid point that is this cell; more than one when points collapsed."""
+    reasons: tuple[str, ...]
+    """Why points are the same sampler, in words."""
+    off_playbook: tuple[str, ...] = ()
+
+    @property
+    def done_file(self) -> str:
+        """File that says the cell is finished."""
+        return f"cells/{self.cell_id}/{DONE}"
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Swept fields of the first of its points."""
+        return self.points[0]
+
+    @property
+    def label(self) -> str:
+        """Training and sampler in words."""
+        parts = (describe(self.training.axes), self.experiment.sample.label)
+        return " · ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All units of a sweep and which of them are finished."""
+
+    sweep: Sweep
+    num_points: int
+    trainings: tuple[Training, ...]
+    cells: tuple[Cell, ...]
+    finished: frozenset[str]
+    """Files of the store that exist, among those the plan asks for."""
+
+    @cached_property
+    def missing_trainings(self) -> tuple[Training, ...]:
+        """Trainings not finished, or whose snapshot is not chosen under this protocol."""
+        return tuple(unit for unit in self.trainings if not self._ready(unit))
+
+    @cached_property
+    def missing_cells(self) -> tuple[Cell, ...]:
+        """Cells not finished."""
+        return tuple(cell for cell in self.cells if cell.done_file not in self.finished)
+
+    @property
+    def num_collapsed(self) -> int:
+        """Points that are the same sampler as an earlier point."""
+        return self.num_points - len(self.cells)
+
+    def training_state(self, unit: Training) -> str:
+        """What has to happen to a training: cached, select (only its snapshot is to be chosen) or train."""
+        if self._ready(unit):
+            return "cached"
+        return "select" if unit.done_file in self.finished else "train"
+
+    def _ready(self, unit: Training) -> bool:
+        return unit.done_file in self.finished and unit.selection_file in self.finished
+
+
+def make_plan(sweep: Sweep, points: Iterable[Point], store: Store) -> Plan:
+    """Turn grid points into distinct trainings and cells, and ask the store which are finished."""
+    trainings: dict[str, Training] = {}
+    grouped: dict[str, list[Point]] = {}
+    owners: dict[str, Training] = {}
+    for point in points:
+        training = _training(point)
+        training = trainings.setdefault(training.train_id, training)
+        identity = cell_id(point.experiment, training.selection_id)
+        grouped.setdefault(identity, []).append(point)
+        owners[identity] = training
+    cells = tuple(_cell(identity, owners[identity], members) for identity, members in grouped.items())
+    files = [unit.done_file for unit in (*trainings.values(), *cells)] + [
+        unit.selection_file for unit in trainings.values()
+    ]
+    num_points = sum(len(members) for members in grouped.values())
+    return Plan(sweep, num_points, tuple(trainings.values()), cells, frozenset(store.finished(files)))
+
+
+def describe(axes: dict[str, Any]) -> str:
+    """Swept fields in short words: `channels 32, dropout 0.1`."""
+    return ", ".join(f"{field.rsplit('.', 1)[-1]} {_short(value)}" for field, value in axes.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _training(point: Point) -> Training:
+    identity = train_id(point.experiment)
+    swept = {field: value for field, value in point.axes.items() if not field.startswith(("sample.", "eval."))}
+    return Training(identity, selection_id(point.experiment, identity), point.experiment, swept, point.off_playbook)
+
+
+def _cell(identity: str, training: Training, members: list[Point]) -> Cell:
+    first = members[0]
+    return Cell(
+        identity,
+        training,
+        protocol_id(first.experiment),
+        first.experiment,
+        tuple(point.axes for point in members),
+        _reasons(members) if len(members) > 1 else (),
+        first.off_playbook,
+    )
+
+
+def _reasons(members: list[Point]) -> tuple[str, ...]:
+    """Why these points are one sampler, each reason once."""
+    reasons = (reason for point in members for reason in point.experiment.sample.canonical().reasons)
+    return tuple(dict.fromkeys(reasons)) or ("the same point is listed twice",)

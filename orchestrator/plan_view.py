@@ -1,0 +1,94 @@
+"""How a plan looks on a terminal."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from engine.data.catalog import missing_files
+from orchestrator.cost import cell_nfe, local_slots, model_cost, plan_seconds, selection_nfe, speed_of, training_macs
+from orchestrator.plan import Plan
+from orchestrator.progress import clock
+from orchestrator.store import Store
+
+MAX_ROWS = 20
+STATES = {"cached": "finished", "select": "choose snapshot", "train": "train"}
+
+
+def show_plan(plan: Plan, store: Store, data_root: Path | None, console: Console) -> None:
+    """Counts first, then trainings, cells, what collapsed, and the cost."""
+    sweep = plan.sweep
+    seeds = "" if not sweep.smoke else ", [yellow]smoke[/yellow]"
+    console.print(
+        f"[bold]{sweep.grid.name}[/bold]: recipe {sweep.grid.recipe}, varies {sweep.grid.varies}{seeds}",
+        highlight=False,
+    )
+    console.print(
+        f"{plan.num_points} points -> {len(plan.cells)} cells on {len(plan.trainings)} trainings; "
+        f"finished: {len(plan.cells) - len(plan.missing_cells)} cells, "
+        f"{len(plan.trainings) - len(plan.missing_trainings)} trainings",
+        highlight=False,
+    )
+    console.print(trainings_table(plan))
+    console.print(cells_table(plan))
+    show_collapsed(plan, console)
+    show_cost(plan, store, console)
+    absent = missing_files(plan.sweep.anchor.data.name, data_root)
+    if absent:
+        console.print(
+            f"[yellow]data set missing[/yellow]: {', '.join(absent[:3])}; give --data-root, or try --smoke",
+            highlight=False,
+        )
+
+
+def trainings_table(plan: Plan) -> Table:
+    """One row a training: identity, what is varied, size, length, state."""
+    table = Table("training", "varied", "parameters", "GMAC / image", "kimg", "to do", box=None, header_style="bold")
+    for unit in plan.trainings[:MAX_ROWS]:
+        cost, state = model_cost(unit.experiment), plan.training_state(unit)
+        values = (f"{cost.params:,}", f"{cost.macs / 1e9:.3g}", f"{unit.experiment.train.total_kimg:,g}", STATES[state])
+        table.add_row(unit.train_id[:8], unit.label, *values)
+    _more(table, len(plan.trainings))
+    return table
+
+
+def cells_table(plan: Plan) -> Table:
+    """One row a cell: identity, sampler, evaluations per image, the points it stands for, state."""
+    table = Table("cell", "sampler", "NFE", "points", "to do", box=None, header_style="bold")
+    for cell in plan.cells[:MAX_ROWS]:
+        state = "finished" if cell.done_file in plan.finished else "sample"
+        table.add_row(cell.cell_id[:8], cell.label, str(cell.experiment.sample.nfe), str(len(cell.points)), state)
+    _more(table, len(plan.cells))
+    return table
+
+
+def show_collapsed(plan: Plan, console: Console) -> None:
+    """Why there are fewer cells than points, each reason once with how often it holds."""
+    if not plan.num_collapsed:
+        return
+    counts: dict[str, int] = {}
+    for cell in plan.cells:
+        for reason in cell.reasons:
+            counts[reason] = counts.get(reason, 0) + len(cell.points) - 1
+    console.print(f"collapsed: {plan.num_collapsed} points are the same sampler as another", highlight=False)
+    for reason, count in sorted(counts.items(), key=lambda item: -item[1])[:8]:
+        console.print(f"  {count:6,}  {reason}", highlight=False, markup=False)
+
+
+def show_cost(plan: Plan, store: Store, console: Console) -> None:
+    """Multiply-accumulates, network evaluations and time of what is missing."""
+    resources, speed = plan.sweep.grid.resources, speed_of(plan.sweep, store)
+    slots = local_slots(resources.cpus_per_worker, resources.gpus_per_worker)
+    to_train = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
+    evaluations = sum(map(cell_nfe, plan.missing_cells)) + sum(map(selection_nfe, plan.missing_trainings))
+    basis = "measured on this storage" if speed.measured else "assumed speed; measured from the first run on"
+    console.print(
+        f"to do: training {sum(map(training_macs, to_train)):.3g} MAC, sampling {evaluations:,} network evaluations\n"
+        f"time: about {clock(plan_seconds(plan, speed, slots))} on {slots} workers here ({basis})",
+        highlight=False,
+    )
+
+
+def _more(table: Table, total: int) -> None:
+    if total > MAX_ROWS:
+        table.add_row("...", f"and {total - MAX_ROWS:,} more")

@@ -1,0 +1,160 @@
+"""One quiet live view of a sweep; plain lines when the output is no terminal."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.store import Folder, now
+from orchestrator.unit import Unit
+
+
+@dataclass
+class Running:
+    """A unit at work."""
+
+    unit: Unit
+    started: float
+    total_kimg: float
+    kimg: float = 0.0
+    loss: float | None = None
+    images_per_second: float | None = None
+    failure: str | None = None
+
+
+@dataclass
+class Progress:
+    """Counts units, predicts the end by cost, shows it, and appends every attempt to the sweep's log.
+
+    `predicted` maps each unit to be run to its predicted seconds: the weights of the ETA.
+    """
+
+    console: Console
+    folder: Folder
+    predicted: dict[str, float]
+    slots: dict[str, int]
+    running: dict[str, Running] = field(default_factory=dict)
+    done: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    live: Live | None = None
+
+    def __enter__(self) -> "Progress":
+        """Start the live view on a terminal."""
+        self.begun = time.monotonic()
+        if self.console.is_terminal:
+            self.live = Live(self, console=self.console, refresh_per_second=2, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take the live view away."""
+        if self.live:
+            self.live.stop()
+
+    def unit_started(self, unit: Unit) -> None:
+        """A unit begins, or begins again after its process died."""
+        self.running[unit.unit_id] = Running(unit, time.monotonic(), unit.experiment["train"]["total_kimg"])
+        self._log(unit, "started")
+
+    def unit_reported(self, unit: Unit, report: dict[str, Any]) -> None:
+        """A unit tells how far it is, or that it failed."""
+        entry = self.running[unit.unit_id]
+        if report.get("state") == "failed":
+            entry.failure = report["message"]
+        elif "kimg" in report:
+            entry.kimg, entry.loss = report["kimg"], report["loss"]
+            entry.images_per_second = report["images_per_second"]
+            self._say(f"train  {unit.label}: {self._training_line(entry)}")
+
+    def unit_ended(self, unit: Unit) -> None:
+        """A unit ends by itself: done, or failed by its own account."""
+        entry = self.running.pop(unit.unit_id)
+        if entry.failure:
+            self._fail(unit, entry.failure)
+            return
+        self.done[unit.unit_id] = time.monotonic() - entry.started
+        self._log(unit, "done", seconds=round(self.done[unit.unit_id], 3))
+        self._say(f"{unit.kind:6} {unit.label}: done in {self.done[unit.unit_id]:.1f} s ({self._counts()})")
+
+    def unit_died(self, unit: Unit) -> None:
+        """A unit's process died more often than it is retried."""
+        self.running.pop(unit.unit_id, None)
+        self._fail(unit, "its process died repeatedly (killed, or out of memory)")
+
+    def eta_seconds(self) -> float | None:
+        """Seconds to the end, from the predicted cost of what is left and how well predictions have held so far."""
+        spent_predicted = sum(self.predicted.get(name, 0.0) for name in self.done)
+        if not spent_predicted:
+            return None
+        accuracy = sum(self.done.values()) / spent_predicted
+        left: dict[str, float] = {"train": 0.0, "sample": 0.0}
+        for name, seconds in self.predicted.items():
+            if name not in self.done and name not in self.failed:
+                kind = "train" if name in self.running and self.running[name].unit.kind == "train" else "sample"
+                left[kind] += max(0.0, seconds * accuracy - self._elapsed(name))
+        return sum(seconds / max(1, self.slots[kind]) for kind, seconds in left.items())
+
+    def __rich__(self) -> Group:
+        """The live view: a bar for all units, a line for each that runs."""
+        total = max(1, len(self.predicted))
+        head = Table.grid(padding=(0, 1))
+        eta = self.eta_seconds()
+        ending = f"about {clock(eta)} left" if eta is not None else f"{clock(time.monotonic() - self.begun)} so far"
+        head.add_row(ProgressBar(total, len(self.done) + len(self.failed), width=30), self._counts(), ending)
+        lines = [Text(f"  {entry.unit.label}: {self._training_line(entry)}", "dim") for entry in self._trainings()]
+        sampling = len(self.running) - len(lines)
+        if sampling:
+            lines.append(Text(f"  sampling {sampling} cells", "dim"))
+        return Group(head, *lines)
+
+    def _trainings(self) -> list[Running]:
+        return [entry for entry in self.running.values() if entry.unit.kind == "train"]
+
+    def _training_line(self, entry: Running) -> str:
+        if entry.loss is None:
+            return "starting"
+        return (
+            f"{entry.kimg:,.0f} of {entry.total_kimg:,.0f} kimg, loss {entry.loss:.4g}, "
+            f"{entry.images_per_second:,.0f} images/s"
+        )
+
+    def _elapsed(self, name: str) -> float:
+        return time.monotonic() - self.running[name].started if name in self.running else 0.0
+
+    def _counts(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        left = len(self.predicted) - len(self.done) - len(self.failed) - len(self.running)
+        return f"{len(self.done)} done{failed}, {len(self.running)} running, {max(0, left)} left"
+
+    def _fail(self, unit: Unit, message: str) -> None:
+        self.failed[unit.unit_id] = message
+        self._log(unit, "failed", message=message)
+        self.console.print(f"[red]failed[/red] {unit.kind} {unit.label} ({unit.unit_id}): {message}", highlight=False)
+
+    def _log(self, unit: Unit, state: str, **details: Any) -> None:
+        row = {"time": now(), "unit": unit.unit_id, "kind": unit.kind, "state": state, **details}
+        self.folder.append("attempts.jsonl", json.dumps(row))
+
+    def _say(self, line: str) -> None:
+        if self.live is None:
+            self.console.print(line, highlight=False, markup=False)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `45 s`, `3 min 20 s`, `5 h 10 min` or `12 days`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if seconds < 600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes / 1440:,.0f} days"

@@ -1,0 +1,183 @@
+"""The Tuner: hands the missing units to Ray, trainings first, then cells."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from orchestrator.errors import Interrupted
+from orchestrator.grid import Resources
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress
+from orchestrator.sample_worker import SampleTrial
+from orchestrator.space import Draining, MissingUnits
+from orchestrator.store import Store
+from orchestrator.train_worker import train_trial
+from orchestrator.unit import Unit, load_judge
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where and with what the units of one sweep run."""
+
+    store: Store
+    resources: Resources
+    data_root: str | None
+    progress: Progress
+    draining: Draining
+
+    @property
+    def scratch(self) -> str:
+        """Ray's own files: never read again, removed when the sweep ends."""
+        return f"{self.store.uri}/.ray"
+
+    def trainings_at_once(self) -> int:
+        """How many trainings the cluster holds; Tune must not start more, their workers would wait for each other."""
+        return max(1, self._slots() // self.resources.workers)
+
+    def cells_at_once(self) -> int:
+        """How many sampling actors the cluster holds."""
+        return max(1, self._slots())
+
+    def _slots(self) -> int:
+        available = ray.cluster_resources()
+        slots = int(available.get("CPU", 1) // self.resources.cpus_per_worker)
+        if self.resources.gpus_per_worker:
+            slots = min(slots, int(available.get("GPU", 0) // self.resources.gpus_per_worker))
+        return slots
+
+
+def run_missing(plan: Plan, job: Job) -> None:
+    """Run every missing unit: trainings, then the cells whose training is ready. Raises Interrupted when drained."""
+    experiment = plan.sweep.anchor
+    judge = prepare_judge.remote(job.store.uri, experiment.data.name, experiment.eval.extractor, job.data_root)
+    threads = max(1, int(job.resources.cpus_per_worker))
+    trainings = [Unit.of_training(unit, job.store.uri, job.data_root, threads) for unit in plan.missing_trainings]
+    run_trainings(trainings, job)
+    ray.get(judge)
+    ready = job.store.finished(unit.selection_file for unit in plan.trainings)
+    cells = [cell for cell in plan.missing_cells if cell.training.selection_file in ready]
+    run_cells([Unit.of_cell(cell, job.store.uri, job.data_root, threads) for cell in cells], job)
+
+
+@ray.remote(num_cpus=0)
+def prepare_judge(storage: str, data_name: str, extractor: str, data_root: str | None) -> None:
+    """Make the extractor and the reference statistics while the trainings start."""
+    load_judge(storage, data_name, extractor, data_root)
+
+
+def run_trainings(units: list[Unit], job: Job) -> None:
+    """Train through Ray Train, one Tune trial a training. The trial asks for one byte of memory and no CPU."""
+    resources = {"resources": job.resources.model_dump(), "scratch": f"{job.scratch}/train"}
+    trainable = tune.with_resources(train_trial, {"memory": 1})
+    tune_units(trainable, units, resources, job.trainings_at_once(), job)
+
+
+def run_cells(units: list[Unit], job: Job) -> None:
+    """Sample and measure with actors that keep the model loaded."""
+    per_actor = {"cpu": job.resources.cpus_per_worker, "gpu": job.resources.gpus_per_worker}
+    trainable = tune.with_resources(SampleTrial, per_actor)
+    tune_units(trainable, units, {}, job.cells_at_once(), job)
+
+
+def tune_units(trainable: Any, units: list[Unit], settings: dict[str, Any], at_once: int, job: Job) -> None:
+    """Let Tune run the units, at most `at_once` at a time."""
+    if not units:
+        return
+    fit(trainable, MissingUnits(units, settings, job.draining), len(units), at_once, job)
+
+
+def fit(trainable: Any, search: tune.search.Searcher, num_trials: int, at_once: int, job: Job) -> None:
+    """Run a Tuner to its end or until draining. Raises Interrupted when the user asked to stop."""
+    tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            num_samples=num_trials,
+            max_concurrent_trials=at_once,
+            reuse_actors=True,
+            trial_name_creator=short_name,
+            trial_dirname_creator=short_name,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=f"{job.scratch}/tune",
+            verbose=0,
+            callbacks=[UnitCallback(job.progress)],
+            stop=DrainStopper(job.draining),
+            failure_config=tune.FailureConfig(max_failures=2),
+        ),
+    ).fit()
+    if job.draining.requested:
+        raise Interrupted("stopped as asked; run the same command to go on")
+
+
+def short_name(trial: Trial) -> str:
+    """A trial's folder: its id alone, because a unit's configuration would make a name too long for a file system."""
+    return str(trial.trial_id)
+
+
+class DrainStopper(tune.Stopper):  # type: ignore[misc]
+    """Stops a trial at its next report, which follows a checkpoint, once draining was asked for."""
+
+    def __init__(self, draining: Draining) -> None:
+        self.draining = draining
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this trial ends now."""
+        return self.draining.requested
+
+    def stop_all(self) -> bool:
+        """Never at once: running units reach their next report."""
+        return False
+
+
+class UnitCallback(tune.Callback):  # type: ignore[misc]
+    """Tells the progress view what Tune's trials do."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that never happens here."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A unit begins, or begins again after its process died."""
+        self.progress.unit_started(Unit.from_json(trial.config["unit"]))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A unit reports."""
+        self.progress.unit_reported(Unit.from_json(trial.config["unit"]), result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A unit ends by itself."""
+        self.progress.unit_ended(Unit.from_json(trial.config["unit"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A unit's process died for good."""
+        self.progress.unit_died(Unit.from_json(trial.config["unit"]))
+
+
+@contextmanager
+def drain_on_interrupt(draining: Draining, say: Callable[[str], None]) -> Iterator[None]:
+    """First Ctrl-C (or SIGTERM) drains, the second stops at once."""
+
+    def handler(signum: int, frame: Any) -> None:
+        if draining.requested:
+            raise KeyboardInterrupt
+        draining.requested = True
+        say("stopping: running units go on to their next checkpoint; Ctrl-C again to stop at once")
+
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)

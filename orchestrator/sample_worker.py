@@ -1,0 +1,95 @@
+"""A sampling unit: a Tune trial whose actor is reused, so the model and the reference stay loaded."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from orchestrator.provenance import worker_environment
+from orchestrator.store import DONE, Store, mark_done, mark_failed
+from orchestrator.unit import Unit, load_judge, prepare_worker
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.denoiser import Denoiser
+
+
+class SampleTrial(tune.Trainable):
+    """One cell a trial; `reset_config` hands the same process the next cell."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the first unit."""
+        self.unit = Unit.from_json(config["unit"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next unit."""
+        self.unit = Unit.from_json(new_config["unit"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Do the whole unit. An exception of ours would only repeat, so it is recorded, not retried."""
+        folder = Store.open(self.unit.storage).cell(self.unit.unit_id)
+        try:
+            metrics = measure_cell(self.unit)
+        except Exception as error:
+            mark_failed(folder, f"{type(error).__name__}: {error}")
+            return {"state": "failed", "message": str(error), tune.result.DONE: True}
+        return {"state": "done", **metrics, tune.result.DONE: True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to keep: results are in the store."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load."""
+
+
+def measure_cell(unit: Unit) -> dict[str, float]:
+    """Measure one cell, write its folder and return its metrics; a finished cell is only read."""
+    from engine.evaluate import evaluate_cell
+
+    store = Store.open(unit.storage)
+    folder = store.cell(unit.unit_id)
+    if folder.exists(DONE):
+        return dict(folder.read_json("cell.json")["metrics"])
+    device, experiment = prepare_worker(unit), unit.spec
+    judge = load_judge(unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root)
+    choice = store.training(unit.train_id).read_json(f"selections/{unit.selection_id}.json")
+    if choice is None:
+        raise RuntimeError(f"training {unit.train_id} has no chosen snapshot")
+    started = time.perf_counter()
+    denoiser = warm_denoiser(unit, choice["chosen"], device)
+    measured = evaluate_cell(experiment, denoiser, judge)
+    folder.write("panel.png", measured.panel)
+    record = {
+        "cell_id": unit.unit_id,
+        "train_id": unit.train_id,
+        "experiment": unit.experiment,
+        "sampler": experiment.sample.canonical().form,
+        "snapshot_kimg": choice["chosen"] / 1000,
+        "metrics": measured.metrics,
+        "nfe": measured.nfe,
+        "num_params": sum(parameter.numel() for parameter in denoiser.parameters()),
+        "extractor_sha256": judge.extractor.sha256,
+        "reference_id": judge.reference.id,
+    }
+    folder.write_json("cell.json", record)
+    seconds = time.perf_counter() - started
+    mark_done(folder, {"cell_id": unit.unit_id, "seconds": seconds, "environment": worker_environment(str(device))})
+    return measured.metrics
+
+
+_LOADED: dict[tuple[str, str, int], "Denoiser"] = {}
+"""The one network this process keeps loaded."""
+
+
+def warm_denoiser(unit: Unit, images_shown: int, device: "torch.device") -> "Denoiser":
+    """The chosen snapshot's denoiser, read from the store unless the previous unit used it too."""
+    from engine.evaluate import load_denoiser
+
+    key = (unit.storage, unit.train_id, images_shown)
+    if key not in _LOADED:
+        _LOADED.clear()
+        folder = Store.open(unit.storage).training(unit.train_id)
+        _LOADED[key] = load_denoiser(unit.spec, folder, images_shown, device)
+    return _LOADED[key]

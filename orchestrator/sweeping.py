@@ -1,0 +1,207 @@
+"""One `orch sweep`: plan, run what is missing, collect, mirror, report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from orchestrator.collect import collect, unit_failures
+from orchestrator.cost import cell_seconds, local_slots, remember_speed, speed_of, training_seconds
+from orchestrator.errors import UnitsFailed
+from orchestrator.grid import Sweep, expand
+from orchestrator.plan import Plan, make_plan
+from orchestrator.progress import Progress
+from orchestrator.provenance import command_line
+from orchestrator.session import ray_session, storage_lock
+from orchestrator.store import Folder, Store
+
+if TYPE_CHECKING:
+    from orchestrator.tracking import LiveMirror
+
+MIRRORED = "mirrored.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a grid file."""
+
+    store: Store
+    data_root: Path | None
+    address: str | None
+    console: Console
+
+
+def current_plan(sweep: Sweep, store: Store) -> Plan:
+    """The plan of the whole grid, or of the points a search has proposed so far."""
+    if sweep.grid.search is None:
+        return make_plan(sweep, expand(sweep), store)
+    from orchestrator.proposals import Proposals
+
+    return make_plan(sweep, Proposals(sweep, store.sweep(sweep.output_name)).points(), store)
+
+
+def is_complete(plan: Plan, folder: Folder) -> bool:
+    """Whether nothing is left to run: no unit is missing and a search has had all its trials."""
+    if plan.missing_trainings or plan.missing_cells:
+        return False
+    from orchestrator.proposals import Proposals
+
+    search = plan.sweep.grid.search
+    return search is None or len(Proposals(plan.sweep, folder).tried()) >= search.num_trials
+
+
+def run_sweep(sweep: Sweep, options: Options) -> Path | None:
+    """Do the units whose result is missing and bring tables, MLflow and the report up to date; returns the report.
+
+    Raises UnitsFailed when some units failed, Interrupted when stopped, StorageBusy when another driver is at work.
+    """
+    store, folder = options.store, options.store.sweep(sweep.output_name)
+    with storage_lock(store):
+        before = current_plan(sweep, store)
+        folder.write("grid.yaml", sweep.source.encode())
+        folder.write_json("plan.json", plan_record(before))
+        if is_complete(before, folder):
+            return finish(before, before, options, mirror=None)
+        from orchestrator.tracking import LiveMirror, Mirror
+
+        mirror = LiveMirror(Mirror(before, store))
+        mirror.start()
+        stopped = True
+        try:
+            run_plan(before, options, folder)
+            stopped = False
+        finally:
+            after = current_plan(sweep, store)
+            folder.write_json("plan.json", plan_record(after))
+            mirror.mirror.plan = after
+            mirror.finish("KILLED" if stopped else "FINISHED" if is_complete(after, folder) else "FAILED")
+            report = finish(before, after, options, mirror)
+        raise_for_failures(after, store)
+        return report
+
+
+def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
+    """Run the missing units on Ray under one live view."""
+    sweep, store, resources = plan.sweep, options.store, plan.sweep.grid.resources
+    speed = speed_of(sweep, store)
+    predicted = {
+        unit.train_id: training_seconds(unit, plan.training_state(unit), speed) for unit in plan.missing_trainings
+    }
+    predicted |= {cell.cell_id: cell_seconds(cell, speed) for cell in plan.missing_cells}
+    cached = len(plan.cells) - len(plan.missing_cells)
+    todo = f"{len(plan.missing_trainings)} trainings and {len(plan.missing_cells)} cells to run, {cached} cells cached"
+    options.console.print(f"{sweep.grid.name}: {todo}", highlight=False)
+    slots = local_slots(resources.cpus_per_worker, resources.gpus_per_worker)
+    at_once = {"train": max(1, slots // resources.workers), "sample": slots}
+    data_root = str(options.data_root) if options.data_root else None
+    with ray_session(store, options.address), Progress(options.console, folder, predicted, at_once) as progress:
+        from orchestrator.run import Job, drain_on_interrupt, run_missing
+        from orchestrator.space import Draining
+
+        job = Job(store, resources, data_root, progress, Draining())
+        with drain_on_interrupt(job.draining, options.console.print):
+            if sweep.grid.search is not None:
+                from orchestrator.search import run_search
+
+                run_search(sweep, job, folder)
+                plan = current_plan(sweep, store)
+            run_missing(plan, job)
+
+
+def finish(before: Plan, after: Plan, options: Options, mirror: "LiveMirror | None") -> Path | None:
+    """Tables, MLflow's last word and the report, each only when something has changed."""
+    store, folder = options.store, options.store.sweep(after.sweep.output_name)
+    ran = {
+        "trainings": len(before.missing_trainings) - len(after.missing_trainings),
+        "cells": len(before.missing_cells) - len(after.missing_cells),
+    }
+    changed = collect(after, store, folder, command=command_line(), ran=ran)
+    remember_speed(before, after, store)
+    if mirror is None and (changed or not mirror_is_current(after, store, folder)):
+        mirror_now(after, store)
+    if mirror is not None and mirror.error is not None:
+        options.console.print(
+            f"MLflow could not be updated ({mirror.error}); orch mlflow-sync does it later", highlight=False
+        )
+    else:
+        folder.write_json(MIRRORED, mirror_mark(after))
+    if len(after.missing_cells) == len(after.cells):
+        return None
+    return build_report_if_new(store, folder, changed)
+
+
+def build_report_if_new(store: Store, folder: Folder, changed: bool) -> Path | None:
+    """Path of the report; built only when the tables changed or it is not there. None on remote storage."""
+    if store.local_path is None:
+        return None
+    path = Path(folder.path)
+    if changed or not folder.exists("report/report.html"):
+        from reports.build import build_report
+
+        return build_report(path, store.local_path)
+    return path / "report" / "report.html"
+
+
+def mirror_now(plan: Plan, store: Store) -> None:
+    """Mirror a sweep's end state at once."""
+    from orchestrator.tracking import Mirror
+
+    mirror = Mirror(plan, store)
+    mirror.open()
+    mirror.close("FAILED" if plan.missing_cells else "FINISHED")
+
+
+def mirror_mark(plan: Plan) -> dict[str, list[str]]:
+    """What MLflow holds when it equals the store."""
+    return {"cells": sorted(cell.cell_id for cell in plan.cells if cell.done_file in plan.finished)}
+
+
+def mirror_is_current(plan: Plan, store: Store, folder: Folder) -> bool:
+    """Whether the last mirroring saw these cells and its database is still there."""
+    from orchestrator.tracking import tracking_uri
+
+    uri = tracking_uri(store)
+    gone = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+    return not gone and folder.read_json(MIRRORED) == mirror_mark(plan)
+
+
+def plan_record(plan: Plan) -> dict[str, object]:
+    """The plan as JSON: every unit with its identity, configuration and state."""
+    return {
+        "sweep": plan.sweep.grid.name,
+        "points": plan.num_points,
+        "trainings": [
+            {
+                "train_id": unit.train_id,
+                "axes": unit.axes,
+                "label": unit.label,
+                "state": plan.training_state(unit),
+                "experiment": unit.experiment.model_dump(mode="json", include={"data", "model", "objective", "train"}),
+            }
+            for unit in plan.trainings
+        ],
+        "cells": [
+            {
+                "cell_id": cell.cell_id,
+                "train_id": cell.training.train_id,
+                "label": cell.label,
+                "points": list(cell.points),
+                "reasons": list(cell.reasons),
+                "sample": cell.experiment.sample.model_dump(mode="json"),
+                "sample_seed": cell.experiment.eval.sample_seed,
+            }
+            for cell in plan.cells
+        ],
+    }
+
+
+def raise_for_failures(plan: Plan, store: Store) -> None:
+    """UnitsFailed when units of the plan are missing after a run."""
+    missing = len(plan.missing_trainings) + len(plan.missing_cells)
+    if missing:
+        failures = unit_failures(plan, store)
+        listed = "".join(f"\n  {failure['unit']}: {failure['message']}" for failure in failures[:10])
+        raise UnitsFailed(
+            f"{missing} units are missing, {len(failures)} of them failed; the same command tries them again{listed}"
+        )

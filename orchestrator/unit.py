@@ -1,0 +1,91 @@
+"""What a worker is told: one unit of work as plain data, readable on any machine of the cluster."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.spec import Experiment
+from orchestrator.plan import Cell, Training
+from orchestrator.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.data.datasets import ImageSet
+    from engine.evaluate import Judge
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A training or a cell to work on; `unit_id` names its folder in the store."""
+
+    kind: str
+    unit_id: str
+    train_id: str
+    selection_id: str
+    experiment: dict[str, Any]
+    label: str
+    storage: str
+    data_root: str | None
+    threads: int
+
+    @classmethod
+    def of_training(cls, training: Training, storage: str, data_root: str | None, threads: int) -> "Unit":
+        """The unit that trains and chooses the snapshot."""
+        experiment = training.experiment.model_dump(mode="json")
+        ids = (training.train_id, training.train_id, training.selection_id)
+        return cls("train", *ids, experiment, training.label, storage, data_root, threads)
+
+    @classmethod
+    def of_cell(cls, cell: Cell, storage: str, data_root: str | None, threads: int) -> "Unit":
+        """The unit that samples and measures."""
+        ids = (cell.cell_id, cell.training.train_id, cell.training.selection_id)
+        experiment = cell.experiment.model_dump(mode="json")
+        return cls("sample", *ids, experiment, cell.label, storage, data_root, threads)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Unit":
+        """Undo `to_json`."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """JSON text: one opaque value to Ray, which would otherwise index every field of it."""
+        return json.dumps(asdict(self))
+
+    @property
+    def spec(self) -> Experiment:
+        """The typed configuration."""
+        return Experiment.model_validate(self.experiment)
+
+
+def prepare_worker(unit: Unit) -> "torch.device":
+    """Fix the number of threads, which arithmetic depends on, and choose the device."""
+    import torch
+
+    torch.set_num_threads(unit.threads)
+    torch.backends.cudnn.deterministic = True
+    return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+
+
+@lru_cache(maxsize=1)
+def load_data(data_name: str, data_root: str | None) -> "ImageSet":
+    """The images of a data set, kept for the next unit of this process."""
+    from engine.data.datasets import load_images
+
+    return load_images(data_name, Path(data_root) if data_root else None)
+
+
+@lru_cache(maxsize=1)
+def load_judge(storage: str, data_name: str, extractor: str, data_root: str | None) -> "Judge":
+    """What samples are compared with, kept for the next unit of this process."""
+    from engine.metrics.features import build_extractor
+    from engine.metrics.reference import load_reference
+
+    from engine.evaluate import Judge
+
+    files, images = Store.open(storage).references(data_name, extractor), load_data(data_name, data_root)
+    built = build_extractor(extractor, images, files=files)
+    files.write_json("data.json", {"name": data_name, "sha256": images.sha256, "num_images": len(images.images)})
+    return Judge(built, load_reference(built, images, files=files))

@@ -1,0 +1,122 @@
+"""Explain one unit: its state, the points behind it, and how it differs from the nearest finished one."""
+
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.errors import UsageError
+from orchestrator.plan import describe
+from orchestrator.status_view import read_plan
+from orchestrator.store import DONE, FAILED, Store
+
+
+def explain(store: Store, prefix: str, console: Console) -> None:
+    """Print the explanation of the one unit whose identity begins with `prefix`; UsageError when none or several do."""
+    matches = find_units(store, prefix)
+    if not matches:
+        raise UsageError(f"no unit of any sweep in {store.uri} begins with {prefix!r}; see orch status SWEEP")
+    identities = sorted({folder for folder, _, _ in matches})
+    if len(identities) > 1:
+        raise UsageError(
+            f"{prefix!r} fits {len(identities)} units: {', '.join(name.rsplit('/', 1)[1] for name in identities[:5])}"
+        )
+    folder, unit, sweep = matches[0]
+    say = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
+    say(f"{folder} of sweep {sweep}: {unit['label']}")
+    for line in (
+        *state_lines(store, folder),
+        *collapse_lines(unit),
+        *nearest_lines(store, folder, planned_configuration(unit)),
+    ):
+        say(f"  {line}")
+
+
+def find_units(store: Store, prefix: str) -> list[tuple[str, dict[str, Any], str]]:
+    """(folder, planned unit, sweep) of every planned unit whose identity begins with `prefix`."""
+    found = []
+    for sweep in store.root.subfolder("sweeps").folders():
+        plan = read_plan(store, sweep)
+        units = [(f"train/{unit['train_id']}", unit) for unit in plan["trainings"]]
+        units += [(f"cells/{cell['cell_id']}", cell) for cell in plan["cells"]]
+        found += [(folder, unit, sweep) for folder, unit in units if folder.rsplit("/", 1)[1].startswith(prefix)]
+    return found
+
+
+def state_lines(store: Store, folder: str) -> list[str]:
+    """Finished when and how, failed why, or missing."""
+    done, failed = store.root.read_json(f"{folder}/{DONE}"), store.root.read_json(f"{folder}/{FAILED}")
+    if done:
+        return [
+            f"finished {done['finished']} in {done['seconds']:.1f} s on {done['environment']['device']}: not run again"
+        ]
+    if failed:
+        return [f"failed {failed['finished']}: {failed['message']}", "orch sweep tries it again"]
+    return ["missing: no DONE.json in its folder, so orch sweep runs it"]
+
+
+def collapse_lines(unit: dict[str, Any]) -> list[str]:
+    """The grid points that are this unit, and why they are one."""
+    points = unit.get("points", [])
+    if len(points) < 2:
+        return []
+    shown = [f"  {describe(point)}" for point in points[:5]]
+    more = [f"  and {len(points) - 5} more"] if len(points) > 5 else []
+    return [
+        f"stands for {len(points)} points of the grid:",
+        *shown,
+        *more,
+        *(f"because {reason}" for reason in unit["reasons"]),
+    ]
+
+
+def nearest_lines(store: Store, folder: str, own: dict[str, Any]) -> list[str]:
+    """The finished unit of the same kind whose configuration differs least, field by field."""
+    kind, identity = folder.split("/")
+    candidates = []
+    for name in store.root.subfolder(kind).folders():
+        if name != identity and store.root.exists(f"{kind}/{name}/{DONE}"):
+            other = finished_configuration(store, f"{kind}/{name}")
+            candidates.append((len(different(own, other)), name, other))
+    if not candidates:
+        return ["no other finished unit to compare with"]
+    _, name, other = min(candidates, key=lambda candidate: candidate[:2])
+    changes = [
+        f"  {field}: {other.get(field, 'absent')} there, {own.get(field, 'absent')} here"
+        for field in different(own, other)
+    ]
+    return [f"nearest finished unit: {name}", *changes]
+
+
+def planned_configuration(unit: dict[str, Any]) -> dict[str, Any]:
+    """A planned unit's configuration as dotted fields; a cell's training counts as one field."""
+    if "experiment" in unit:
+        return flatten(unit["experiment"])
+    return {
+        **flatten({"sample": unit["sample"]}),
+        "train_id": unit["train_id"],
+        "eval.sample_seed": unit["sample_seed"],
+    }
+
+
+def finished_configuration(store: Store, folder: str) -> dict[str, Any]:
+    """The same of a finished unit, from what its worker wrote."""
+    if folder.startswith("train/"):
+        spec = store.root.read_json(f"{folder}/spec.json")
+        return flatten({name: spec[name] for name in ("data", "model", "objective", "train")})
+    record = store.root.read_json(f"{folder}/cell.json")
+    experiment = record["experiment"]
+    own = {"sample": experiment["sample"], "eval": {"sample_seed": experiment["eval"]["sample_seed"]}}
+    return {**flatten(own), "train_id": record["train_id"]}
+
+
+def different(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Fields whose values differ."""
+    return [field for field in sorted({*one, *other}) if one.get(field) != other.get(field)]
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as dotted fields."""
+    flat: dict[str, Any] = {}
+    for name, entry in value.items():
+        flat |= flatten(entry, f"{prefix}{name}.") if isinstance(entry, dict) else {f"{prefix}{name}": entry}
+    return flat

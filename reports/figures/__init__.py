@@ -1,0 +1,17 @@
+"""Figures of a report: one file each. To add one, write its file and one line here."""
+
+from collections.abc import Callable
+
+from reports.figures import churn, nfe_quality, scale_quality, training_curves
+from reports.figures.style import Drawing
+from reports.overview import Overview
+
+FIGURES: dict[str, Callable[[Overview], Drawing | None]] = {
+    "scale_quality": scale_quality.draw,
+    "nfe_quality": nfe_quality.draw,
+    "churn": churn.draw,
+    "training_curves": training_curves.draw,
+}
+"""Name -> drawing function; it returns None when its figure does not apply to a sweep."""
+
+__all__ = ["FIGURES", "Drawing"]

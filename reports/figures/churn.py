@@ -1,0 +1,84 @@
+"""Quality against S_churn: how much noise to put back while sampling."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from reports.figures.style import INK, MUTED, Drawing, Label, colours, log_if_wide, new_figure, write_labels
+from reports.overview import Configuration, Overview
+from reports.words import describe, metric_label
+
+CHURN = "sample.s_churn"
+MAX_NAMED_LINES = 7
+"""With more settings of the other parameters only the best line is named."""
+
+Lines = dict[str, dict[float, float]]
+"""Setting of the other parameters, in words -> S_churn -> distance."""
+
+
+def draw(overview: Overview) -> Drawing | None:
+    """The figure, or None when S_churn does not vary."""
+    if len(overview.varied.get(CHURN, ())) < 2:
+        return None
+    lines = _lines(overview)
+    if not lines:
+        return None
+    figure, (axes,) = new_figure()
+    log_if_wide(axes, [value for line in lines.values() for value in line.values()])
+    few = len(lines) <= MAX_NAMED_LINES
+    labels = _draw_named(axes, lines) if few else _draw_many(axes, lines)
+    axes.xaxis.set_major_locator(MaxNLocator(11))
+    axes.set_xlabel("S_churn")
+    axes.set_ylabel(metric_label(overview.distance, "lower"))
+    write_labels(axes, labels)
+    words = ["Square and dashed line: S_churn = 0, the deterministic Heun sampler."]
+    if not few:
+        count = f"{len(lines):,}"
+        words.append(f"{count} settings of the other parameters in grey, the one with the lowest value in colour.")
+    return Drawing(figure, "Quality against churn", " ".join([*words, overview.seeds_label]))
+
+
+def _lines(overview: Overview) -> Lines:
+    """Every grid point that has a value: collapsed points take the value of the cell they are."""
+    lines: dict[str, dict[float, float]] = {}
+    others = [field for field in overview.varied if field != CHURN]
+    for axes, one in _points(overview):
+        if CHURN in axes and math.isfinite(one.mean(overview.distance)):
+            name = describe({field: axes[field] for field in others if field in axes})
+            lines.setdefault(name, {})[float(axes[CHURN])] = one.mean(overview.distance)
+    return {name: dict(sorted(line.items())) for name, line in lines.items()}
+
+
+def _points(overview: Overview) -> list[tuple[Mapping[str, Any], Configuration]]:
+    own = {cell_id: one for one in overview.configurations for cell_id in one.cell_ids}
+    groups = overview.sweep.manifest.get("collapsed") or []
+    extra = [(axes, own[g["cell_id"]]) for g in groups if g["cell_id"] in own for axes in g.get("points") or []]
+    return [*((one.axes, one) for one in overview.configurations), *extra]
+
+
+def _draw_named(axes: Any, lines: Lines) -> list[Label]:
+    labels = []
+    for (name, line), colour in zip(lines.items(), colours(len(lines)), strict=True):
+        _draw_line(axes, line, colour)
+        end = max(line)
+        labels.append(Label(end, line[end], name, colour))
+    return labels if len(lines) > 1 else []
+
+
+def _draw_many(axes: Any, lines: Lines) -> list[Label]:
+    for line in lines.values():
+        axes.plot(list(line), list(line.values()), color=MUTED, lw=0.7, alpha=max(0.08, min(0.5, 20 / len(lines))))
+    name = min(lines, key=lambda key: min(lines[key].values()))
+    colour = colours(1)[0]
+    _draw_line(axes, lines[name], colour)
+    end = max(lines[name])
+    return [Label(end, lines[name][end], name.replace(", ", "\n"), colour)]
+
+
+def _draw_line(axes: Any, line: dict[float, float], colour: str) -> None:
+    axes.plot(list(line), list(line.values()), color=colour, marker="D", mfc="white", mew=1.5, ms=5)
+    if 0 in line:
+        axes.axhline(line[0], color=INK, lw=0.9, ls=(0, (4, 3)), alpha=0.5, zorder=1)
+        axes.plot([0], [line[0]], marker="s", color=INK, ms=7, zorder=4)

@@ -1,0 +1,77 @@
+"""Loss and snapshot quality over training, with the snapshot that was reported."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.figures.style import Drawing, Label, colours, log_if_wide, new_figure, write_labels
+from reports.overview import Overview, is_sampler_field
+from reports.words import describe, metric_label
+
+LOSS = "train/loss"
+SELECTION = "selection/"
+
+
+def draw(overview: Overview) -> Drawing | None:
+    """The figure, or None when no training left a curve."""
+    curves = overview.sweep.curves[np.isfinite(overview.sweep.curves["value"])]
+    selection = sorted(name for name in curves["name"].unique() if name.startswith(SELECTION))
+    names = [name for name in (LOSS, *selection[:1]) if (curves["name"] == name).any()]
+    if not names:
+        return None
+    figure, panes = new_figure(width=7.6, height=3.7, columns=len(names))
+    trainings = _trainings(overview)
+    labels = list(dict.fromkeys(trainings.values()))
+    colour = dict(zip(labels, colours(len(labels)), strict=True))
+    for axes, name in zip(panes, names, strict=True):
+        _draw_pane(axes, curves[curves["name"] == name], trainings, colour)
+        axes.set_xlabel("images shown (kimg)")
+        axes.set_ylabel(name if name == LOSS else metric_label(name.removeprefix(SELECTION), "lower"))
+    if selection:
+        _mark_chosen(panes[-1], overview, curves[curves["name"] == selection[0]], trainings, colour)
+    write_labels(panes[-1], _ends(curves[curves["name"] == names[-1]], trainings, colour))
+    chosen = " A ring marks the snapshot that was reported: the lowest of its training." if selection else ""
+    return Drawing(figure, "Training", f"One line per training and seed; loss as logged.{chosen}")
+
+
+def _trainings(overview: Overview) -> dict[str, str]:
+    """train id -> label of its configuration, also for trainings none of whose cells finished."""
+    known = {train_id: one.training for one in overview.configurations for train_id in one.train_ids}
+    fields = [field for field in overview.varied if not is_sampler_field(field)]
+    for one in overview.sweep.manifest.get("trainings") or []:
+        axes = one.get("axes") or {}
+        label = describe({field: axes[field] for field in fields if field in axes}) or str(one["train_id"])[:10]
+        known.setdefault(one["train_id"], label)
+    for train_id in overview.sweep.curves["train_id"].unique():
+        known.setdefault(train_id, str(train_id)[:10])
+    return known
+
+
+def _draw_pane(axes: Any, curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str]) -> None:
+    several = len(curves["train_id"].unique()) > len(set(trainings.values()))
+    for train_id, curve in curves.groupby("train_id"):
+        line = curve.sort_values("kimg")
+        own = colour[trainings[str(train_id)]]
+        axes.plot(line["kimg"], line["value"], color=own, lw=1.5, alpha=0.55 if several else 1.0)
+    log_if_wide(axes, list(curves["value"]))
+
+
+def _mark_chosen(
+    axes: Any, overview: Overview, curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str]
+) -> None:
+    chosen = overview.sweep.results.drop_duplicates("train_id").set_index("train_id")["snapshot_kimg"]
+    for train_id, kimg in chosen.items():
+        at = curves[(curves["train_id"] == train_id) & (curves["kimg"] == kimg)]
+        own = colour[trainings[str(train_id)]]
+        axes.plot(at["kimg"], at["value"], ls="", marker="o", ms=9, mfc="none", mew=1.8, mec=own)
+
+
+def _ends(curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str]) -> list[Label]:
+    """A name at the last point of each training configuration; none when there is only one."""
+    last = curves.sort_values("kimg").groupby("train_id").tail(1)
+    ends: dict[str, Label] = {}
+    for train_id, kimg, value in zip(last["train_id"], last["kimg"], last["value"], strict=True):
+        label = trainings[train_id]
+        ends.setdefault(label, Label(float(kimg), float(value), label, colour[label]))
+    return list(ends.values()) if len(ends) > 1 else []

@@ -1,0 +1,109 @@
+"""Means over seeds and how sure they are. The unit is the training seed: resampling one network is not replication."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+SEEDS_FOR_T = 3
+SEEDS_FOR_BOOTSTRAP = 10
+RESAMPLES = 10_000
+
+RETRAINING_GAP = 0.013
+"""Relative gaps below this are inconclusive whatever their sign [arXiv 2606.20536: retraining moves FID by 1-2 %]."""
+
+Key = TypeVar("Key", bound=Hashable)
+Better = Literal["lower", "higher"]
+Verdict = Literal["clear", "overlap", "too close", "unreplicated"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over training seeds, with an interval when there are at least three of them."""
+
+    by_seed: Mapping[int, float]
+    """Training seed -> mean over its sampling seeds."""
+    mean: float
+    std: float | None
+    """Sample standard deviation: over training seeds, or over sampling seeds when there is one training."""
+    low: float | None
+    high: float | None
+    samplings: int
+    """Largest number of sampling seeds of a training."""
+
+    @property
+    def seeds(self) -> int:
+        """Number of training seeds."""
+        return len(self.by_seed)
+
+    @property
+    def label(self) -> str:
+        """What the spread of this number says, for captions."""
+        return seeds_label(self.seeds, self.samplings)
+
+
+def seeds_label(seeds: int, samplings: int) -> str:
+    """What a spread over this many training and sampling seeds says."""
+    if seeds >= SEEDS_FOR_BOOTSTRAP:
+        return f"mean [95% bootstrap interval] over {seeds} training seeds"
+    if seeds >= SEEDS_FOR_T:
+        return f"mean [95% t-interval] over {seeds} training seeds"
+    if seeds == 2:
+        return "mean of 2 training seeds: too few for an interval"
+    if samplings > 1:
+        return f"1 training seed, {samplings} sampling seeds: sampling noise only, no interval"
+    return "1 seed: no interval"
+
+
+def estimate(values: Mapping[int, Sequence[float]]) -> Estimate:
+    """Estimate from training seed -> values over sampling seeds (each non-empty)."""
+    by_seed = {seed: float(np.mean(values[seed])) for seed in sorted(values)}
+    means = np.array(list(by_seed.values()))
+    samplings = max(len(samples) for samples in values.values())
+    spread = means if len(means) > 1 else np.array(next(iter(values.values())))
+    std = float(np.std(spread, ddof=1)) if len(spread) > 1 and np.isfinite(spread).all() else None
+    low, high = interval(means)
+    return Estimate(by_seed, float(means.mean()), std, low, high, samplings)
+
+
+def interval(means: np.ndarray) -> tuple[float | None, float | None]:
+    """95 % interval of a mean: none below 3 values, Student's t up to 9, percentile bootstrap from 10."""
+    count = len(means)
+    if count < SEEDS_FOR_T or not np.isfinite(means).all():
+        return None, None
+    if count < SEEDS_FOR_BOOTSTRAP:
+        half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * means.std(ddof=1) / math.sqrt(count)
+        return float(means.mean() - half), float(means.mean() + half)
+    picks = np.random.default_rng(0).integers(0, count, size=(RESAMPLES, count))
+    low, high = np.quantile(means[picks].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def best(estimates: Mapping[Key, Estimate], better: Better) -> Key | None:
+    """Key of the best finite mean; the first one wins a tie; None when nothing is finite."""
+    finite = {key: value.mean for key, value in estimates.items() if math.isfinite(value.mean)}
+    if not finite:
+        return None
+    return (min if better == "lower" else max)(finite, key=lambda key: finite[key])
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate | None:
+    """one - other, paired by training seed over the seeds both have; None when they share none."""
+    shared = [seed for seed in one.by_seed if seed in other.by_seed]
+    if not shared:
+        return None
+    return estimate({seed: [one.by_seed[seed] - other.by_seed[seed]] for seed in shared})
+
+
+def verdict(one: Estimate, other: Estimate) -> Verdict:
+    """Whether the seeds tell `one` and `other` apart: "overlap" when the interval of their difference holds 0."""
+    gap = difference(one, other)
+    if abs(one.mean - other.mean) < RETRAINING_GAP * abs(other.mean):
+        return "too close"
+    if gap is None or gap.low is None or gap.high is None:
+        return "unreplicated"
+    return "overlap" if gap.low <= 0 <= gap.high else "clear"

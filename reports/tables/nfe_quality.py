@@ -1,0 +1,68 @@
+"""What evaluations of the network buy: one row per sampler by NFE, one column per training configuration."""
+
+from typing import Any
+
+from reports.overview import Configuration, Overview, best_of
+from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.words import counted
+
+METRICS = ("precision", "recall")
+MAX_TRAININGS_WITH_ALL_METRICS = 3
+"""With more training configurations a document shows the distance alone."""
+
+
+def build(overview: Overview) -> Table | None:
+    """The table, or None when every sampler costs the same."""
+    if len({one.nfe for one in overview.configurations}) < 2:
+        return None
+    found = {(one.sampler_label, one.training): one for one in overview.configurations}
+    kept = _best_of_their_cost(overview)
+    rows = [_row(overview, label, found) for label in overview.samplers if label in kept]
+    wide = len(overview.trainings) > MAX_TRAININGS_WITH_ALL_METRICS
+    caption = f"NFE: network evaluations per image. {overview.seeds_label}"
+    if len(kept) < len(overview.samplers):
+        left = len(overview.samplers) - len(kept)
+        caption += f" Left out: {counted(left, 'sampler')} beaten at every training by one of the same solver and cost."
+    if wide:
+        caption += " Precision and recall are in tables/nfe_quality.csv."
+    metrics = (overview.distance,) if wide else (overview.distance, *METRICS)
+    return Table("nfe_quality", "Quality by sampler and cost", caption, frame_of(rows), _columns(overview, metrics))
+
+
+def _best_of_their_cost(overview: Overview) -> set[str]:
+    """Samplers that are the best of their solver family at their cost for some training."""
+    rivals: dict[tuple[str, str, int], list[Configuration]] = {}
+    for one in overview.configurations:
+        rivals.setdefault((one.training, one.family, one.nfe), []).append(one)
+    return {(best_of(group, overview.distance) or group[0]).sampler_label for group in rivals.values()}
+
+
+def _row(overview: Overview, label: str, found: dict[tuple[str, str], Configuration]) -> dict[str, Any]:
+    here = {training: found.get((label, training)) for training in overview.trainings}
+    present = [one for one in here.values() if one]
+    first = present[0]
+    row: dict[str, Any] = {
+        "sampler": label,
+        "solver": first.family,
+        "noise": "none" if first.deterministic else "stochastic",
+        "num_steps": first.num_steps,
+        "nfe": first.nfe,
+    }
+    for metric in (overview.distance, *METRICS):
+        for training, one in here.items():
+            row |= metric_values(one, metric, _name(overview, metric, training))
+    return row | {"cell_ids": " ".join(cell_id for one in present for cell_id in one.cell_ids)}
+
+
+def _columns(overview: Overview, metrics: tuple[str, ...]) -> tuple[Column, ...]:
+    several = len(overview.trainings) > 1
+    values = [
+        metric_column(metric, _name(overview, metric, training), training if several else None)
+        for metric in metrics
+        for training in overview.trainings
+    ]
+    return Column("sampler", "sampler", note="cell_ids"), Column("nfe", "NFE", "integer"), *values
+
+
+def _name(overview: Overview, metric: str, training: str) -> str:
+    return f"{metric} ({training})" if len(overview.trainings) > 1 else metric

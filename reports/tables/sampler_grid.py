@@ -1,0 +1,81 @@
+"""Every cell of a sampler sweep beside the deterministic sampler of the same cost."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from reports.overview import Configuration, Overview, is_sampler_field, value_order
+from reports.solvers import is_deterministic
+from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.words import axis_label, value_text
+
+STEPS = frozenset({"sample", "sample.kind", "sample.num_steps"})
+"""Axes that `nfe_quality` already shows."""
+METRICS = ("precision", "recall")
+
+
+def build(overview: Overview) -> Table | None:
+    """The table, or None when no parameter of a sampler varies but its kind and its number of steps."""
+    fields = [field for field in overview.varied if is_sampler_field(field) and field != "sample"]
+    if set(fields) <= STEPS:
+        return None
+    configurations = list(overview.configurations)
+    one_axis = len(fields) == 1
+    if one_axis:
+        configurations.sort(key=lambda one: value_order(one.axes.get(fields[0])))
+    else:
+        configurations.sort(key=lambda one: value_order(one.mean(overview.distance)))
+    points = _points_per_cell(overview)
+    rows = [_row(overview, one, fields, points) for one in configurations]
+    order = "In grid order" if one_axis else "Best first"
+    caption = f"{order}. Δ: against the deterministic sampler of the same training and NFE. {overview.seeds_label}"
+    if overview.sweep.manifest.get("collapsed"):
+        caption += " Points: grid points that are this one sampler."
+    return Table("sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields))
+
+
+def _row(overview: Overview, one: Configuration, fields: list[str], points: dict[str, int]) -> dict[str, Any]:
+    baseline = overview.baseline(one)
+    other = baseline.mean(overview.distance) if baseline and baseline is not one else math.nan
+    gap = one.mean(overview.distance) - other
+    row: dict[str, Any] = {"sampler": one.sampler_label, "training": one.training}
+    row |= {field: _axis_text(one, field) for field in fields}
+    row |= {"nfe": one.nfe, "points": max(points.get(cell_id, 1) for cell_id in one.cell_ids)}
+    for metric in (overview.distance, *METRICS):
+        row |= metric_values(one, metric)
+    row |= {"difference": gap, "relative_difference": gap / other if other else math.nan}
+    return row | {"train_ids": " ".join(one.train_ids), "cell_ids": " ".join(one.cell_ids)}
+
+
+def _axis_text(one: Configuration, field: str) -> str:
+    """The axis' value; a dash where churn is 0 and the parameter does nothing."""
+    inert = one.sampler.get("kind") == "edm_stochastic" and is_deterministic(one.sampler)
+    if inert and field in ("sample.s_tmin", "sample.s_tmax", "sample.s_noise"):
+        return "—"
+    return value_text(one.axes[field]) if field in one.axes else "—"
+
+
+def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
+    training = [Column("training", "training")] if len(overview.trainings) > 1 else []
+    names = [*training, *(Column(field, axis_label(field)) for field in fields)]
+    return (
+        replace(names[0], note="cell_ids"),
+        *names[1:],
+        Column("nfe", "NFE", "integer"),
+        *([Column("points", "points", "integer")] if overview.sweep.manifest.get("collapsed") else []),
+        metric_column(overview.distance),
+        Column("difference", "Δ", "signed", places_like=overview.distance),
+        Column("relative_difference", "Δ %", "percent"),
+        *(metric_column(metric) for metric in METRICS),
+    )
+
+
+def _points_per_cell(overview: Overview) -> dict[str, int]:
+    """cell id -> distinct grid points it stands for, itself included."""
+    own = {cell_id: one for one in overview.configurations for cell_id in one.cell_ids}
+    counts: dict[str, int] = {}
+    for group in overview.sweep.manifest.get("collapsed") or []:
+        if group["cell_id"] in own:
+            others = [point for point in group.get("points") or [] if point != dict(own[group["cell_id"]].axes)]
+            counts[group["cell_id"]] = counts.get(group["cell_id"], 1) + len(others)
+    return counts

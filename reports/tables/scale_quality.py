@@ -1,0 +1,59 @@
+"""What a larger or different training buys: one row per training configuration, all at the reference sampler."""
+
+from typing import Any
+
+from reports.overview import Configuration, Overview, is_sampler_field
+from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.words import axis_label, counted, listed, value_text
+
+METRICS = ("precision", "recall", "seconds_per_image")
+
+
+def build(overview: Overview) -> Table | None:
+    """The table, or None when the sweep has a single training configuration."""
+    if len(overview.trainings) < 2:
+        return None
+    fields = [field for field in overview.varied if not is_sampler_field(field)]
+    speeds = _training_speeds(overview)
+    rows = [_row(one, fields, overview.distance, speeds) for one in overview.at_reference.values()]
+    columns = _columns(overview, fields)
+    return Table("scale_quality", "Quality by training configuration", _caption(overview), frame_of(rows), columns)
+
+
+def _caption(overview: Overview) -> str:
+    nfe = next(iter(overview.at_reference.values())).nfe
+    unmeasured = [training for training in overview.trainings if training not in overview.at_reference]
+    missing = f" Not measured there: {listed(unmeasured)}." if unmeasured else ""
+    return (
+        f"Every training at the same sampler, {overview.reference_sampler}, "
+        f"with {counted(nfe, 'network evaluation')} per image.{missing} {overview.seeds_label} "
+        "MACs: multiply-accumulates of one forward pass of one image."
+    )
+
+
+def _row(one: Configuration, fields: list[str], distance: str, speeds: dict[str, float]) -> dict[str, Any]:
+    known = [speeds[train_id] for train_id in one.train_ids if train_id in speeds]
+    row: dict[str, Any] = {field: value_text(one.axes.get(field)) for field in fields}
+    row |= {"num_params": one.num_params, "macs": one.macs}
+    row |= {"snapshot_kimg": ", ".join(f"{kimg:g}" for kimg in one.snapshot_kimg)}
+    for metric in (distance, *METRICS):
+        row |= metric_values(one, metric)
+    row |= {"training_images_per_second": sum(known) / len(known) if known else None}
+    return row | {"train_ids": " ".join(one.train_ids), "cell_ids": " ".join(one.cell_ids)}
+
+
+def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
+    axes = [Column(field, axis_label(field), note="train_ids" if field == fields[0] else "") for field in fields]
+    return (
+        *axes,
+        Column("num_params", "parameters", "scaled"),
+        Column("macs", "MACs", "scaled"),
+        Column("snapshot_kimg", "best kimg"),
+        *(metric_column(metric) for metric in (overview.distance, *METRICS)),
+        Column("training_images_per_second", "train img / s", "integer"),
+    )
+
+
+def _training_speeds(overview: Overview) -> dict[str, float]:
+    trainings = overview.sweep.manifest.get("trainings") or []
+    return {one["train_id"]: one["images_per_second"] for one in trainings if one.get("images_per_second") is not None}

@@ -1,0 +1,165 @@
+"""A table: raw numbers for files and the columns a reader is shown."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from reports.overview import Configuration
+from reports.words import decimals, fixed, metric_label, scaled, short_ids, significant
+
+MAX_SHOWN_ROWS = 60
+"""Rows of a table in a document; the files hold all of them."""
+
+INCREASES = {"precision": "higher", "recall": "higher"}
+"""Metrics whose larger values are better; distances are the other way round."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a document's table, taken from the frame."""
+
+    name: str
+    label: str
+    kind: Literal["text", "integer", "number", "signed", "percent", "scaled", "milli"] = "text"
+    better: Literal["lower", "higher"] | None = None
+    """Which end to set in bold."""
+    group: str = ""
+    """Header above the labels of neighbouring columns."""
+    note: str = ""
+    """Frame column whose ids stand in small type under the value."""
+    places_like: str = ""
+    """Frame column whose number of decimals this one takes."""
+
+    @property
+    def full_label(self) -> str:
+        """Group and label in one line."""
+        return " ".join(filter(None, (self.group, self.label)))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One cell as it is read."""
+
+    text: str
+    interval: str = ""
+    note: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table; `frame` has plain column names and raw values."""
+
+    name: str
+    title: str
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+
+    @property
+    def rows(self) -> list[list[Shown]]:
+        """The first MAX_SHOWN_ROWS rows as they are read; bold is chosen over all rows."""
+        shown = [_shown(self.frame, column, self._places(column)) for column in self.columns]
+        return [list(row) for row in zip(*shown, strict=True)][:MAX_SHOWN_ROWS]
+
+    def _places(self, column: Column) -> int:
+        """Decimals of a column: the same for all columns of a group."""
+        alike = [one.name for one in self.columns if column.group and one.group == column.group]
+        names = [column.places_like] if column.places_like else alike or [column.name]
+        values = [value for name in names if column.kind != "text" for value in self.frame[name].dropna()]
+        return decimals(values)
+
+    @property
+    def note(self) -> str:
+        """Says so when rows are left to the files."""
+        if len(self.frame) <= MAX_SHOWN_ROWS:
+            return ""
+        return f"The first {MAX_SHOWN_ROWS} of {len(self.frame):,} rows; all of them are in tables/{self.name}.csv."
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Upper header: (group, columns it spans), in order; empty when no column has one."""
+        spans: list[tuple[str, int]] = []
+        for column in self.columns:
+            if spans and column.group and spans[-1][0] == column.group:
+                spans[-1] = (column.group, spans[-1][1] + 1)
+            else:
+                spans.append((column.group, 1))
+        return spans if any(group for group, _ in spans) else []
+
+
+def metric_values(one: Configuration | None, metric: str, name: str | None = None) -> dict[str, Any]:
+    """Frame values of a metric: its mean, the ends of its interval, its standard deviation, its training seeds."""
+    name = name or metric
+    found = one.metrics.get(metric) if one else None
+    return {
+        name: found.mean if found else math.nan,
+        f"{name} low": found.low if found else None,
+        f"{name} high": found.high if found else None,
+        f"{name} std": found.std if found else None,
+        f"{name} seeds": found.seeds if found else 0,
+    }
+
+
+def metric_column(metric: str, name: str | None = None, label: str | None = None) -> Column:
+    """Column of a metric; with `label` the metric's name moves to the group above it."""
+    if metric == "seconds_per_image":
+        return Column(name or metric, metric_label(metric), "milli")
+    better: Literal["lower", "higher"] = "higher" if metric in INCREASES else "lower"
+    header = metric_label(metric, better)
+    if label is None:
+        return Column(name or metric, header, "number", better)
+    return Column(name or metric, label, "number", better, group=header)
+
+
+def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a frame; columns that no row fills stay numeric."""
+    frame = pd.DataFrame(list(rows))
+    empty = [name for name in frame.columns if frame[name].isna().all()]
+    return frame.astype(dict.fromkeys(empty, float))
+
+
+def _shown(frame: pd.DataFrame, column: Column, places: int) -> list[Shown]:
+    values = list(frame[column.name])
+    numeric = column.kind != "text"
+    finite = [value for value in values if numeric and value is not None and math.isfinite(value)]
+    differ = column.better is not None and len(set(finite)) > 1
+    end = {"lower": min, "higher": max}[column.better or "lower"](finite) if differ else None
+    notes = list(frame[column.note]) if column.note else [""] * len(values)
+    return [
+        Shown(
+            _text(value, column, places),
+            interval=_interval(frame, column, row, places),
+            note=short_ids(note.split()),
+            best=end is not None and value == end,
+        )
+        for row, (value, note) in enumerate(zip(values, notes, strict=True))
+    ]
+
+
+def _text(value: Any, column: Column, places: int) -> str:
+    if column.kind == "text":
+        return str(value)
+    if value is None or math.isnan(value):
+        return "—"
+    if math.isinf(value):
+        return "∞"
+    if column.kind == "scaled":
+        return scaled(value)
+    if column.kind == "milli":
+        return significant(1000 * value)
+    if column.kind == "integer":
+        return f"{value:,.0f}"
+    if column.kind == "percent":
+        return fixed(100 * value, 1, signed=True) + "%"
+    return fixed(value, places, signed=column.kind == "signed")
+
+
+def _interval(frame: pd.DataFrame, column: Column, row: int, places: int) -> str:
+    if column.kind != "number" or f"{column.name} low" not in frame:
+        return ""
+    low, high = frame[f"{column.name} low"].iloc[row], frame[f"{column.name} high"].iloc[row]
+    return "" if pd.isna(low) else f"[{fixed(low, places)}, {fixed(high, places)}]"

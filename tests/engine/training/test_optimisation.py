@@ -1,0 +1,101 @@
+"""Learning-rate ramp, moving average and batches against their formulas."""
+
+import pytest
+import torch
+from torch import nn
+
+from engine.data.datasets import ImageSet
+from engine.spec import Data, Train
+from engine.training.batches import epoch_order, image_indices, make_batch
+from engine.training.ema import Ema, ema_decay
+from engine.training.optim import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
+
+
+def settings(**changes: object) -> Train:
+    return Train.model_validate({"total_kimg": 200_000.0, "snapshot_kimg": 2_500.0, **changes})
+
+
+def test_learning_rate_ramps_linearly_from_zero_by_images_shown_before_the_step() -> None:
+    train = settings(lr=1e-3, lr_rampup_kimg=10_000.0)
+    assert learning_rate(train, 0) == 0
+    assert learning_rate(train, 2_500_000) == pytest.approx(2.5e-4)
+    assert learning_rate(train, 10_000_000) == learning_rate(train, 50_000_000) == 1e-3
+
+
+def test_ema_decays_match_the_published_ones() -> None:
+    # EDM: batch 512 with 0.5 Mimg and batch 4096 with 50 Mimg, after the ramp.
+    assert ema_decay(settings(batch_size=512, ema_halflife_kimg=500.0), 10**8) == pytest.approx(0.99929, abs=5e-6)
+    assert ema_decay(settings(batch_size=4096, ema_halflife_kimg=50_000.0), 10**10) == pytest.approx(0.999943, abs=5e-7)
+    # iDDPM's 0.9999 at batch 128 is a half-life of 887 kimg.
+    assert ema_decay(settings(batch_size=128, ema_halflife_kimg=887.0), 10**9) == pytest.approx(0.9999, abs=5e-7)
+
+
+def test_ema_copies_the_weights_on_the_first_step_and_ramps_after_it() -> None:
+    train = settings(batch_size=512, ema_halflife_kimg=500.0)
+    assert ema_decay(train, 0) == 0
+    # At 1 Mimg the half-life is 5 % of it: 50 kimg.
+    assert ema_decay(train, 1_000_000) == pytest.approx(0.5 ** (512 / 50_000))
+    assert ema_decay(settings(batch_size=512, ema_rampup_ratio=None), 0) == pytest.approx(0.5 ** (512 / 500_000))
+
+
+def test_a_gap_between_average_and_weights_halves_in_one_half_life() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    ema, train = Ema(net), settings(batch_size=100, ema_halflife_kimg=1.0, ema_rampup_ratio=None)
+    start = float(ema.net.weight)
+    with torch.no_grad():
+        net.weight.add_(1.0)
+    for _ in range(10):
+        ema.update(net, ema_decay(train, 0))
+    assert float(ema.net.weight) - start == pytest.approx(0.5, abs=1e-6)
+
+
+def test_buffers_are_copied_not_averaged() -> None:
+    net = nn.BatchNorm1d(2)
+    ema = Ema(net)
+    net.running_mean.fill_(3.0)
+    ema.update(net, 0.9)
+    assert torch.equal(ema.net.running_mean, net.running_mean)
+
+
+def test_optimizer_state_survives_a_round_trip() -> None:
+    def trained() -> tuple[nn.Linear, torch.optim.Adam]:
+        torch.manual_seed(0)
+        net = nn.Linear(3, 2)
+        optimizer = build_optimizer(net.parameters(), settings())
+        for _ in range(3):
+            net(torch.ones(4, 3)).square().sum().backward()
+            optimizer.step()
+        return net, optimizer
+
+    net, optimizer = trained()
+    fresh = build_optimizer(nn.Linear(3, 2).parameters(), settings())
+    restore_optimizer(fresh, optimizer_tensors(optimizer))
+    for name, tensor in optimizer_tensors(optimizer).items():
+        assert torch.equal(optimizer_tensors(fresh)[name], tensor)
+
+
+def test_every_epoch_shows_each_image_once_in_a_new_order() -> None:
+    first = image_indices(0, 10, torch.arange(10))
+    second = image_indices(0, 10, torch.arange(10, 20))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(10))
+    assert not torch.equal(first, second)
+    assert torch.equal(image_indices(0, 10, torch.tensor([12, 3])), torch.stack([second[2], first[3]]))
+    assert not torch.equal(epoch_order(0, 100, 0), epoch_order(1, 100, 0))
+
+
+def test_a_batch_does_not_depend_on_how_it_is_shared(digits: ImageSet) -> None:
+    data, device = Data(name="digits", x_flip=True), torch.device("cpu")
+    whole = make_batch(digits, data, 3, torch.arange(1790, 1806), device)
+    parts = [make_batch(digits, data, 3, torch.arange(a, a + 8), device) for a in (1790, 1798)]
+    for name in ("x0", "label", "uniform", "eps"):
+        assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
+
+
+def test_flips_mirror_about_half_of_the_images(digits: ImageSet) -> None:
+    positions, device = torch.arange(1000), torch.device("cpu")
+    plain = make_batch(digits, Data(name="digits"), 0, positions, device).x0
+    flipped = make_batch(digits, Data(name="digits", x_flip=True), 0, positions, device).x0
+    changed = (plain != flipped).flatten(1).any(1)
+    assert torch.equal(flipped[changed], plain[changed].flip(-1))
+    # Five standard deviations of a binomial; a few digits are symmetric and show no change.
+    assert 500 - 80 - 10 < int(changed.sum()) < 500 + 80

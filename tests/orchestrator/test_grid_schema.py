@@ -1,0 +1,57 @@
+"""The JSON Schema that editors use agrees with what the loader accepts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.grid_fields import catalogue
+from orchestrator.grid_file import Grid
+from orchestrator.grid_recipe import PACKAGED
+from orchestrator.json_schema import grid_json_schema
+from orchestrator.yaml_source import read_document
+
+jsonschema = pytest.importorskip("jsonschema")
+MALFORMED = Path(__file__).parent / "malformed"
+SEEN_BY_SCHEMA = ["key_unknown", "field_unknown", "enumerate_unknown", "value_choice", "linked_unknown", "keys_missing"]
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    return jsonschema.Draft202012Validator(grid_json_schema())
+
+
+def as_json(path: Path) -> Any:
+    return json.loads(json.dumps(read_document(path).data))
+
+
+def test_it_is_a_valid_json_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema := grid_json_schema())
+    assert json.loads(json.dumps(schema)) == schema
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_grids_satisfy_it(path: Path, validator: Any) -> None:
+    assert [error.message for error in validator.iter_errors(as_json(path))] == []
+
+
+@pytest.mark.parametrize("name", SEEN_BY_SCHEMA)
+def test_slips_are_marked_in_the_editor(name: str, validator: Any) -> None:
+    assert list(validator.iter_errors(as_json(MALFORMED / f"{name}.yaml")))
+
+
+def test_every_key_and_field_is_offered_with_a_description() -> None:
+    schema = grid_json_schema()
+    keys = [field.alias or name for name, field in Grid.model_fields.items()]
+    assert list(schema["properties"]) == keys
+    assert all("description" in value for value in schema["properties"].values())
+    assert set(schema["properties"]["set"]["properties"]) == set(catalogue())
+    assert schema["properties"]["axes"]["properties"]["model.channels"]["items"]["minimum"] == 1
+
+
+def test_recipe_names_are_offered_and_others_are_accepted(validator: Any) -> None:
+    offered = grid_json_schema()["properties"]["recipe"]["anyOf"][0]["enum"]
+    assert "edm_digits" in offered
+    mine = {"schema": "orch/grid@1", "name": "mine", "recipe": "my_own", "varies": "scale"}
+    assert not list(validator.iter_errors(mine))

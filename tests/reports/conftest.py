@@ -1,0 +1,299 @@
+"""Tiny sweeps written by hand: their numbers are small enough to work out every table on paper."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from reports.build import build_report
+from reports.document import Document, compose
+from reports.read import SweepResults, read_sweep
+from reports.schema import CURVES, RESULTS
+
+NFE = {"heun": lambda n: 2 * n - 1, "edm_stochastic": lambda n: 2 * n - 1, "euler": lambda n: n, "ddim": lambda n: n}
+LABELS = {"heun": "Heun", "euler": "Euler", "ddim": "DDIM"}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a sweep was written."""
+
+    storage: Path
+    sweep: Path
+
+    def read(self) -> SweepResults:
+        """The sweep as reports see it."""
+        return read_sweep(self.sweep, self.storage)
+
+
+def png(size: tuple[int, int] = (32, 32), colour: int = 90) -> bytes:
+    """A small grey picture with one brighter corner."""
+    image = Image.new("L", size, colour)
+    image.paste(colour + 80, (0, 0, size[0] // 2, size[1] // 2))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def label(sampler: dict[str, Any]) -> str:
+    """The engine's label of a sampler."""
+    if sampler["kind"] == "edm_stochastic":
+        return f"EDM {sampler['num_steps']} churn {sampler['s_churn']:g}"
+    return f"{LABELS[sampler['kind']]} {sampler['num_steps']}"
+
+
+def cell(axes: dict[str, Any], sampler: dict[str, Any], distance: float, **extra: Any) -> dict[str, Any]:
+    """One cell: its place in the grid and its metrics; `extra` overrides any column."""
+    seed = extra.get("train_seed", 0)
+    training = {field: value for field, value in axes.items() if not field.startswith("sample.")}
+    name = "".join(f"-{value}" for field, value in training.items() if field != "train.seed")
+    train_id = f"t{name}-s{seed}"
+    place = f"{sampler['kind'][:2]}{sampler['num_steps']}" + "".join(f"-{v}" for k, v in axes.items() if "sample." in k)
+    return {
+        "axes": axes,
+        "sampler": sampler,
+        "metrics": {"fd_classifier": distance, "precision": 0.5, "recall": 0.25, "seconds_per_image": 0.002},
+        "train_id": train_id,
+        "cell_id": f"{place}-{train_id}",
+        "train_seed": seed,
+        **extra,
+    }
+
+
+def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A cell's rows of results.parquet."""
+    sampler = one["sampler"]
+    shared = {
+        "sweep": name,
+        "protocol_id": "p-test",
+        "num_samples": 2000,
+        "extractor": "classifier",
+        "extractor_sha256": "e" * 64,
+        "reference_id": "r-test",
+        "weights": "ema, half-life 500 kimg",
+        "snapshot_kimg": 96.0,
+        "sample_seed": 0,
+        "recipe": "digits_edm",
+        "varies": "scale",
+        "model": "{}",
+        "num_params": 1000,
+        "macs": 50_000,
+        "sampler_label": label(sampler),
+        "num_steps": sampler["num_steps"],
+        "nfe": NFE[sampler["kind"]](sampler["num_steps"]),
+        "collapsed": "[]",
+        "off_playbook": "[]",
+        "smoke": False,
+        "panel": f"cells/{one['cell_id']}/panel.png",
+        **{field: value for field, value in one.items() if field != "metrics"},
+        "axes": json.dumps(one["axes"]),
+    }
+    shared["sampler"] = json.dumps(sampler)
+    return [{**shared, "metric": metric, "value": value} for metric, value in one["metrics"].items()]
+
+
+def manifest(name: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A manifest whose sums match the cells."""
+    trainings = {one["train_id"]: one for one in cells}
+    return {
+        "schema": "orch/manifest@1",
+        "sweep": name,
+        "recipe": "digits_edm",
+        "varies": "scale",
+        "smoke": False,
+        "off_playbook": [],
+        "deviations": ["images are 8x8 digits instead of CIFAR-10"],
+        "command": f"orch sweep grids/{name}.yaml",
+        "created": "2026-01-02T03:04:05Z",
+        "protocol": {
+            "id": "p-test",
+            "extractor": "classifier",
+            "num_samples": 2000,
+            "batch_size": 64,
+            "sample_seed": 0,
+            "selection": {"sampler": {"kind": "heun", "num_steps": 18}, "num_samples": 1000},
+        },
+        "code": {
+            "commit": "0123abcd",
+            "dirty": False,
+            "tree_sha256": "f" * 64,
+            "orch_version": "0.1.0",
+            "engine_version": "1",
+        },
+        "environment": {
+            "python": "3.11.9",
+            "platform": "Linux x86_64",
+            "packages": {"torch": "2.12.0", "ray": "2.60.0"},
+            "cpu": "Example CPU",
+            "gpu": None,
+            "threads": 1,
+        },
+        "data": {"name": "digits", "sha256": "d" * 64, "num_images": 1797},
+        "counts": {
+            "points": len(cells),
+            "cells": len(cells),
+            "collapsed": 0,
+            "trainings": len(trainings),
+            "cached_cells": 0,
+            "cached_trainings": 0,
+            "run_cells": len(cells),
+            "run_trainings": len(trainings),
+            "failed": 0,
+        },
+        "failures": [],
+        "trainings": [training(one) for one in trainings.values()],
+        "collapsed": [],
+        "lineage": {one["cell_id"]: one["train_id"] for one in cells},
+    }
+
+
+def training(one: dict[str, Any]) -> dict[str, Any]:
+    """A training's record in the manifest."""
+    return {
+        "train_id": one["train_id"],
+        "axes": {field: value for field, value in one["axes"].items() if not field.startswith("sample.")},
+        "seed": one["train_seed"],
+        "seconds": 1800.0,
+        "images_per_second": 1234.0,
+        "num_params": one.get("num_params", 1000),
+        "macs": one.get("macs", 50_000),
+        "snapshot_kimg": 96.0,
+        "runner_up_kimg": 128.0,
+        "selection_metric": "fd_classifier",
+        "device": "Example CPU",
+    }
+
+
+def curves(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Falling curves with a minimum of the selection metric at 96 kimg."""
+    found = []
+    for number, train_id in enumerate(sorted({one["train_id"] for one in cells})):
+        for kimg in (32.0, 64.0, 96.0, 128.0):
+            found.append((train_id, kimg, "train/loss", 0.5 + number / 10 + 10 / kimg))
+            found.append((train_id, kimg, "selection/fd_classifier", 4.0 + number + abs(kimg - 96) / 20))
+    return [dict(zip(CURVES.names, row, strict=True)) for row in found]
+
+
+def write_sweep(storage: Path, name: str, cells: Sequence[dict[str, Any]], **changes: Any) -> Folder:
+    """Write a sweep folder and its sample grids; `changes` replace keys of the manifest."""
+    folder = storage / "sweeps" / name.replace("/", "_")
+    folder.mkdir(parents=True)
+    table = pa.Table.from_pylist([row for one in cells for row in rows(one, name)], RESULTS)
+    pq.write_table(table, folder / "results.parquet")
+    pq.write_table(pa.Table.from_pylist(curves(cells), CURVES), folder / "curves.parquet")
+    (folder / "manifest.json").write_text(json.dumps({**manifest(name, cells), **changes}))
+    (folder / "grid.yaml").write_text("schema: orch/grid@1\nname: tiny\n")
+    for one in cells:
+        path = storage / "cells" / one["cell_id"] / "panel.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png())
+    return Folder(storage, folder)
+
+
+def scale_cells(seeds: Sequence[int] = (0,)) -> list[dict[str, Any]]:
+    """Two widths under five samplers; distances rise by 0.1 a seed."""
+    samplers = [
+        {"kind": "euler", "num_steps": 18},
+        {"kind": "heun", "num_steps": 9},
+        {"kind": "heun", "num_steps": 18},
+        {"kind": "heun", "num_steps": 40},
+        {"kind": "edm_stochastic", "num_steps": 18, "s_churn": 30.0, "s_tmin": 0.05, "s_tmax": 50.0, "s_noise": 1.003},
+    ]
+    distances = {16: (9.0, 8.5, 8.0, 7.75, 7.5), 32: (6.5, 6.25, 6.0, 5.0, 6.5)}
+    sizes = {16: (250_000, 1_500_000), 32: (1_000_000, 6_000_000)}
+    return [
+        cell(
+            {"model.channels": channels, **({"train.seed": seed} if len(seeds) > 1 else {})},
+            sampler,
+            distance + 0.1 * seed,
+            train_seed=seed,
+            num_params=sizes[channels][0],
+            macs=sizes[channels][1],
+        )
+        for channels, values in distances.items()
+        for seed in seeds
+        for sampler, distance in zip(samplers, values, strict=True)
+    ]
+
+
+def churn_cells() -> list[dict[str, Any]]:
+    """One training; S_churn 0 is one cell, 10 and 20 each under two values of S_noise."""
+    values = {(0.0, 1.0): 4.0, (10.0, 1.0): 3.5, (20.0, 1.0): 3.8, (10.0, 1.007): 3.0, (20.0, 1.007): 4.2}
+    return [
+        cell(
+            {"sample.s_churn": churn, "sample.s_noise": noise},
+            {"kind": "edm_stochastic", "num_steps": 18, "s_churn": churn, "s_noise": noise},
+            distance,
+            varies="sampler",
+        )
+        for (churn, noise), distance in values.items()
+    ]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Folder]:
+    """Writes any sweep into a fresh storage."""
+
+    def writer(cells: Sequence[dict[str, Any]], name: str = "tiny", **changes: Any) -> Folder:
+        return write_sweep(tmp_path / "storage", name, cells, **changes)
+
+    return writer
+
+
+@pytest.fixture
+def make_cell() -> Callable[..., dict[str, Any]]:
+    """Builds one cell from its axes, sampler and distance."""
+    return cell
+
+
+@pytest.fixture
+def make_scale_cells() -> Callable[..., list[dict[str, Any]]]:
+    """Builds the cells of `scale_sweep` for any training seeds."""
+    return scale_cells
+
+
+@pytest.fixture
+def scale_sweep(write: Callable[..., Folder]) -> Folder:
+    """Two widths under five samplers, one training seed each."""
+    return write(scale_cells())
+
+
+@pytest.fixture(scope="session")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """The composed report of `scale_sweep`, for tests that only render it."""
+    return compose(write_sweep(tmp_path_factory.mktemp("document"), "tiny", scale_cells()).read())
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report folder of `scale_sweep`, for tests that only look at it."""
+    folder = write_sweep(tmp_path_factory.mktemp("built"), "tiny", scale_cells())
+    return build_report(folder.sweep, folder.storage).parent
+
+
+@pytest.fixture
+def seeded_sweep(write: Callable[..., Folder]) -> Folder:
+    """The same with three training seeds."""
+    return write(scale_cells(seeds=(0, 1, 2)))
+
+
+def write_churn(storage: Path) -> Folder:
+    """A sampler grid of six points in five cells."""
+    cells = churn_cells()
+    points = [{"sample.s_churn": 0.0, "sample.s_noise": noise} for noise in (1.0, 1.007)]
+    collapsed = [{"cell_id": cells[0]["cell_id"], "points": points, "reason": "s_churn = 0 is Heun"}]
+    counts = {**manifest("tiny", cells)["counts"], "points": 6, "collapsed": 1}
+    return write_sweep(storage, "churn", cells, varies="sampler", collapsed=collapsed, counts=counts)
+
+
+@pytest.fixture
+def churn_sweep(tmp_path: Path) -> Folder:
+    """S_churn by S_noise on one training."""
+    return write_churn(tmp_path / "churn")
