@@ -1,11 +1,11 @@
 """Everything that can go wrong, as one tree; `exit_code` is what the command line ends with.
 
-    OrchError               1    anything below
-    ├── UsageError          2    the request itself is wrong; nothing was started
-    │   ├── GridError       2    problems in a grid, recipe or smoke file, all of them at once
-    │   └── StorageBusy     2    another run is writing the same sweep
-    ├── UnitsFailed         1    some units of work failed; the finished ones are kept
-    └── Interrupted       130    stopped by the user; the finished units are kept
+OrchError               1    anything below
+├── UsageError          2    the request itself is wrong; nothing was started
+│   ├── GridError       2    problems in a grid, recipe or smoke file, all of them at once
+│   └── StorageBusy     2    another run is writing the same sweep
+├── UnitsFailed         1    some units of work failed; the finished ones are kept
+└── Interrupted       130    stopped by the user; the finished units are kept
 """
 
 from collections.abc import Iterable

@@ -9,7 +9,6 @@ from engine.frozen import Frozen
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
-
 def _no_mapping(value: Any) -> Any:
     """Refuse nested mappings, the usual slip when a field should have been written with dots."""
     if isinstance(value, dict):

@@ -29,9 +29,7 @@ class BadGrid(Exception):
 
 def dimensions(grid: Grid) -> list[Dimension]:
     """What multiplies: each axis, each zip group, the list of points."""
-    found: list[Dimension] = [
-        (field, tuple({field: value} for value in values)) for field, values in grid.axes.items()
-    ]
+    found: list[Dimension] = [(field, tuple({field: value} for value in values)) for field, values in grid.axes.items()]
     for group in grid.zip:
         rows = zip(*group.values(), strict=True)
         found.append((" + ".join(group), tuple(dict(zip(group, row, strict=True)) for row in rows)))
@@ -67,9 +65,7 @@ def enumerate_options(grid: Grid, anchor: Experiment, resolve: Callable[[Option]
 
 def matches(condition: Option, experiment: Experiment) -> bool:
     """Whether the experiment has one of the accepted values in every field of a condition."""
-    return all(
-        value_of(experiment, field) in condition_values(field, value) for field, value in condition.items()
-    )
+    return all(value_of(experiment, field) in condition_values(field, value) for field, value in condition.items())
 
 
 def _one_at_a_time(choices: list[tuple[Option, ...]], anchor: Experiment) -> list[Option]:

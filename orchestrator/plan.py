@@ -117,9 +117,11 @@ def make_plan(sweep: Sweep, points: Iterable[Point], store: Store) -> Plan:
         grouped.setdefault(identity, []).append(point)
         owners[identity] = training
     cells = tuple(_cell(identity, owners[identity], members) for identity, members in grouped.items())
-    files = [unit.done_file for unit in (*trainings.values(), *cells)] + [
-        unit.selection_file for unit in trainings.values()
-    ]
+    files = (
+        [unit.done_file for unit in trainings.values()]
+        + [cell.done_file for cell in cells]
+        + [unit.selection_file for unit in trainings.values()]
+    )
     num_points = sum(len(members) for members in grouped.values())
     return Plan(sweep, num_points, tuple(trainings.values()), cells, frozenset(store.finished(files)))
 

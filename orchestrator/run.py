@@ -121,7 +121,7 @@ def short_name(trial: Trial) -> str:
     return str(trial.trial_id)
 
 
-class DrainStopper(tune.Stopper):  # type: ignore[misc]
+class DrainStopper(tune.Stopper):
     """Stops a trial at its next report, which follows a checkpoint, once draining was asked for."""
 
     def __init__(self, draining: Draining) -> None:
@@ -136,7 +136,7 @@ class DrainStopper(tune.Stopper):  # type: ignore[misc]
         return False
 
 
-class UnitCallback(tune.Callback):  # type: ignore[misc]
+class UnitCallback(tune.Callback):
     """Tells the progress view what Tune's trials do."""
 
     def __init__(self, progress: Progress) -> None:

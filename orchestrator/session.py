@@ -25,6 +25,7 @@ QUIET_RAY = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_maximum_startup_concurrency": "16",  # trial drivers need no core, so more processes than cores is normal
 }
 
 

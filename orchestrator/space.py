@@ -69,7 +69,7 @@ class SearchedUnits(Searcher):
         if self.held is None:
             proposal = self.inner.suggest(trial_id)
             if not isinstance(proposal, dict):
-                return proposal
+                return None if proposal is None else str(proposal)
             self.held, self.held_proposal = self.to_unit(proposal), trial_id
         needed = self.held.train_id
         if needed not in self.trained and any(training == needed for _, training in self.running.values()):

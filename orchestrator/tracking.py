@@ -5,6 +5,7 @@ the tag `orch.unit`, so mirroring twice, or after a kill, changes nothing and du
 """
 
 import io
+import logging
 import os
 import threading
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class Mirror:
         from mlflow.entities import ViewType
         from mlflow.tracking import MlflowClient
 
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
         sweep, uri = self.plan.sweep, tracking_uri(self.store)
         self.client = MlflowClient(tracking_uri=uri)
         known = self.client.get_experiment_by_name(f"orch/{sweep.output_name}")

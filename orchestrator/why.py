@@ -21,14 +21,13 @@ def explain(store: Store, prefix: str, console: Console) -> None:
             f"{prefix!r} fits {len(identities)} units: {', '.join(name.rsplit('/', 1)[1] for name in identities[:5])}"
         )
     folder, unit, sweep = matches[0]
-    say = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
-    say(f"{folder} of sweep {sweep}: {unit['label']}")
+    console.print(f"{folder} of sweep {sweep}: {unit['label']}", highlight=False, markup=False)
     for line in (
         *state_lines(store, folder),
         *collapse_lines(unit),
         *nearest_lines(store, folder, planned_configuration(unit)),
     ):
-        say(f"  {line}")
+        console.print(f"  {line}", highlight=False, markup=False)
 
 
 def find_units(store: Store, prefix: str) -> list[tuple[str, dict[str, Any], str]]:

@@ -50,18 +50,33 @@ def test_nothing_of_ours_unpickles_or_evaluates() -> None:
     for path in SOURCES:
         tree = ast.parse(path.read_text())
         assert not set(imported(tree)) & dangerous, path
-        calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        calls = {
+            node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
         assert not calls & {"eval", "exec"}, path
 
 
 def test_top_level_holds_the_agreed_folders_and_files_only() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     top = {name.split("/")[0] for name in listed if name and not name.startswith(".")}
-    assert top <= {"pyproject.toml", "README.md", "constraints.txt", "Makefile", "orchestrator", "engine", "grids", "reports", "tests"}
+    assert top <= {
+        "pyproject.toml",
+        "README.md",
+        "constraints.txt",
+        "Makefile",
+        "orchestrator",
+        "engine",
+        "grids",
+        "reports",
+        "tests",
+    }
 
 
 @pytest.mark.parametrize("module", ["orchestrator.cli", "orchestrator.grid", "orchestrator.plan_view", "engine.spec"])
 def test_planning_imports_no_heavy_library(module: str) -> None:
-    code = f"import sys, {module}; print({{'ray', 'torch', 'mlflow', 'optuna', 'pandas', 'matplotlib'}} & set(sys.modules))"
+    heavy = {"ray", "torch", "mlflow", "optuna", "pandas", "matplotlib"}
+    code = f"import sys, {module}; print({heavy!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -26,8 +26,8 @@ class ImageSet:
     def of(cls, images: Tensor, labels: Tensor) -> "ImageSet":
         """Hash the tensors' bytes."""
         images, labels = images.contiguous(), labels.to(torch.int64).contiguous()
-        digest = hashlib.sha256(images.numpy())
-        digest.update(labels.numpy())
+        digest = hashlib.sha256(images.numpy().data)
+        digest.update(labels.numpy().data)
         return cls(images, labels, digest.hexdigest())
 
 

@@ -19,19 +19,19 @@ HELD_OUT_EVERY = 10
 BATCH_SIZE = 128
 NUM_EPOCHS = 25
 MAX_STEPS = 1000
-"""Bounds training on large sets: about two minutes on one core for 32x32 colour images, three seconds for digits."""
+"""Bounds training on large sets: 40 seconds on one core for 32x32 colour images; digits end after 2 seconds."""
 LEARNING_RATE = 3e-3
 """Of Adam at the first step; it falls linearly to 0."""
 
 
 class Classifier(nn.Module):
-    """Three 3x3 convolutions, the last two halving the image; pooled to 2x2; a 64-d layer; a linear read-out."""
+    """Three 3x3 convolutions, the first two halving the image; pooled to 2x2; a 64-d layer; a linear read-out."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         widths = (channels, 32, 64, 64)
         self.convs = nn.Sequential()
-        for stride, (inputs, outputs) in zip((2, 1, 1), pairwise(widths), strict=True):
+        for stride, (inputs, outputs) in zip((2, 2, 1), pairwise(widths), strict=True):
             self.convs.extend((nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(8, outputs), nn.SiLU()))
         self.penultimate = nn.Linear(4 * widths[-1], DIMS)
         self.readout = nn.Linear(DIMS, num_classes)
@@ -60,11 +60,11 @@ def unset_classifier(images: ImageSet) -> Classifier:
 def initialise(net: Classifier, generator: torch.Generator) -> None:
     """Set He-normal weights drawn from `generator` alone, and zero biases."""
     for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.GroupNorm):
+        if isinstance(module, nn.GroupNorm):
             module.reset_parameters()
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
 
 
 def train_classifier(images: ImageSet, seed: int = 0) -> tuple[Classifier, float]:
@@ -81,7 +81,8 @@ def train_classifier(images: ImageSet, seed: int = 0) -> tuple[Classifier, float
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / len(batches), total_iters=len(batches))
     for indices in batches:
         optimizer.zero_grad()
-        F.cross_entropy(net(images.images[indices]), images.labels[indices]).backward()
+        loss = F.cross_entropy(net(images.images[indices]), images.labels[indices])
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
     net.eval().requires_grad_(False)
@@ -91,13 +92,14 @@ def train_classifier(images: ImageSet, seed: int = 0) -> tuple[Classifier, float
 def shuffled_batches(indices: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
     """All epochs' batches of indices, each epoch in an order of its own."""
     for _ in range(NUM_EPOCHS):
-        yield from indices[torch.randperm(len(indices), generator=generator)].split(BATCH_SIZE)
+        order = torch.randperm(len(indices), generator=generator)
+        yield from torch.split(indices[order], BATCH_SIZE)
 
 
 def accuracy(net: Classifier, images: Tensor, labels: Tensor) -> float:
     """Share of images whose highest logit is their label."""
-    hits = sum(int((net(x).argmax(1) == y).sum()) for x, y in zip(images.split(500), labels.split(500), strict=True))
-    return hits / len(labels)
+    predicted = torch.cat([net(batch).argmax(dim=1) for batch in torch.split(images, BATCH_SIZE)])
+    return float((predicted == labels).double().mean())
 
 
 def load_classifier(images: ImageSet, files: Files) -> tuple[Classifier, bytes]:

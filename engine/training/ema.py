@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.spec import Train
 
@@ -29,7 +29,8 @@ class Ema:
     @torch.no_grad()
     def update(self, net: nn.Module, decay: float) -> None:
         """average = decay * average + (1 - decay) * weights, all tensors in one call."""
-        averages, weights = list(self.net.parameters()), list(net.parameters())
+        averages: list[Tensor] = list(self.net.parameters())
+        weights: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(averages, weights, 1 - decay)
         for average, buffer in zip(self.net.buffers(), net.buffers(), strict=True):
             average.copy_(buffer)

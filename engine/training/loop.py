@@ -128,7 +128,7 @@ class TrainingStep:
     def without_sync(self) -> AbstractContextManager[None]:
         """Let gradients add up locally until the step's last microbatch."""
         assert isinstance(self.denoise, DistributedDataParallel)
-        return self.denoise.no_sync()  # type: ignore[no-any-return]
+        return self.denoise.no_sync()
 
     def microbatches(self, images_shown: int) -> Iterator[tuple[Tensor, bool]]:
         """Positions in the training stream of each forward pass of this worker, and whether it is the last."""

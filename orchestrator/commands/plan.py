@@ -20,4 +20,4 @@ def command(
     from orchestrator.store import Store
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
-    show_plan(make_plan(sweep, expand(sweep), store), store, data_root, Console())
+    show_plan(make_plan(sweep, expand(sweep), store), store, data_root, Console(soft_wrap=True))

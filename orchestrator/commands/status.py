@@ -24,4 +24,4 @@ def command(
     from orchestrator.status_view import show_status
     from orchestrator.store import Store
 
-    show_status(Store.open(storage), sweep, Console())
+    show_status(Store.open(storage), sweep, Console(soft_wrap=True))

@@ -41,7 +41,7 @@ def command(
     from orchestrator.sweeping import Options, run_sweep
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
-    options = Options(store, data_root, address, Console(stderr=True))
+    options = Options(store, data_root, address, Console(stderr=True, soft_wrap=True))
     refuse_hopeless(sweep, options, grid, force=yes)
     report = run_sweep(sweep, options)
     typer.echo(f"results: {store.uri}/sweeps/{sweep.output_name}")

@@ -24,4 +24,4 @@ def command(
     from orchestrator.store import Store
     from orchestrator.why import explain
 
-    explain(Store.open(storage), unit, Console())
+    explain(Store.open(storage), unit, Console(soft_wrap=True))

@@ -99,57 +99,55 @@ def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return [{**shared, "metric": metric, "value": value} for metric, value in one["metrics"].items()]
 
 
+FIXED = {
+    "schema": "orch/manifest@1",
+    "recipe": "digits_edm",
+    "varies": "scale",
+    "smoke": False,
+    "off_playbook": [],
+    "deviations": ["images are 8x8 digits instead of CIFAR-10"],
+    "created": "2026-01-02T03:04:05Z",
+    "protocol": {
+        "id": "p-test",
+        "extractor": "classifier",
+        "num_samples": 2000,
+        "batch_size": 64,
+        "sample_seed": 0,
+        "selection": {"sampler": {"kind": "heun", "num_steps": 18}, "num_samples": 1000},
+    },
+    "code": {
+        "commit": "0123abcd",
+        "dirty": False,
+        "tree_sha256": "f" * 64,
+        "orch_version": "0.1.0",
+        "engine_version": "1",
+    },
+    "environment": {
+        "python": "3.11.9",
+        "platform": "Linux x86_64",
+        "packages": {"torch": "2.12.0", "ray": "2.60.0"},
+        "cpu": "Example CPU",
+        "gpu": None,
+        "threads": 1,
+    },
+    "data": {"name": "digits", "sha256": "d" * 64, "num_images": 1797},
+    "failures": [],
+    "collapsed": [],
+}
+"""What a manifest says whatever the cells are."""
+
+
 def manifest(name: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A manifest whose sums match the cells."""
     trainings = {one["train_id"]: one for one in cells}
+    counts = {"points": len(cells), "cells": len(cells), "collapsed": 0, "trainings": len(trainings), "failed": 0}
+    counts |= {"cached_cells": 0, "cached_trainings": 0, "run_cells": len(cells), "run_trainings": len(trainings)}
     return {
-        "schema": "orch/manifest@1",
+        **FIXED,
         "sweep": name,
-        "recipe": "digits_edm",
-        "varies": "scale",
-        "smoke": False,
-        "off_playbook": [],
-        "deviations": ["images are 8x8 digits instead of CIFAR-10"],
         "command": f"orch sweep grids/{name}.yaml",
-        "created": "2026-01-02T03:04:05Z",
-        "protocol": {
-            "id": "p-test",
-            "extractor": "classifier",
-            "num_samples": 2000,
-            "batch_size": 64,
-            "sample_seed": 0,
-            "selection": {"sampler": {"kind": "heun", "num_steps": 18}, "num_samples": 1000},
-        },
-        "code": {
-            "commit": "0123abcd",
-            "dirty": False,
-            "tree_sha256": "f" * 64,
-            "orch_version": "0.1.0",
-            "engine_version": "1",
-        },
-        "environment": {
-            "python": "3.11.9",
-            "platform": "Linux x86_64",
-            "packages": {"torch": "2.12.0", "ray": "2.60.0"},
-            "cpu": "Example CPU",
-            "gpu": None,
-            "threads": 1,
-        },
-        "data": {"name": "digits", "sha256": "d" * 64, "num_images": 1797},
-        "counts": {
-            "points": len(cells),
-            "cells": len(cells),
-            "collapsed": 0,
-            "trainings": len(trainings),
-            "cached_cells": 0,
-            "cached_trainings": 0,
-            "run_cells": len(cells),
-            "run_trainings": len(trainings),
-            "failed": 0,
-        },
-        "failures": [],
+        "counts": counts,
         "trainings": [training(one) for one in trainings.values()],
-        "collapsed": [],
         "lineage": {one["cell_id"]: one["train_id"] for one in cells},
     }
 

@@ -61,7 +61,9 @@ def test_training_repeats_itself_bit_for_bit(tiny: Experiment, digits: ImageSet,
     assert losses(first[-1]) != losses(run(with_train(tiny, seed=1), digits, tmp_path / "c")[-1])
 
 
-def test_a_killed_training_resumes_to_the_same_weights_and_curves(tiny: Experiment, digits: ImageSet, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_weights_and_curves(
+    tiny: Experiment, digits: ImageSet, tmp_path: Path
+) -> None:
     whole = run(tiny, digits, tmp_path / "whole")
     with pytest.raises(Killed):
         run(tiny, digits, tmp_path / "resumed", die_at=tiny.train.snapshot_images[0])
@@ -94,13 +96,17 @@ def test_missing_snapshot_is_named(tiny: Experiment, tmp_path: Path) -> None:
         load_snapshot(LocalFiles(tmp_path), 999, torch.nn.Linear(1, 1))
 
 
-def test_non_finite_loss_stops_training_and_keeps_the_checkpoint(tiny: Experiment, digits: ImageSet, tmp_path: Path) -> None:
+def test_non_finite_loss_stops_training_and_keeps_the_checkpoint(
+    tiny: Experiment, digits: ImageSet, tmp_path: Path
+) -> None:
     hot = with_train(tiny, lr=1e30, lr_rampup_kimg=0.0)
     with pytest.raises(NonFiniteLoss, match="last checkpoint is intact"):
         run(hot, digits, tmp_path)
 
 
-def test_bf16_denoiser_of_a_trained_network_is_close_to_fp32(tiny: Experiment, digits: ImageSet, tmp_path: Path) -> None:
+def test_bf16_denoiser_of_a_trained_network_is_close_to_fp32(
+    tiny: Experiment, digits: ImageSet, tmp_path: Path
+) -> None:
     run(tiny, digits, tmp_path)
     x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     full, half = (
@@ -124,7 +130,9 @@ def test_two_workers_train_exactly_what_one_worker_trains(tiny: Experiment, digi
     assert snapshot_bytes(tiny, tmp_path / "two") == snapshot_bytes(tiny, tmp_path / "one")
 
 
-@pytest.mark.parametrize(("batch", "micro", "message"), [(16, 8, "no multiple of 3 workers"), (24, 3, "a worker's share of 8")])
+@pytest.mark.parametrize(
+    ("batch", "micro", "message"), [(16, 8, "no multiple of 3 workers"), (24, 3, "a worker's share of 8")]
+)
 def test_uneven_shares_are_refused(batch: int, micro: int, message: str, tiny: Experiment) -> None:
     from engine.training.loop import World, check_shares
 
