@@ -7,19 +7,15 @@ from typing import Any
 import torch
 
 from engine.build import build_denoiser, build_network
-from engine.data.catalog import CATALOG
-from engine.data.images import save_grid
 from engine.denoiser import Denoiser
 from engine.files import Files
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
 from engine.metrics.reference import Reference, measure
 from engine.samplers import SamplerBase
-from engine.sampling import generate
+from engine.sampling import draw, panel_png
 from engine.spec import Experiment
 from engine.training.snapshot import load_snapshot
-
-PANEL_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -60,18 +56,10 @@ def load_denoiser(experiment: Experiment, files: Files, images_shown: int, devic
     return build_denoiser(experiment, net).to(device).eval().requires_grad_(False)
 
 
-def sample_images(denoiser: Denoiser, experiment: Experiment, sampler: SamplerBase, num_samples: int) -> torch.Tensor:
-    """The protocol's first `num_samples` images, uint8 [N, C, H, W]."""
-    info = CATALOG[experiment.data.name]
-    return generate(
-        denoiser,
-        sampler,
-        indices=torch.arange(num_samples),
-        shape=(info.channels, info.resolution, info.resolution),
-        seed=experiment.eval.sample_seed,
-        batch_size=experiment.eval.batch_size,
-        num_classes=info.num_classes if experiment.model.class_conditional else None,
-    )
+def protocol_images(denoiser: Denoiser, experiment: Experiment, sampler: SamplerBase, count: int) -> torch.Tensor:
+    """The protocol's first `count` images, uint8 [count, C, H, W]."""
+    rule = experiment.eval
+    return draw(denoiser, experiment, sampler, count=count, seed=rule.sample_seed, batch_size=rule.batch_size)
 
 
 def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: torch.device) -> SnapshotChoice:
@@ -81,7 +69,7 @@ def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: 
     scores = []
     for images_shown in experiment.train.snapshot_images:
         denoiser = load_denoiser(experiment, files, images_shown, device)
-        images = sample_images(denoiser, experiment, rule.sampler, rule.num_samples)
+        images = protocol_images(denoiser, experiment, rule.sampler, rule.num_samples)
         scores.append(
             (images_shown, measure(judge.extractor, judge.reference, images, experiment.eval.nearest_k)[metric])
         )
@@ -97,7 +85,7 @@ def evaluate_cell(experiment: Experiment, denoiser: Denoiser, judge: Judge) -> C
     num_samples, batch_size = experiment.eval.num_samples, experiment.eval.batch_size
     denoiser.nfe = 0
     started = time.perf_counter()
-    images = sample_images(denoiser, experiment, experiment.sample, num_samples)
+    images = protocol_images(denoiser, experiment, experiment.sample, num_samples)
     seconds = time.perf_counter() - started
     batches = -(-num_samples // batch_size)
     if denoiser.nfe != batches * experiment.sample.nfe:
@@ -105,6 +93,5 @@ def evaluate_cell(experiment: Experiment, denoiser: Denoiser, judge: Judge) -> C
             f"{experiment.sample.label} declares NFE {experiment.sample.nfe} but used {denoiser.nfe / batches}"
         )
     metrics = measure(judge.extractor, judge.reference, images, experiment.eval.nearest_k)
-    columns, scale = 8, max(1, 32 // images.shape[-1])
-    panel = save_grid(images[:PANEL_IMAGES], columns=columns, scale=scale)
-    return CellMeasurement({**metrics, "seconds_per_image": seconds / num_samples}, experiment.sample.nfe, panel)
+    metrics["seconds_per_image"] = seconds / num_samples
+    return CellMeasurement(metrics, experiment.sample.nfe, panel_png(images, experiment))

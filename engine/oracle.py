@@ -14,11 +14,13 @@ class GaussianOracle:
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """E[x0 | x] = std^2 / (std^2 + sigma^2) * x."""
-        return self.std**2 / (self.std**2 + sigma**2) * x
+        posterior_mean: Tensor = x * (self.std**2 / (self.std**2 + sigma**2))
+        return posterior_mean
 
     def ode_endpoint(self, x: Tensor, sigma: float) -> Tensor:
         """Where the probability-flow ODE started at (x, sigma) arrives at sigma = 0: x keeps its quantile."""
-        return x * self.std / (self.std**2 + sigma**2) ** 0.5
+        endpoint: Tensor = x * self.std / (self.std**2 + sigma**2) ** 0.5
+        return endpoint
 
 
 @dataclass(frozen=True)
@@ -30,5 +32,5 @@ class EmpiricalOracle:
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """Posterior mean: softmax over the points of -|x - point|^2 / (2 sigma^2)."""
         flat, points = x.flatten(1), self.points.flatten(1)
-        logits = -torch.cdist(flat, points).square() / (2 * sigma**2)
+        logits: Tensor = -torch.cdist(flat, points).square() / (2 * sigma**2)
         return (logits.softmax(dim=1) @ points).reshape(x.shape)

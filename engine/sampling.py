@@ -3,10 +3,45 @@
 import torch
 from torch import Tensor
 
+from engine.data.catalog import CATALOG
 from engine.data.datasets import to_uint8
+from engine.data.images import save_grid
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
 from engine.samplers import SamplerBase
+from engine.spec import Experiment
+
+PANEL_ROWS = 8
+PANEL_PIXELS = 32
+
+
+def draw(
+    denoiser: Denoiser, experiment: Experiment, sampler: SamplerBase, *, count: int, seed: int, batch_size: int
+) -> Tensor:
+    """The experiment's images of sample indices 0 .. count - 1, uint8 [count, C, H, W]."""
+    info = CATALOG[experiment.data.name]
+    return generate(
+        denoiser,
+        sampler,
+        indices=torch.arange(count),
+        shape=(info.channels, info.resolution, info.resolution),
+        seed=seed,
+        batch_size=batch_size,
+        num_classes=info.num_classes if experiment.model.class_conditional else None,
+    )
+
+
+def panel_size(experiment: Experiment) -> tuple[int, int]:
+    """Images and columns of a sample panel: a column for each class where there are few, else 8 by 8."""
+    classes = CATALOG[experiment.data.name].num_classes
+    columns = classes if experiment.model.class_conditional and classes <= 10 else PANEL_ROWS
+    return PANEL_ROWS * columns, columns
+
+
+def panel_png(images: Tensor, experiment: Experiment) -> bytes:
+    """PNG bytes of the first images as a panel, small images enlarged."""
+    count, columns = panel_size(experiment)
+    return save_grid(images[:count], columns=columns, scale=max(1, PANEL_PIXELS // images.shape[-1]))
 
 
 @torch.inference_mode()

@@ -33,13 +33,10 @@ def main() -> None:
     except OrchError as error:
         typer.echo(str(error), err=True)
         code = error.exit_code
-    except KeyboardInterrupt:
-        typer.echo("stopped; run the same command to go on", err=True)
-        code = 130
-    except typer.Exit as stop:
-        code = stop.exit_code
     except Exception as error:
         code = _click_error(error)
+    if code == Interrupted.exit_code:
+        typer.echo("stopped; run the same command to go on", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

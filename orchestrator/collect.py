@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from engine import ENGINE_VERSION
 from orchestrator.cost import model_cost
 from orchestrator.grid import Sweep
-from orchestrator.identity import protocol_id
+from orchestrator.identity import canonical_json, protocol_id
 from orchestrator.plan import Cell, Plan, Training
 from orchestrator.provenance import code_fingerprint, environment, package_version
 from orchestrator.store import CURVES_FILE, DONE, FAILED, Folder, Store, now
@@ -25,7 +25,7 @@ def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: dict
     manifest = build_manifest(plan, store, command=command, ran=ran)
     tables = {"results.parquet": pa.Table.from_pylist(results, RESULTS), "curves.parquet": curves}
     changed = [_write_if_new(folder, name, _parquet(table)) for name, table in tables.items()]
-    if any(changed) or any(ran.values()) or not folder.exists("manifest.json"):
+    if any(changed) or any(ran.values()) or _says_more(manifest, folder.read_json("manifest.json")):
         folder.write_json("manifest.json", manifest)
         return True
     return False
@@ -168,6 +168,12 @@ def data_record(plan: Plan, store: Store) -> dict[str, Any]:
     data, extractor = plan.sweep.anchor.data.name, plan.sweep.anchor.eval.extractor
     seen = store.references(data, extractor).read_json("data.json") or {}
     return {"name": data, "sha256": seen.get("sha256"), "num_images": CATALOG[data].num_images}
+
+
+def _says_more(manifest: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
+    """Whether grid or store have changed since an earlier manifest; when and how it was written does not count."""
+    lasting = ("lineage", "collapsed", "failures", "trainings", "off_playbook", "deviations")
+    return earlier is None or any(canonical_json(manifest[key]) != canonical_json(earlier.get(key)) for key in lasting)
 
 
 def _parquet(table: pa.Table) -> bytes:

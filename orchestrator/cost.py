@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine.backbones.flops import Cost, forward_cost
 from engine.data.catalog import CATALOG
 from engine.spec import Experiment
-from orchestrator.grid import Sweep
+from orchestrator.grid import Resources, Sweep
 from orchestrator.plan import Cell, Plan, Training
 from orchestrator.store import DONE, Store
 
@@ -123,11 +123,24 @@ def speed_key(experiment: Experiment) -> str:
     return f"{experiment.data.name}/{experiment.model.kind}"
 
 
-def local_slots(cpus_per_worker: float, gpus_per_worker: float) -> int:
-    """Workers this machine holds, without starting Ray."""
-    if gpus_per_worker:
-        return max(1, int(gpu_count() / gpus_per_worker))
-    return max(1, int(len(os.sched_getaffinity(0)) / cpus_per_worker))
+@dataclass(frozen=True)
+class Place:
+    """Where a plan would run: how many workers at once, in words, and whether this machine has what they ask for."""
+
+    slots: int
+    words: str
+    here: bool
+
+
+def place_for(resources: Resources) -> Place:
+    """This machine, or as many GPUs as one training asks for when this machine has none."""
+    if resources.gpus_per_worker == 0:
+        slots = max(1, int(len(os.sched_getaffinity(0)) / resources.cpus_per_worker))
+        return Place(slots, f"{slots} CPU workers here", here=True)
+    slots = int(gpu_count() / resources.gpus_per_worker)
+    if slots:
+        return Place(slots, f"{slots} GPU workers here", here=True)
+    return Place(resources.workers, f"{resources.workers} GPU workers; this machine has no GPU", here=False)
 
 
 def gpu_count() -> int:

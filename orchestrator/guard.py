@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from engine.data.catalog import missing_files
-from orchestrator.cost import local_slots, plan_seconds, speed_of
+from orchestrator.cost import place_for, plan_seconds, speed_of
 from orchestrator.errors import UsageError
 from orchestrator.grid import Sweep, expand
 from orchestrator.plan import make_plan
 from orchestrator.progress import clock
+from orchestrator.session import cluster_address
 from orchestrator.sweeping import Options
 
 HOPELESS_SECONDS = 24 * 3600
@@ -18,18 +19,21 @@ def refuse_hopeless(sweep: Sweep, options: Options, grid: Path, *, force: bool) 
     plan = make_plan(sweep, expand(sweep), options.store)
     if not (plan.missing_trainings or plan.missing_cells):
         return
-    data = plan.sweep.anchor.data.name
-    resources = plan.sweep.grid.resources
-    slots = local_slots(resources.cpus_per_worker, resources.gpus_per_worker)
-    seconds = plan_seconds(plan, speed_of(sweep, options.store), slots)
-    cost = f"{len(plan.missing_trainings)} trainings and {len(plan.missing_cells)} cells, about {clock(seconds)} here"
+    data, place = plan.sweep.anchor.data.name, place_for(sweep.grid.resources)
+    seconds = plan_seconds(plan, speed_of(sweep, options.store), place.slots)
+    units = f"{len(plan.missing_trainings)} trainings and {len(plan.missing_cells)} cells"
+    cost = f"this sweep is {units}, about {clock(seconds)} on {place.words}"
     hint = f"try it small first: orch sweep {grid} --smoke"
     absent = missing_files(data, options.data_root)
     if absent:
         where = options.data_root or "no data root given"
         raise UsageError(
             f"the data set {data} is not there ({where}: {', '.join(absent[:3])} missing); "
-            f"give its folder with --data-root or ORCH_DATA_ROOT\nthis sweep is {cost}\n{hint}"
+            f"give its folder with --data-root or ORCH_DATA_ROOT\n{cost}\n{hint}"
         )
-    if seconds > HOPELESS_SECONDS and not options.address and not force:
-        raise UsageError(f"this sweep is {cost}; use a cluster (--address), or --yes to start anyway\n{hint}")
+    if cluster_address(options.address):
+        return
+    if not place.here:
+        raise UsageError(f"{cost}\nuse a cluster (--address), or change `resources`\n{hint}")
+    if seconds > HOPELESS_SECONDS and not force:
+        raise UsageError(f"{cost}\nuse a cluster (--address), or --yes to start anyway\n{hint}")

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.data.catalog import missing_files
-from orchestrator.cost import cell_nfe, local_slots, model_cost, plan_seconds, selection_nfe, speed_of, training_macs
+from orchestrator.cost import cell_nfe, model_cost, place_for, plan_seconds, selection_nfe, speed_of, training_macs
 from orchestrator.plan import Plan
 from orchestrator.progress import clock
 from orchestrator.store import Store
@@ -77,14 +77,13 @@ def show_collapsed(plan: Plan, console: Console) -> None:
 
 def show_cost(plan: Plan, store: Store, console: Console) -> None:
     """Multiply-accumulates, network evaluations and time of what is missing."""
-    resources, speed = plan.sweep.grid.resources, speed_of(plan.sweep, store)
-    slots = local_slots(resources.cpus_per_worker, resources.gpus_per_worker)
+    place, speed = place_for(plan.sweep.grid.resources), speed_of(plan.sweep, store)
     to_train = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
     evaluations = sum(map(cell_nfe, plan.missing_cells)) + sum(map(selection_nfe, plan.missing_trainings))
     basis = "measured on this storage" if speed.measured else "assumed speed; measured from the first run on"
     console.print(
         f"to do: training {sum(map(training_macs, to_train)):.3g} MAC, sampling {evaluations:,} network evaluations\n"
-        f"time: about {clock(plan_seconds(plan, speed, slots))} on {slots} workers here ({basis})",
+        f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({basis})",
         highlight=False,
     )
 

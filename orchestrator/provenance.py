@@ -3,6 +3,8 @@
 import hashlib
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +13,10 @@ from typing import Any
 
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "scikit-learn", "mlflow", "optuna", "pyarrow", "torch-fidelity")
 CODE_FOLDERS = ("engine", "orchestrator", "reports")
+
+# What stands between :// and @ (user, or user:password), and query values whose name says that they are secret.
+USER_INFO = re.compile(r"://(?:[^\s/@:]*:\S*|[^\s/@]+)@")
+SECRET_VALUE = re.compile(r"(?i)([?&][^\s=&]*(?:secret|token|password|key|sig)[^\s=&]*=)[^\s&]+")
 
 
 def package_version(name: str) -> str | None:
@@ -64,8 +70,13 @@ def cpu_name() -> str:
 
 
 def command_line() -> str:
-    """The command as typed, without the folder of the script."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command as typed, without the folder of the script and without credentials."""
+    return redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+
+
+def redacted(text: str) -> str:
+    """The text with the credentials in its URLs replaced by ***."""
+    return SECRET_VALUE.sub(r"\1***", USER_INFO.sub("://***@", text))
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -15,6 +15,7 @@ from orchestrator.grid import Resources
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.sample_worker import SampleTrial
+from orchestrator.session import SCRATCH_IN_STORE
 from orchestrator.space import Draining, MissingUnits
 from orchestrator.store import Store
 from orchestrator.train_worker import train_trial
@@ -34,7 +35,7 @@ class Job:
     @property
     def scratch(self) -> str:
         """Ray's own files: never read again, removed when the sweep ends."""
-        return f"{self.store.uri}/.ray"
+        return f"{self.store.uri}/{SCRATCH_IN_STORE}"
 
     def trainings_at_once(self) -> int:
         """How many trainings the cluster holds; Tune must not start more, their workers would wait for each other."""

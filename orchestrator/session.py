@@ -25,8 +25,12 @@ QUIET_RAY = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_worker_maximum_startup_concurrency": "16",  # trial drivers need no core, so more processes than cores is normal
+    "RAY_worker_maximum_startup_concurrency": "16",  # trial drivers need no core of their own
 }
+
+
+SCRATCH_IN_STORE = ".ray"
+"""Where Ray keeps its own files of a session, seen by every node; never read again."""
 
 
 @contextmanager
@@ -34,13 +38,17 @@ def storage_lock(store: Store) -> Iterator[None]:
     """Hold the storage for this driver; the system releases it even after kill -9.
 
     Remote storage cannot be locked this way: there, one driver at a time is the user's promise.
-    Raises StorageBusy when another driver works on the same storage.
+    Raises StorageBusy when another driver works on the same storage, UsageError when it cannot be written to.
     """
     if store.local_path is None:
         yield
         return
-    store.local_path.mkdir(parents=True, exist_ok=True)
-    with (store.local_path / ".lock").open("a+") as handle:
+    try:
+        store.local_path.mkdir(parents=True, exist_ok=True)
+        handle = (store.local_path / ".lock").open("a+")
+    except OSError as error:
+        raise UsageError(f"cannot write to {store.uri}: {error.strerror}") from None
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,7 +91,7 @@ def ray_session(store: Store, address: str | None) -> Iterator[Any]:
     os.environ.update(QUIET_RAY, RAY_TMPDIR=str(scratch))
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(address)
     try:
         if address:
             packages = [
@@ -104,6 +112,12 @@ def ray_session(store: Store, address: str | None) -> Iterator[Any]:
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+        store.root.delete_folder(SCRATCH_IN_STORE)
+
+
+def cluster_address(address: str | None) -> str | None:
+    """The cluster asked for: the option, else RAY_ADDRESS; None is this machine."""
+    return address or os.environ.get("RAY_ADDRESS") or None
 
 
 def check_shared_storage(ray: Any, store: Store) -> None:

@@ -5,7 +5,7 @@ is written under a temporary name and renamed; object stores publish an object o
 """
 
 import json
-import os
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import Any
 from pyarrow import fs
 
 from orchestrator.errors import UsageError
+from orchestrator.provenance import redacted
 
 DONE = "DONE.json"
 FAILED = "FAILED.json"
@@ -44,7 +45,7 @@ class Folder:
             with self.filesystem.open_output_stream(target) as stream:
                 stream.write(data)
             return
-        temporary = f"{target}.{os.getpid()}.tmp"
+        temporary = f"{target}.{uuid.uuid4().hex}.tmp"
         with self.filesystem.open_output_stream(temporary) as stream:
             stream.write(data)
         self.filesystem.move(temporary, target)
@@ -66,6 +67,11 @@ class Folder:
         """Remove a file if it is there."""
         if self.exists(name):
             self.filesystem.delete_file(self._inside(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder and everything in it, if it is there."""
+        if self.filesystem.get_file_info(self._inside(name)).type == fs.FileType.Directory:
+            self.filesystem.delete_dir(self._inside(name))
 
     def read_json(self, name: str) -> Any:
         """Content of a JSON file, or None when there is none."""
@@ -108,11 +114,20 @@ class Store:
         try:
             if "://" in text:
                 filesystem, path = fs.FileSystem.from_uri(text)
-                return cls(text.rstrip("/"), Folder(filesystem, path.rstrip("/")))
-            path = str(Path(text).expanduser().resolve())
-            return cls(path, Folder(fs.LocalFileSystem(), path))
+                store = cls(text.rstrip("/"), Folder(filesystem, path.rstrip("/")))
+            else:
+                path = str(Path(text).expanduser().resolve())
+                store = cls(path, Folder(fs.LocalFileSystem(), path))
+            if store.local_path and store.local_path.exists() and not store.local_path.is_dir():
+                raise NotADirectoryError("it is a file")
         except (OSError, ValueError) as error:
-            raise UsageError(f"cannot use {text!r} as storage: {error}") from None
+            raise UsageError(redacted(f"cannot use {text!r} as storage: {error}")) from None
+        return store
+
+    @property
+    def shown(self) -> str:
+        """The location as people see it: without credentials."""
+        return redacted(self.uri)
 
     @property
     def local_path(self) -> Path | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.collect import collect, unit_failures
-from orchestrator.cost import cell_seconds, local_slots, remember_speed, speed_of, training_seconds
+from orchestrator.cost import cell_seconds, place_for, remember_speed, speed_of, training_seconds
 from orchestrator.errors import UnitsFailed
 from orchestrator.grid import Sweep, expand
 from orchestrator.plan import Plan, make_plan
@@ -92,7 +92,7 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
     cached = len(plan.cells) - len(plan.missing_cells)
     todo = f"{len(plan.missing_trainings)} trainings and {len(plan.missing_cells)} cells to run, {cached} cells cached"
     options.console.print(f"{sweep.grid.name}: {todo}", highlight=False)
-    slots = local_slots(resources.cpus_per_worker, resources.gpus_per_worker)
+    slots = place_for(resources).slots
     at_once = {"train": max(1, slots // resources.workers), "sample": slots}
     data_root = str(options.data_root) if options.data_root else None
     with ray_session(store, options.address), Progress(options.console, folder, predicted, at_once) as progress:

@@ -58,13 +58,15 @@ def unset_classifier(images: ImageSet) -> Classifier:
 
 
 def initialise(net: Classifier, generator: torch.Generator) -> None:
-    """Set He-normal weights drawn from `generator` alone, and zero biases."""
-    for module in net.modules():
-        if isinstance(module, nn.GroupNorm):
-            module.reset_parameters()
+    """Set He-normal weights drawn from `generator` alone, zero biases and unit scales of the normalisations."""
     for parameter in net.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
+        else:
+            nn.init.zeros_(parameter)
+    for module in net.modules():
+        if isinstance(module, nn.GroupNorm):
+            nn.init.ones_(module.weight)
 
 
 def train_classifier(images: ImageSet, seed: int = 0) -> tuple[Classifier, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.data.datasets import ImageSet
 from engine.files import Files
-from engine.metrics import classifier, inception
+from engine.metrics import classifier
 
 BATCH_SIZE = 64
 """The one batch shape networks are evaluated at."""
@@ -61,17 +61,19 @@ class NetworkExtractor:
         return features
 
 
-def build_classifier(images: ImageSet, files: Files, weights_path: Path | None, device: torch.device) -> NetworkExtractor:
+def build_classifier(images: ImageSet, files: Files, weights: Path | None, device: torch.device) -> NetworkExtractor:
     """The data set's own classifier, trained on first use and kept in `files`."""
-    net, weights = classifier.load_classifier(images, files)
-    sha256 = hashlib.sha256(weights).hexdigest()
+    net, data = classifier.load_classifier(images, files)
+    sha256 = hashlib.sha256(data).hexdigest()
     return NetworkExtractor("classifier", classifier.DIMS, sha256, net.to(device).features, device)
 
 
-def build_inception(images: ImageSet, files: Files, weights_path: Path | None, device: torch.device) -> FeatureExtractor:
-    """Inception-v3 pool3 with weights from `weights_path`, the environment or the published file."""
-    net, weights = inception.load_inception(weights_path)
-    return NetworkExtractor("inception", inception.DIMS, hashlib.sha256(weights).hexdigest(), net.to(device), device)
+def build_inception(images: ImageSet, files: Files, weights: Path | None, device: torch.device) -> NetworkExtractor:
+    """Inception-v3 pool3 with weights from the path `weights`, the environment or the published file."""
+    from engine.metrics import inception  # torch-fidelity takes seconds to import
+
+    net, data = inception.load_inception(weights)
+    return NetworkExtractor("inception", inception.DIMS, hashlib.sha256(data).hexdigest(), net.to(device), device)
 
 
 EXTRACTORS: dict[str, Callable[[ImageSet, Files, Path | None, torch.device], FeatureExtractor]] = {

@@ -36,7 +36,7 @@ class FeatureStats:
 
     def add(self, features: Tensor) -> None:
         """Take in features [B, d]."""
-        for block in features.split(BLOCK):
+        for block in torch.split(features, BLOCK):
             values = block.to("cpu", torch.float64)
             self.count += len(values)
             self.sum += values.sum(dim=0)

@@ -1,4 +1,4 @@
-"""Inception-v3 as FID uses it: torch-fidelity's port of the 2015-12-05 graph, with its own resize [Heusel et al. 2017]."""
+"""Inception-v3 as FID uses it: torch-fidelity's port of the 2015-12-05 graph and of its resize [Heusel et al. 2017]."""
 
 import io
 import os
@@ -25,7 +25,8 @@ class InceptionPool3(nn.Module):
         super().__init__()
         # torch-fidelity unpickles freely what it is given, so the bytes must first prove to hold tensors alone.
         torch.load(io.BytesIO(weights), weights_only=True)
-        self.net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=io.BytesIO(weights))
+        file = io.BytesIO(weights)
+        self.net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=file)
 
     def forward(self, images: Tensor) -> Tensor:
         """Resize to 299x299 as TensorFlow 1 does, scale to (x - 128) / 128, and pool."""
@@ -52,7 +53,7 @@ def find_weights(weights_path: Path | None) -> Path:
 def published_weights() -> Path:
     """torch-fidelity's file in torch's hub folder, downloaded when it is not there; WeightsNotFound when that fails."""
     file = URL_INCEPTION_V3.rsplit("/", 1)[-1]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    path = Path(str(torch.hub.get_dir()), "checkpoints", file)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         hash_prefix = Path(file).stem.rsplit("-", 1)[-1]

@@ -15,7 +15,7 @@ from engine.metrics.precision_recall import precision_recall
 REFERENCE_FILE = "reference.safetensors"
 LARGE_SET = 20_000
 MANIFOLD_SIZE = 10_000
-"""Sets of more than LARGE_SET images span precision and recall's manifold by their first 10,000, as ADM's protocol does."""
+"""In sets of more than LARGE_SET images the first 10,000 span the real manifold, as in ADM's protocol."""
 
 
 @dataclass(frozen=True, eq=False)

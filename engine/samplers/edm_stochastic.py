@@ -36,7 +36,8 @@ class EdmStochastic(SigmaGridSampler):
     @property
     def label(self) -> str:
         """Short name for tables and figures."""
-        return f"EDM {self.num_steps} churn {self.s_churn:g}"
+        interval = f" [{self.s_tmin:g}, {self.s_tmax:g}] noise {self.s_noise:g}" if self.s_churn else ""
+        return f"EDM {self.num_steps} churn {self.s_churn:g}{interval}"
 
     @property
     def gamma(self) -> float:

@@ -4,15 +4,12 @@ import torch
 from torch import nn
 
 from engine.build import build_denoiser
-from engine.data.catalog import CATALOG
-from engine.data.images import save_grid
 from engine.files import Files
 from engine.samplers import Heun
-from engine.sampling import generate
+from engine.sampling import draw, panel_png, panel_size
 from engine.spec import Experiment
 
 PANEL_SAMPLER = Heun(num_steps=18)
-PANEL_IMAGES = 64
 PANEL_SEED = 0
 
 
@@ -22,15 +19,8 @@ def panel_path(images_shown: int) -> str:
 
 
 def save_panel(files: Files, experiment: Experiment, net: nn.Module, images_shown: int, device: torch.device) -> None:
-    """Sample the 8x8 grid of fixed latents with the averaged weights and keep it [playbook 5.0]."""
-    info = CATALOG[experiment.data.name]
-    images = generate(
-        build_denoiser(experiment, net).to(device),
-        PANEL_SAMPLER,
-        indices=torch.arange(PANEL_IMAGES),
-        shape=(info.channels, info.resolution, info.resolution),
-        seed=PANEL_SEED,
-        batch_size=PANEL_IMAGES,
-        num_classes=info.num_classes if experiment.model.class_conditional else None,
-    )
-    files.write(panel_path(images_shown), save_grid(images, columns=8, scale=max(1, 32 // info.resolution)))
+    """Sample the grid of fixed latents with the averaged weights and keep it [playbook 5.0]."""
+    count, _ = panel_size(experiment)
+    denoiser = build_denoiser(experiment, net).to(device)
+    images = draw(denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count)
+    files.write(panel_path(images_shown), panel_png(images, experiment))

@@ -117,8 +117,8 @@ def test_linked_learning_rates_of_the_four_unet_levels() -> None:
 
 def test_quickstart_says_which_values_are_off_playbook() -> None:
     points = expand(load_sweep(PACKAGED / "quickstart.yaml"))
-    assert points[0].off_playbook == ("model.channels = 16",)
-    assert points[-1].off_playbook == ("model.channels = 32", "sample.s_churn = 5")
+    assert points[0].off_playbook == ("model.channels = 12",)
+    assert points[-1].off_playbook == ("model.channels = 24", "sample.s_churn = 5")
 
 
 # What the format means.
