@@ -11,7 +11,7 @@ from engine.denoiser import Denoiser
 from engine.files import Files
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
-from engine.metrics.reference import Reference, measure
+from engine.metrics.reference import Reference, distance, measure
 from engine.samplers import SamplerBase
 from engine.sampling import draw, panel_png
 from engine.spec import Experiment
@@ -70,9 +70,7 @@ def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: 
     for images_shown in experiment.train.snapshot_images:
         denoiser = load_denoiser(experiment, files, images_shown, device)
         images = protocol_images(denoiser, experiment, rule.sampler, rule.num_samples)
-        scores.append(
-            (images_shown, measure(judge.extractor, judge.reference, images, experiment.eval.nearest_k)[metric])
-        )
+        scores.append((images_shown, distance(judge.extractor, judge.reference, images)))
     ranked = sorted(scores, key=lambda score: score[1])
     return SnapshotChoice(metric, tuple(scores), ranked[0][0], ranked[1][0] if len(ranked) > 1 else None)
 

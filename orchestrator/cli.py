@@ -5,7 +5,7 @@ import sys
 import typer
 
 from orchestrator.commands import mlflow_sync, plan, report, schema, status, sweep, ui, why
-from orchestrator.errors import OrchError
+from orchestrator.errors import Interrupted, OrchError
 
 app = typer.Typer(
     name="orch",
@@ -30,13 +30,13 @@ def main() -> None:
     """Run a command; a user's mistake is a message and an exit code, never a traceback."""
     try:
         code = app(standalone_mode=False)
+        if code == Interrupted.exit_code:  # what typer makes of Ctrl-C
+            raise Interrupted("stopped; run the same command to go on")
     except OrchError as error:
         typer.echo(str(error), err=True)
         code = error.exit_code
     except Exception as error:
         code = _click_error(error)
-    if code == Interrupted.exit_code:
-        typer.echo("stopped; run the same command to go on", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,13 +1,14 @@
 """What a plan costs: multiply-accumulates of every unit, and seconds at a measured or assumed speed."""
 
 import glob
+import math
 import os
 from dataclasses import dataclass
 
 from engine.backbones.flops import Cost, forward_cost
 from engine.data.catalog import CATALOG
 from engine.spec import Experiment
-from orchestrator.grid import Resources, Sweep
+from orchestrator.grid import Resources, Sweep, search_dimensions
 from orchestrator.plan import Cell, Plan, Training
 from orchestrator.store import DONE, Store
 
@@ -72,8 +73,16 @@ def cell_seconds(cell: Cell, speed: Speed) -> float:
     return cell_nfe(cell) * model_cost(cell.experiment).macs / speed.sample
 
 
+def search_share(sweep: Sweep) -> float:
+    """Part of the grid that will run: all of it, or a search's trials among the choices it has."""
+    if sweep.grid.search is None:
+        return 1.0
+    choices = math.prod(len(options) for _, options in search_dimensions(sweep))
+    return min(1.0, sweep.grid.search.num_trials / choices)
+
+
 def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
-    """Predicted wall-clock seconds of everything missing, on `slots` workers."""
+    """Predicted wall-clock seconds of everything missing, on `slots` workers; of a search, its share of that."""
     if not plan.missing_trainings and not plan.missing_cells:
         return 0.0
     workers = plan.sweep.grid.resources.workers
@@ -82,7 +91,7 @@ def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
     at_once = max(1, min(len(trainings), slots // workers))
     training_wall = max(max(trainings, default=0.0), sum(trainings) / at_once)
     sampling_wall = START_SECONDS["sample"] + cells / max(1, slots) if plan.missing_cells else 0.0
-    return START_SECONDS["session"] + training_wall + sampling_wall
+    return START_SECONDS["session"] + search_share(plan.sweep) * (training_wall + sampling_wall)
 
 
 def speed_of(sweep: Sweep, store: Store) -> Speed:
@@ -98,8 +107,9 @@ def speed_of(sweep: Sweep, store: Store) -> Speed:
 def remember_speed(before: Plan, after: Plan, store: Store) -> None:
     """Keep the speed of the units that were finished between two plans, for the next plan and its ETA."""
     speed = speed_of(before.sweep, store)
-    trained = [unit for unit in before.missing_trainings if unit.done_file in after.finished - before.finished]
-    sampled = [cell for cell in before.missing_cells if cell.done_file in after.finished]
+    new = after.finished - before.finished
+    trained = [unit for unit in after.trainings if unit.done_file in new]
+    sampled = [cell for cell in after.cells if cell.done_file in new]
     train, sample = _training_speed(trained, store), _sampling_speed(sampled, store)
     if not speed.measured and not (train and sample):
         return
@@ -133,14 +143,19 @@ class Place:
 
 
 def place_for(resources: Resources) -> Place:
-    """This machine, or as many GPUs as one training asks for when this machine has none."""
-    if resources.gpus_per_worker == 0:
-        slots = max(1, int(len(os.sched_getaffinity(0)) / resources.cpus_per_worker))
-        return Place(slots, f"{slots} CPU workers here", here=True)
-    slots = int(gpu_count() / resources.gpus_per_worker)
-    if slots:
-        return Place(slots, f"{slots} GPU workers here", here=True)
-    return Place(resources.workers, f"{resources.workers} GPU workers; this machine has no GPU", here=False)
+    """This machine, or as many workers as one training asks for when this machine does not hold them."""
+    slots, kind, lacking = int(cpu_count() / resources.cpus_per_worker), "CPU", "too few cores"
+    if resources.gpus_per_worker:
+        slots, kind = min(slots, int(gpu_count() / resources.gpus_per_worker)), "GPU"
+        lacking = "no GPU" if gpu_count() == 0 else "too few GPUs or cores"
+    if slots >= resources.workers:
+        return Place(slots, f"{slots} {kind} workers here", here=True)
+    return Place(resources.workers, f"{resources.workers} {kind} workers; this machine has {lacking}", here=False)
+
+
+def cpu_count() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def gpu_count() -> int:

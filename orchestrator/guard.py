@@ -1,9 +1,10 @@
 """Refuse to start what cannot end well: a missing data set, or days of work on a laptop."""
 
+import math
 from pathlib import Path
 
 from engine.data.catalog import missing_files
-from orchestrator.cost import place_for, plan_seconds, speed_of
+from orchestrator.cost import place_for, plan_seconds, search_share, speed_of
 from orchestrator.errors import UsageError
 from orchestrator.grid import Sweep, expand
 from orchestrator.plan import make_plan
@@ -21,19 +22,20 @@ def refuse_hopeless(sweep: Sweep, options: Options, grid: Path, *, force: bool) 
         return
     data, place = plan.sweep.anchor.data.name, place_for(sweep.grid.resources)
     seconds = plan_seconds(plan, speed_of(sweep, options.store), place.slots)
-    units = f"{len(plan.missing_trainings)} trainings and {len(plan.missing_cells)} cells"
-    cost = f"this sweep is {units}, about {clock(seconds)} on {place.words}"
-    hint = f"try it small first: orch sweep {grid} --smoke"
+    share = search_share(sweep)
+    trainings, cells = (math.ceil(share * len(units)) for units in (plan.missing_trainings, plan.missing_cells))
+    cost = f"this sweep is {trainings} trainings and {cells} cells, about {clock(seconds)} on {place.words}"
+    hint = "" if sweep.smoke else f"\ntry it small first: orch sweep {grid} --smoke"
     absent = missing_files(data, options.data_root)
     if absent:
         where = options.data_root or "no data root given"
         raise UsageError(
             f"the data set {data} is not there ({where}: {', '.join(absent[:3])} missing); "
-            f"give its folder with --data-root or ORCH_DATA_ROOT\n{cost}\n{hint}"
+            f"give its folder with --data-root or ORCH_DATA_ROOT\n{cost}{hint}"
         )
     if cluster_address(options.address):
         return
     if not place.here:
-        raise UsageError(f"{cost}\nuse a cluster (--address), or change `resources`\n{hint}")
+        raise UsageError(f"{cost}\nuse a cluster (--address), or change `resources`{hint}")
     if seconds > HOPELESS_SECONDS and not force:
-        raise UsageError(f"{cost}\nuse a cluster (--address), or --yes to start anyway\n{hint}")
+        raise UsageError(f"{cost}\nuse a cluster (--address), or --yes to start anyway{hint}")

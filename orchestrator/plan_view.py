@@ -6,7 +6,16 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.data.catalog import missing_files
-from orchestrator.cost import cell_nfe, model_cost, place_for, plan_seconds, selection_nfe, speed_of, training_macs
+from orchestrator.cost import (
+    cell_nfe,
+    model_cost,
+    place_for,
+    plan_seconds,
+    search_share,
+    selection_nfe,
+    speed_of,
+    training_macs,
+)
 from orchestrator.plan import Plan
 from orchestrator.progress import clock
 from orchestrator.store import Store
@@ -80,9 +89,13 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
     place, speed = place_for(plan.sweep.grid.resources), speed_of(plan.sweep, store)
     to_train = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
     evaluations = sum(map(cell_nfe, plan.missing_cells)) + sum(map(selection_nfe, plan.missing_trainings))
+    share = search_share(plan.sweep)
+    if share < 1:
+        console.print(f"a search of {share:.0%} of the grid; below is what that costs on average", highlight=False)
     basis = "measured on this storage" if speed.measured else "assumed speed; measured from the first run on"
     console.print(
-        f"to do: training {sum(map(training_macs, to_train)):.3g} MAC, sampling {evaluations:,} network evaluations\n"
+        f"to do: training {share * sum(map(training_macs, to_train)):.3g} MAC, "
+        f"sampling {share * evaluations:,.0f} network evaluations\n"
         f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({basis})",
         highlight=False,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -25,20 +26,23 @@ class Running:
     kimg: float = 0.0
     loss: float | None = None
     images_per_second: float | None = None
-    failure: str | None = None
+    state: str = "started"
+    failure: str = ""
 
 
 @dataclass
 class Progress:
     """Counts units, predicts the end by cost, shows it, and appends every attempt to the sweep's log.
 
-    `predicted` maps each unit to be run to its predicted seconds: the weights of the ETA.
+    `predicted` maps each unit to be run to its predicted seconds: the weights of the ETA. `slots` tells how many
+    units of a kind (train, sample) run at once, `trainings` which units are trainings.
     """
 
     console: Console
     folder: Folder
     predicted: dict[str, float]
     slots: dict[str, int]
+    trainings: frozenset[str] = frozenset()
     running: dict[str, Running] = field(default_factory=dict)
     done: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -65,7 +69,8 @@ class Progress:
     def unit_reported(self, unit: Unit, report: dict[str, Any]) -> None:
         """A unit tells how far it is, or that it failed."""
         entry = self.running[unit.unit_id]
-        if report.get("state") == "failed":
+        entry.state = report.get("state", entry.state)
+        if entry.state == "failed":
             entry.failure = report["message"]
         elif "kimg" in report:
             entry.kimg, entry.loss = report["kimg"], report["loss"]
@@ -73,10 +78,14 @@ class Progress:
             self._say(f"train  {unit.label}: {self._training_line(entry)}")
 
     def unit_ended(self, unit: Unit) -> None:
-        """A unit ends by itself: done, or failed by its own account."""
+        """A unit ends: done, failed by its own account, or stopped at a checkpoint because the user asked."""
         entry = self.running.pop(unit.unit_id)
-        if entry.failure:
+        if entry.state == "failed":
             self._fail(unit, entry.failure)
+            return
+        if entry.state != "done":
+            self._log(unit, "stopped")
+            self._say(f"{unit.kind:6} {unit.label}: stopped, to be continued")
             return
         self.done[unit.unit_id] = time.monotonic() - entry.started
         self._log(unit, "done", seconds=round(self.done[unit.unit_id], 3))
@@ -89,14 +98,15 @@ class Progress:
 
     def eta_seconds(self) -> float | None:
         """Seconds to the end, from the predicted cost of what is left and how well predictions have held so far."""
-        spent_predicted = sum(self.predicted.get(name, 0.0) for name in self.done)
+        known = self.done.keys() & self.predicted.keys()
+        spent_predicted = sum(self.predicted[name] for name in known)
         if not spent_predicted:
             return None
-        accuracy = sum(self.done.values()) / spent_predicted
+        accuracy = sum(self.done[name] for name in known) / spent_predicted
         left: dict[str, float] = {"train": 0.0, "sample": 0.0}
         for name, seconds in self.predicted.items():
             if name not in self.done and name not in self.failed:
-                kind = "train" if name in self.running and self.running[name].unit.kind == "train" else "sample"
+                kind = "train" if name in self.trainings else "sample"
                 left[kind] += max(0.0, seconds * accuracy - self._elapsed(name))
         return sum(seconds / max(1, self.slots[kind]) for kind, seconds in left.items())
 
@@ -135,7 +145,8 @@ class Progress:
     def _fail(self, unit: Unit, message: str) -> None:
         self.failed[unit.unit_id] = message
         self._log(unit, "failed", message=message)
-        self.console.print(f"[red]failed[/red] {unit.kind} {unit.label} ({unit.unit_id}): {message}", highlight=False)
+        line = escape(f"{unit.kind} {unit.label} ({unit.unit_id}): {message}")
+        self.console.print(f"[red]failed[/red] {line}", highlight=False)
 
     def _log(self, unit: Unit, state: str, **details: Any) -> None:
         row = {"time": now(), "unit": unit.unit_id, "kind": unit.kind, "state": state, **details}

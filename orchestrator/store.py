@@ -114,6 +114,8 @@ class Store:
         try:
             if "://" in text:
                 filesystem, path = fs.FileSystem.from_uri(text)
+                if not path.strip("/"):
+                    raise ValueError("it names no folder")
                 store = cls(text.rstrip("/"), Folder(filesystem, path.rstrip("/")))
             else:
                 path = str(Path(text).expanduser().resolve())

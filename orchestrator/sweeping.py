@@ -12,7 +12,7 @@ from orchestrator.errors import UnitsFailed
 from orchestrator.grid import Sweep, expand
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
-from orchestrator.provenance import command_line
+from orchestrator.provenance import command_line, redacted
 from orchestrator.session import ray_session, storage_lock
 from orchestrator.store import Folder, Store
 
@@ -95,7 +95,9 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
     slots = place_for(resources).slots
     at_once = {"train": max(1, slots // resources.workers), "sample": slots}
     data_root = str(options.data_root) if options.data_root else None
-    with ray_session(store, options.address), Progress(options.console, folder, predicted, at_once) as progress:
+    with ray_session(store, options.address), Progress(
+        options.console, folder, predicted, at_once, frozenset(unit.train_id for unit in plan.missing_trainings)
+    ) as progress:
         from orchestrator.run import Job, drain_on_interrupt, run_missing
         from orchestrator.space import Draining
 
@@ -112,23 +114,38 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
 def finish(before: Plan, after: Plan, options: Options, mirror: "LiveMirror | None") -> Path | None:
     """Tables, MLflow's last word and the report, each only when something has changed."""
     store, folder = options.store, options.store.sweep(after.sweep.output_name)
-    ran = {
-        "trainings": len(before.missing_trainings) - len(after.missing_trainings),
-        "cells": len(before.missing_cells) - len(after.missing_cells),
-    }
+    ran = newly_finished(before, after)
     changed = collect(after, store, folder, command=command_line(), ran=ran)
     remember_speed(before, after, store)
     if mirror is None and (changed or not mirror_is_current(after, store, folder)):
         mirror_now(after, store)
     if mirror is not None and mirror.error is not None:
         options.console.print(
-            f"MLflow could not be updated ({mirror.error}); orch mlflow-sync does it later", highlight=False
+            f"MLflow could not be updated ({redacted(str(mirror.error))}); orch mlflow-sync does it later",
+            highlight=False,
+            markup=False,
         )
     else:
         folder.write_json(MIRRORED, mirror_mark(after))
     if len(after.missing_cells) == len(after.cells):
         return None
     return build_report_if_new(store, folder, changed)
+
+
+def newly_finished(before: Plan, after: Plan) -> dict[str, int]:
+    """How many trainings and cells were finished between two plans; a search's later plan has more units."""
+    units = {"trainings": ready_units(after) - ready_units(before), "cells": done_cells(after) - done_cells(before)}
+    return {kind: len(identities) for kind, identities in units.items()}
+
+
+def ready_units(plan: Plan) -> set[str]:
+    """Trainings that need nothing more."""
+    return {unit.train_id for unit in plan.trainings if plan.training_state(unit) == "cached"}
+
+
+def done_cells(plan: Plan) -> set[str]:
+    """Finished cells."""
+    return {cell.cell_id for cell in plan.cells if cell.done_file in plan.finished}
 
 
 def build_report_if_new(store: Store, folder: Folder, changed: bool) -> Path | None:
@@ -154,7 +171,7 @@ def mirror_now(plan: Plan, store: Store) -> None:
 
 def mirror_mark(plan: Plan) -> dict[str, list[str]]:
     """What MLflow holds when it equals the store."""
-    return {"cells": sorted(cell.cell_id for cell in plan.cells if cell.done_file in plan.finished)}
+    return {"cells": sorted(done_cells(plan))}
 
 
 def mirror_is_current(plan: Plan, store: Store, folder: Folder) -> bool:
@@ -174,6 +191,7 @@ def plan_record(plan: Plan) -> dict[str, object]:
         "trainings": [
             {
                 "train_id": unit.train_id,
+                "selection_id": unit.selection_id,
                 "axes": unit.axes,
                 "label": unit.label,
                 "state": plan.training_state(unit),
@@ -189,7 +207,7 @@ def plan_record(plan: Plan) -> dict[str, object]:
                 "points": list(cell.points),
                 "reasons": list(cell.reasons),
                 "sample": cell.experiment.sample.model_dump(mode="json"),
-                "sample_seed": cell.experiment.eval.sample_seed,
+                "eval": cell.experiment.eval.model_dump(mode="json"),
             }
             for cell in plan.cells
         ],

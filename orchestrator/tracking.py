@@ -41,6 +41,8 @@ class Mirror:
     """orch.unit -> MLflow run id."""
     mirrored: dict[str, float] = field(default_factory=dict)
     """orch.unit -> last mirrored kimg of a training, or infinity for a finished unit."""
+    started: dict[str, int] = field(default_factory=dict)
+    """MLflow run id -> when the run was created, in milliseconds."""
 
     def open(self) -> None:
         """Find or create the experiment and the sweep's parent run, and learn what is mirrored already."""
@@ -69,6 +71,7 @@ class Mirror:
                 unit = run.data.tags.get("orch.unit")
                 if unit:
                     self.runs[unit] = run.info.run_id
+                    self.started[run.info.run_id] = run.info.start_time
                     self.mirrored[unit] = float(run.data.tags.get("orch.mirrored", "-inf"))
             page_token = page.token
             if not page_token:
@@ -112,24 +115,25 @@ class Mirror:
         folder = self.store.training(unit.train_id)
         if not folder.exists("spec.json"):
             return
-        run_id = self._training_run(unit)
+        done = folder.read_json(DONE)
+        run_id = self._training_run(unit, done)
         last = self.mirrored.get(unit.train_id, float("-inf"))
-        done, choice = folder.read_json(DONE), folder.read_json(f"selections/{unit.selection_id}.json")
+        choice = folder.read_json(f"selections/{unit.selection_id}.json")
         data = folder.read(CURVES_FILE)
         rows = pq.read_table(io.BytesIO(data)).to_pylist() if data else []
         metrics = [(row["name"], row["value"], row["kimg"]) for row in rows if row["kimg"] > last]
-        finished = done is not None and choice is not None
-        if finished:
+        if done and choice:
             metrics += [(f"selection/{choice['metric']}", value, images / 1000) for images, value in choice["scores"]]
             metrics += [("selection/chosen_kimg", choice["chosen"] / 1000, 0.0)]
+            self._log(run_id, metrics, {})
             self._panels(run_id, folder, [images for images, _ in choice["scores"]])
-        reached = float("inf") if finished else max((row["kimg"] for row in rows), default=last)
+            self._finish(unit.train_id, run_id, done)
+            return
+        reached = max((row["kimg"] for row in rows), default=last)
         self._log(run_id, metrics, {"orch.mirrored": str(reached)})
         self.mirrored[unit.train_id] = reached
-        if finished:
-            self.client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(done["finished"]))
 
-    def _training_run(self, unit: Training) -> str:
+    def _training_run(self, unit: Training, done: dict[str, Any] | None) -> str:
         if unit.train_id in self.runs:
             return self.runs[unit.train_id]
         tags = {
@@ -137,7 +141,7 @@ class Mirror:
             "orch.sweep": self.plan.sweep.output_name,
             "mlflow.parentRunId": self.runs["sweep"],
         }
-        run_id = self._run(unit.train_id, f"train {unit.label}", tags)
+        run_id = self._run(unit.train_id, f"train {unit.label}", tags, done)
         sections = unit.experiment.model_dump(mode="json", include={"data", "model", "objective", "train"})
         self._log(run_id, [], {}, params=_flat(sections))
         return run_id
@@ -163,21 +167,31 @@ class Mirror:
             "orch.sampler": cell.experiment.sample.kind,
             "mlflow.parentRunId": self.runs["sweep"],
         }
-        run_id = self.runs.get(cell.cell_id) or self._run(cell.cell_id, cell.label, tags)
-        params = _flat({"sample": cell.experiment.sample.model_dump(mode="json"), **cell.axes})
+        run_id = self.runs.get(cell.cell_id) or self._run(cell.cell_id, cell.label, tags, done)
+        seeds = {"train.seed": cell.experiment.train.seed, "eval.sample_seed": cell.experiment.eval.sample_seed}
+        params = _flat({"sample": cell.experiment.sample.model_dump(mode="json"), **cell.axes, **seeds})
         metrics = [(name, value, record["snapshot_kimg"]) for name, value in record["metrics"].items()]
         metrics += [("nfe", float(record["nfe"]), record["snapshot_kimg"])]
-        self._log(run_id, metrics, {"orch.mirrored": "inf"}, params=params)
+        self._log(run_id, metrics, {}, params=params)
         panel = folder.read("panel.png")
         if panel:
             self._log_png(run_id, panel, "panel.png")
-        self.mirrored[cell.cell_id] = float("inf")
-        self.client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(done["finished"]))
+        self._finish(cell.cell_id, run_id, done)
 
-    def _run(self, unit: str, name: str, tags: dict[str, str]) -> str:
+    def _finish(self, unit: str, run_id: str, done: dict[str, Any]) -> None:
+        """End a run. The tag comes last: should the driver be killed before it, the unit is mirrored once more."""
+        self.client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(done["finished"]))
+        self.client.set_tag(run_id, "orch.mirrored", "inf")
+        self.mirrored[unit] = float("inf")
+
+    def _run(self, unit: str, name: str, tags: dict[str, str], done: dict[str, Any] | None = None) -> str:
+        """The unit's run. A new one begins now, or when the work did if that is over already."""
         if unit not in self.runs:
-            run = self.client.create_run(self.experiment_id, tags={"orch.unit": unit, **tags}, run_name=name)
+            start = _milliseconds(done["finished"]) - round(1000 * done["seconds"]) if done else None
+            labels = {"orch.unit": unit, **tags}
+            run = self.client.create_run(self.experiment_id, start_time=start, tags=labels, run_name=name)
             self.runs[unit] = run.info.run_id
+            self.started[run.info.run_id] = run.info.start_time
         return self.runs[unit]
 
     def _log(
@@ -187,14 +201,18 @@ class Mirror:
         tags: dict[str, str],
         params: dict[str, str] | None = None,
     ) -> None:
-        """Metrics (name, value, kimg), tags and params in as few requests as MLflow allows; the step is in kimg."""
+        """Metrics (name, value, kimg), tags and params in as few requests as MLflow allows; the step is in kimg.
+
+        A metric's time is the run's start and a millisecond for each image: the same row always has the same time, so
+        MLflow drops it when it was written just before a driver was killed.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
-        stamp = int(datetime.now().timestamp() * 1000)
-        entities = [Metric(name, value, stamp, round(kimg)) for name, value, kimg in metrics]
+        start = self.started[run_id]
+        entities = [Metric(name, value, start + round(kimg * 1000), round(kimg)) for name, value, kimg in metrics]
         written = [Param(name, value[:MAX_PARAM_LENGTH]) for name, value in (params or {}).items()]
-        for start in range(METRICS_PER_BATCH, len(entities), METRICS_PER_BATCH):
-            self.client.log_batch(run_id, metrics=entities[start : start + METRICS_PER_BATCH])
+        for offset in range(METRICS_PER_BATCH, len(entities), METRICS_PER_BATCH):
+            self.client.log_batch(run_id, metrics=entities[offset : offset + METRICS_PER_BATCH])
         first = entities[:METRICS_PER_BATCH]
         self.client.log_batch(
             run_id, metrics=first, params=written, tags=[RunTag(key, value) for key, value in tags.items()]

@@ -66,6 +66,14 @@ def prepare_worker(unit: Unit) -> "torch.device":
 
     torch.set_num_threads(unit.threads)
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # as EDM measures; matrix products are full precision by default
+    return worker_device()
+
+
+def worker_device() -> "torch.device":
+    """This process's GPU if it was given one, else the CPU."""
+    import torch
+
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -80,12 +88,11 @@ def load_data(data_name: str, data_root: str | None) -> "ImageSet":
 @lru_cache(maxsize=1)
 def load_judge(storage: str, data_name: str, extractor: str, data_root: str | None) -> "Judge":
     """What samples are compared with, kept for the next unit of this process."""
+    from engine.evaluate import Judge
     from engine.metrics.features import build_extractor
     from engine.metrics.reference import load_reference
 
-    from engine.evaluate import Judge
-
     files, images = Store.open(storage).references(data_name, extractor), load_data(data_name, data_root)
-    built = build_extractor(extractor, images, files=files)
+    built = build_extractor(extractor, images, files=files, device=worker_device())
     files.write_json("data.json", {"name": data_name, "sha256": images.sha256, "num_images": len(images.images)})
     return Judge(built, load_reference(built, images, files=files))

@@ -6,50 +6,49 @@ from rich.console import Console
 
 from orchestrator.errors import UsageError
 from orchestrator.plan import describe
-from orchestrator.status_view import read_plan
-from orchestrator.store import DONE, FAILED, Store
+from orchestrator.status_view import PlannedUnit, planned_sweeps, planned_units
+from orchestrator.store import DONE, Store
 
 
 def explain(store: Store, prefix: str, console: Console) -> None:
     """Print the explanation of the one unit whose identity begins with `prefix`; UsageError when none or several do."""
     matches = find_units(store, prefix)
     if not matches:
-        raise UsageError(f"no unit of any sweep in {store.uri} begins with {prefix!r}; see orch status SWEEP")
-    identities = sorted({folder for folder, _, _ in matches})
+        raise UsageError(f"no unit of any sweep in {store.shown} begins with {prefix!r}; see orch status SWEEP")
+    identities = sorted({unit.folder.rsplit("/", 1)[1] for unit, _ in matches})
     if len(identities) > 1:
-        raise UsageError(
-            f"{prefix!r} fits {len(identities)} units: {', '.join(name.rsplit('/', 1)[1] for name in identities[:5])}"
-        )
-    folder, unit, sweep = matches[0]
-    console.print(f"{folder} of sweep {sweep}: {unit['label']}", highlight=False, markup=False)
+        raise UsageError(f"{prefix!r} fits {len(identities)} units: {', '.join(identities[:5])}")
+    unit, sweep = matches[0]
+    console.print(f"{unit.folder} of sweep {sweep}: {unit.entry['label']}", highlight=False, markup=False)
     for line in (
-        *state_lines(store, folder),
-        *collapse_lines(unit),
-        *nearest_lines(store, folder, planned_configuration(unit)),
+        *state_lines(store, unit),
+        *collapse_lines(unit.entry),
+        *nearest_lines(store, unit.folder, planned_configuration(unit.entry)),
     ):
         console.print(f"  {line}", highlight=False, markup=False)
 
 
-def find_units(store: Store, prefix: str) -> list[tuple[str, dict[str, Any], str]]:
-    """(folder, planned unit, sweep) of every planned unit whose identity begins with `prefix`."""
-    found = []
-    for sweep in store.root.subfolder("sweeps").folders():
-        plan = read_plan(store, sweep)
-        units = [(f"train/{unit['train_id']}", unit) for unit in plan["trainings"]]
-        units += [(f"cells/{cell['cell_id']}", cell) for cell in plan["cells"]]
-        found += [(folder, unit, sweep) for folder, unit in units if folder.rsplit("/", 1)[1].startswith(prefix)]
-    return found
+def find_units(store: Store, prefix: str) -> list[tuple[PlannedUnit, str]]:
+    """(unit, sweep) of every planned unit whose identity begins with `prefix`."""
+    return [
+        (unit, sweep)
+        for sweep in planned_sweeps(store)
+        for unit in planned_units(store, sweep)
+        if unit.folder.rsplit("/", 1)[1].startswith(prefix)
+    ]
 
 
-def state_lines(store: Store, folder: str) -> list[str]:
+def state_lines(store: Store, unit: PlannedUnit) -> list[str]:
     """Finished when and how, failed why, or missing."""
-    done, failed = store.root.read_json(f"{folder}/{DONE}"), store.root.read_json(f"{folder}/{FAILED}")
-    if done:
+    done, failed = store.root.read_json(unit.needed[0]), store.root.read_json(unit.failed_file)
+    if done and store.finished(unit.needed).issuperset(unit.needed):
         return [
             f"finished {done['finished']} in {done['seconds']:.1f} s on {done['environment']['device']}: not run again"
         ]
     if failed:
         return [f"failed {failed['finished']}: {failed['message']}", "orch sweep tries it again"]
+    if done:
+        return [f"trained {done['finished']}; orch sweep has yet to choose the snapshot under this sweep's protocol"]
     return ["missing: no DONE.json in its folder, so orch sweep runs it"]
 
 
@@ -83,7 +82,8 @@ def nearest_lines(store: Store, folder: str, own: dict[str, Any]) -> list[str]:
         f"  {field}: {other.get(field, 'absent')} there, {own.get(field, 'absent')} here"
         for field in different(own, other)
     ]
-    return [f"nearest finished unit: {name}", *changes]
+    same = "  no field differs: another version of the engine made it, or its snapshot was chosen by another rule"
+    return [f"nearest finished unit: {name}", *(changes or [same])]
 
 
 def planned_configuration(unit: dict[str, Any]) -> dict[str, Any]:
@@ -91,9 +91,8 @@ def planned_configuration(unit: dict[str, Any]) -> dict[str, Any]:
     if "experiment" in unit:
         return flatten(unit["experiment"])
     return {
-        **flatten({"sample": unit["sample"]}),
+        **flatten({"sample": unit["sample"], "eval": unit["eval"]}),
         "train_id": unit["train_id"],
-        "eval.sample_seed": unit["sample_seed"],
     }
 
 
@@ -103,8 +102,7 @@ def finished_configuration(store: Store, folder: str) -> dict[str, Any]:
         spec = store.root.read_json(f"{folder}/spec.json")
         return flatten({name: spec[name] for name in ("data", "model", "objective", "train")})
     record = store.root.read_json(f"{folder}/cell.json")
-    experiment = record["experiment"]
-    own = {"sample": experiment["sample"], "eval": {"sample_seed": experiment["eval"]["sample_seed"]}}
+    own = {name: record["experiment"][name] for name in ("sample", "eval")}
     return {**flatten(own), "train_id": record["train_id"]}
 
 

@@ -69,11 +69,16 @@ def build_classifier(images: ImageSet, files: Files, weights: Path | None, devic
 
 
 def build_inception(images: ImageSet, files: Files, weights: Path | None, device: torch.device) -> NetworkExtractor:
-    """Inception-v3 pool3 with weights from the path `weights`, the environment or the published file."""
+    """Inception-v3 pool3 with weights from the path `weights`, the environment or the published file.
+
+    Weights that are not the published ones are named `other_inception`, so that no distance under them is called fid.
+    """
     from engine.metrics import inception  # torch-fidelity takes seconds to import
 
     net, data = inception.load_inception(weights)
-    return NetworkExtractor("inception", inception.DIMS, hashlib.sha256(data).hexdigest(), net.to(device), device)
+    sha256 = hashlib.sha256(data).hexdigest()
+    name = "inception" if sha256.startswith(inception.PUBLISHED_SHA256_PREFIX) else "other_inception"
+    return NetworkExtractor(name, inception.DIMS, sha256, net.to(device), device)
 
 
 EXTRACTORS: dict[str, Callable[[ImageSet, Files, Path | None, torch.device], FeatureExtractor]] = {

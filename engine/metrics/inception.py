@@ -10,6 +10,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 
 DIMS = 2048
 """Size of the pool3 feature vector."""
+PUBLISHED_SHA256_PREFIX = Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[-1]
+"""How the SHA-256 of the published weights begins; torch-fidelity's file name ends with it."""
 WEIGHTS_VARIABLE = "ORCH_INCEPTION_WEIGHTS"
 """Environment variable that may name the weights file."""
 
@@ -56,9 +58,10 @@ def published_weights() -> Path:
     path = Path(str(torch.hub.get_dir()), "checkpoints", file)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        hash_prefix = Path(file).stem.rsplit("-", 1)[-1]
         try:
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=hash_prefix, progress=False)
+            torch.hub.download_url_to_file(
+                URL_INCEPTION_V3, str(path), hash_prefix=PUBLISHED_SHA256_PREFIX, progress=False
+            )
         except (OSError, RuntimeError) as error:
             raise WeightsNotFound(
                 f"Inception weights could not be downloaded ({error}). Either pass the path of {file}, or name it in "

@@ -51,6 +51,11 @@ def load_reference(extractor: FeatureExtractor, images: ImageSet, *, files: File
     return Reference(stats, manifold, identity)
 
 
+def distance(extractor: FeatureExtractor, reference: Reference, images: Tensor) -> float:
+    """Frechet distance alone: what snapshot selection ranks by."""
+    return frechet_distance(reference.stats, FeatureStats.of(extractor(images)))
+
+
 def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k: int) -> dict[str, float]:
     """Frechet distance (under its truthful name), precision and recall of generated images uint8 [N, C, H, W].
 

@@ -14,6 +14,7 @@ def command(grid: GridPath, storage: StoragePath = DEFAULT_STORAGE, smoke: Smoke
     """
     from orchestrator.grid import expand, load_sweep
     from orchestrator.plan import make_plan
+    from orchestrator.provenance import redacted
     from orchestrator.session import storage_lock
     from orchestrator.store import Store
     from orchestrator.sweeping import mirror_now
@@ -24,6 +25,7 @@ def command(grid: GridPath, storage: StoragePath = DEFAULT_STORAGE, smoke: Smoke
         plan = make_plan(sweep, expand(sweep), store)
         mirror_now(plan, store)
     done = len(plan.cells) - len(plan.missing_cells)
+    where = redacted(tracking_uri(store))
     typer.echo(
-        f"{done} cells and {len(plan.trainings) - len(plan.missing_trainings)} trainings are in {tracking_uri(store)}"
+        f"{done} cells and {len(plan.trainings) - len(plan.missing_trainings)} trainings are in {where}"
     )

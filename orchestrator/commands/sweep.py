@@ -44,7 +44,7 @@ def command(
     options = Options(store, data_root, address, Console(stderr=True, soft_wrap=True))
     refuse_hopeless(sweep, options, grid, force=yes)
     report = run_sweep(sweep, options)
-    typer.echo(f"results: {store.uri}/sweeps/{sweep.output_name}")
+    typer.echo(f"results: {store.shown}/sweeps/{sweep.output_name}")
     if report:
         typer.echo(f"report:  {report}")
     typer.echo(

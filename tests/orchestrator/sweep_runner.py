@@ -121,3 +121,5 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
 def kill_9(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
+    assert process.stdout is not None
+    process.stdout.close()

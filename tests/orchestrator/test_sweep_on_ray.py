@@ -130,7 +130,8 @@ def test_a_cell_does_not_depend_on_which_others_run(work: Workplace, undisturbed
 
 
 def test_a_failing_unit_is_named_with_exit_code_1_and_the_others_finish(work: Workplace) -> None:
-    (work.root / "grid.yaml").write_text(GRID.replace("axes: {model.channels: [8]}", "zip: [{model.channels: [8, 12], train.lr: [2e-3, 1e30]}]"))
+    pairs = "zip: [{model.channels: [8, 12], train.lr: [2e-3, 1e30]}]"
+    (work.root / "grid.yaml").write_text(GRID.replace("axes: {model.channels: [8]}", pairs))
     code, output = work.sweep()
     assert code == 1
     assert "the loss is" in output

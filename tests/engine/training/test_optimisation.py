@@ -67,7 +67,7 @@ def test_optimizer_state_survives_a_round_trip() -> None:
             optimizer.step()
         return net, optimizer
 
-    net, optimizer = trained()
+    _, optimizer = trained()
     fresh = build_optimizer(nn.Linear(3, 2).parameters(), settings())
     restore_optimizer(fresh, optimizer_tensors(optimizer))
     for name, tensor in optimizer_tensors(optimizer).items():
