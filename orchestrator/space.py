@@ -62,6 +62,10 @@ class SearchedUnits(Searcher):
         self.running: dict[str, tuple[str, str]] = {}
         """Trial -> (the search algorithm's own name for it, the training it needs)."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher for a restore that never happens here."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Configuration of the next trial, None to ask again later, or FINISHED."""
         if self.draining.requested:

@@ -122,29 +122,25 @@ class Mirror:
         data = folder.read(CURVES_FILE)
         rows = pq.read_table(io.BytesIO(data)).to_pylist() if data else []
         metrics = [(row["name"], row["value"], row["kimg"]) for row in rows if row["kimg"] > last]
+        params = _flat(unit.experiment.model_dump(mode="json", include={"data", "model", "objective", "train"}))
         if done and choice:
             metrics += [(f"selection/{choice['metric']}", value, images / 1000) for images, value in choice["scores"]]
             metrics += [("selection/chosen_kimg", choice["chosen"] / 1000, 0.0)]
-            self._log(run_id, metrics, {})
+            self._log(run_id, metrics, {}, params)
             self._panels(run_id, folder, [images for images, _ in choice["scores"]])
             self._finish(unit.train_id, run_id, done)
             return
         reached = max((row["kimg"] for row in rows), default=last)
-        self._log(run_id, metrics, {"orch.mirrored": str(reached)})
+        self._log(run_id, metrics, {"orch.mirrored": str(reached)}, params)
         self.mirrored[unit.train_id] = reached
 
     def _training_run(self, unit: Training, done: dict[str, Any] | None) -> str:
-        if unit.train_id in self.runs:
-            return self.runs[unit.train_id]
         tags = {
             "orch.kind": "train",
             "orch.sweep": self.plan.sweep.output_name,
             "mlflow.parentRunId": self.runs["sweep"],
         }
-        run_id = self._run(unit.train_id, f"train {unit.label}", tags, done)
-        sections = unit.experiment.model_dump(mode="json", include={"data", "model", "objective", "train"})
-        self._log(run_id, [], {}, params=_flat(sections))
-        return run_id
+        return self._run(unit.train_id, f"train {unit.label}", tags, done)
 
     def _panels(self, run_id: str, folder: Folder, snapshots: list[int]) -> None:
         """The last snapshot's fixed-latents panel, and the full configuration."""
@@ -172,7 +168,7 @@ class Mirror:
         params = _flat({"sample": cell.experiment.sample.model_dump(mode="json"), **cell.axes, **seeds})
         metrics = [(name, value, record["snapshot_kimg"]) for name, value in record["metrics"].items()]
         metrics += [("nfe", float(record["nfe"]), record["snapshot_kimg"])]
-        self._log(run_id, metrics, {}, params=params)
+        self._log(run_id, metrics, {}, params)
         panel = folder.read("panel.png")
         if panel:
             self._log_png(run_id, panel, "panel.png")
@@ -199,7 +195,7 @@ class Mirror:
         run_id: str,
         metrics: list[tuple[str, float, float]],
         tags: dict[str, str],
-        params: dict[str, str] | None = None,
+        params: dict[str, str],
     ) -> None:
         """Metrics (name, value, kimg), tags and params in as few requests as MLflow allows; the step is in kimg.
 
@@ -210,7 +206,7 @@ class Mirror:
 
         start = self.started[run_id]
         entities = [Metric(name, value, start + round(kimg * 1000), round(kimg)) for name, value, kimg in metrics]
-        written = [Param(name, value[:MAX_PARAM_LENGTH]) for name, value in (params or {}).items()]
+        written = [Param(name, value[:MAX_PARAM_LENGTH]) for name, value in params.items()]
         for offset in range(METRICS_PER_BATCH, len(entities), METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=entities[offset : offset + METRICS_PER_BATCH])
         first = entities[:METRICS_PER_BATCH]

@@ -155,10 +155,10 @@ def run_interval(step_fn: TrainingStep, state: TrainingState, goal: int) -> tupl
     loss = rate = math.nan
     while state.step < goal:
         started, count = time.perf_counter(), min(stride, goal - state.step)
-        total = torch.stack([step_fn() for _ in range(count)]).mean()
+        step_losses = torch.stack([step_fn() for _ in range(count)])
         if step_fn.world.size > 1:
-            dist.all_reduce(total)
-        loss = float(total)
+            dist.all_reduce(step_losses)
+        loss = float(step_losses.mean())
         seconds = time.perf_counter() - started
         state.seconds += seconds
         rate = count * settings.batch_size / seconds

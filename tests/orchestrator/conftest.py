@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,10 +179,16 @@ def console() -> PlainConsole:
     return PlainConsole()
 
 
+@pytest.fixture(scope="session")
+def fake_in() -> Callable[[Path], FakeStore]:
+    """Makes the tiny sweep with an empty store in a folder."""
+    return lambda folder: FakeStore(folder / "runs", sweep_from(folder))
+
+
 @pytest.fixture
-def fake(tmp_path: Path) -> FakeStore:
+def fake(tmp_path: Path, fake_in: Callable[[Path], FakeStore]) -> FakeStore:
     """The tiny sweep with an empty store."""
-    return FakeStore(tmp_path / "runs", sweep_from(tmp_path))
+    return fake_in(tmp_path)
 
 
 @pytest.fixture

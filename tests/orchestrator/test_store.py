@@ -173,7 +173,7 @@ def test_a_filesystem_that_is_not_local_has_no_local_path() -> None:
 
 @pytest.mark.parametrize("location", ["nonsense://bucket/path", "s3://", "://", "file://host/no/such"])
 def test_what_is_no_storage_is_a_usage_error(location: str) -> None:
-    with pytest.raises(UsageError, match="cannot use '.*' as storage"):
+    with pytest.raises(UsageError, match=r"cannot use '.*' as storage"):
         Store.open(location)
 
 

@@ -1,0 +1,183 @@
+"""From grid points to distinct units of work, and which of them are left to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.grid import expand, load_sweep
+from orchestrator.grid_recipe import PACKAGED
+from orchestrator.plan import Plan, describe, make_plan
+from orchestrator.store import Store
+
+
+def shipped(name: str, tmp_path: Path) -> Plan:
+    sweep = load_sweep(PACKAGED / f"{name}.yaml")
+    return make_plan(sweep, expand(sweep), Store.open(tmp_path))
+
+
+def counts(plan: Plan) -> tuple[int, int, int]:
+    return plan.num_points, len(plan.cells), len(plan.trainings)
+
+
+# Shipped grids.
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("quickstart", (16, 16, 2)), ("unet_channels", (16, 16, 4)), ("dropout_schedule", (12, 12, 6))],
+)
+def test_shipped_grid_has_points_cells_and_trainings_as_it_says(
+    name: str, expected: tuple[int, int, int], tmp_path: Path
+) -> None:
+    plan = shipped(name, tmp_path)
+    assert counts(plan) == expected
+    assert (plan.missing_cells, plan.missing_trainings) == (plan.cells, plan.trainings)
+    assert plan.num_collapsed == expected[0] - expected[1]
+
+
+def test_shipped_churn_grid_is_one_training_and_every_collapse_has_its_reason(tmp_path: Path) -> None:
+    plan = shipped("edm_stochastic", tmp_path)
+    assert (plan.num_points, len(plan.trainings)) == (40, 1)
+    assert len(plan.cells) + plan.num_collapsed == 40
+    collapsed = [cell for cell in plan.cells if len(cell.points) > 1]
+    assert collapsed
+    assert all(cell.reasons and "same point" not in " ".join(cell.reasons) for cell in collapsed)
+    assert all(not cell.reasons for cell in plan.cells if len(cell.points) == 1)
+
+
+def test_full_table_5_grid_at_18_steps_is_859_samplers_and_one_training(tmp_path: Path) -> None:
+    text = (PACKAGED / "edm_stochastic.yaml").read_text()
+    full = text.replace("enumerate: one_at_a_time\n", "").replace("num_steps: 256", "num_steps: 18")
+    (tmp_path / "full.yaml").write_text(full)
+    sweep = load_sweep(tmp_path / "full.yaml")
+    plan = make_plan(sweep, expand(sweep), Store.open(tmp_path / "runs"))
+    assert counts(plan) == (11 * 12 * 9 * 11, 859, 1)
+    reasons = {reason for cell in plan.cells for reason in cell.reasons}
+    assert "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing" in reasons
+    assert "gamma saturates at sqrt(2) - 1: s_churn above 7.46 is one sampler at 18 steps" in reasons
+
+
+# Collapsing.
+
+
+def test_equivalent_points_are_one_cell_that_knows_them_and_says_why(fake: Any) -> None:
+    plan = fake.plan()
+    assert counts(plan) == (8, 4, 2)
+    deterministic, stochastic = (cell for cell in plan.cells if cell.axes["model.channels"] == 8)
+    assert [point["model.channels"] for point in deterministic.points] == [8, 8]
+    assert deterministic.reasons == ("s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing",)
+    assert deterministic.experiment.sample.kind == "heun"  # the first point speaks for the cell
+    assert any(reason.startswith("gamma saturates at sqrt(2) - 1") for reason in stochastic.reasons)
+    assert plan.num_collapsed == 4
+
+
+def test_a_point_listed_twice_is_one_cell_and_says_so(fake: Any) -> None:
+    points = "points: [{model.channels: 8}, {train.lr: 0.002}]"  # both are the recipe
+    cell = fake.changed("axes: {model.channels: [8, 16]}", points).changed("[0, 5, 6]", "5").plan().cells[0]
+    assert (len(cell.points), cell.reasons) == (2, ("the same point is listed twice",))
+
+
+def test_seeds_of_sampling_share_the_training_and_its_snapshot(fake: Any) -> None:
+    plan = fake.changed("panel:", "seeds: {sample: [0, 1, 2]}\npanel:").plan()
+    assert counts(plan) == (24, 12, 2)
+    assert {cell.training.selection_id for cell in plan.cells} == {unit.selection_id for unit in plan.trainings}
+    assert len({cell.protocol_id for cell in plan.cells}) == 1
+
+
+def test_seeds_of_training_are_trainings_of_their_own(fake: Any) -> None:
+    assert counts(fake.changed("panel:", "seeds: {train: [0, 1, 2]}\npanel:").plan()) == (24, 12, 6)
+
+
+# What is left to do.
+
+
+def test_a_finished_sweep_has_nothing_left(finished: Any) -> None:
+    plan = finished.plan()
+    assert (plan.missing_cells, plan.missing_trainings) == ((), ())
+    assert {plan.training_state(unit) for unit in plan.trainings} == {"cached"}
+
+
+def test_a_new_value_on_an_axis_leaves_every_other_unit_finished(finished: Any) -> None:
+    before, after = finished.plan(), finished.changed("[8, 16]", "[4, 8, 16]").plan()
+    assert counts(after) == (12, 6, 3)
+    assert before.finished <= after.finished
+    assert [unit.axes for unit in after.missing_trainings] == [{"model.channels": 4}]
+    assert {cell.training.train_id for cell in after.missing_cells} == {after.missing_trainings[0].train_id}
+
+
+def test_a_new_sampler_needs_no_training(finished: Any) -> None:
+    plan = finished.changed("s_churn: [0, 5, 6]", "s_churn: [0, 1, 5, 6]").plan()
+    assert (len(plan.missing_trainings), len(plan.missing_cells)) == (0, 2)
+
+
+def test_a_training_without_a_snapshot_for_this_protocol_is_only_to_be_selected(fake: Any) -> None:
+    ready, undecided = fake.plan().trainings
+    fake.finish_training(ready)
+    fake.finish_training(undecided, select=False)
+    plan = fake.plan()
+    assert [plan.training_state(unit) for unit in plan.trainings] == ["cached", "select"]
+    assert plan.missing_trainings == (undecided,)
+
+
+def test_another_selection_rule_reuses_the_weights(finished: Any) -> None:
+    plan = finished.changed("panel:", "set: {eval.selection.num_samples: 128}\npanel:").plan()
+    assert {plan.training_state(unit) for unit in plan.trainings} == {"select"}
+    assert plan.missing_cells == plan.cells
+
+
+def test_more_measured_images_reuse_weights_and_snapshots(finished: Any) -> None:
+    plan = finished.changed("panel:", "set: {eval.num_samples: 128}\npanel:").plan()
+    assert (plan.missing_trainings, plan.missing_cells) == ((), plan.cells)
+
+
+def test_a_cell_without_its_done_file_is_missing_whatever_else_is_there(finished: Any) -> None:
+    cell = finished.plan().cells[0]
+    (finished.path / cell.done_file).unlink()
+    assert (finished.path / f"cells/{cell.cell_id}/cell.json").exists()
+    assert finished.plan().missing_cells == (cell,)
+
+
+def test_a_training_without_its_done_file_is_trained_though_a_snapshot_was_chosen(finished: Any) -> None:
+    unit = finished.plan().trainings[0]
+    (finished.path / unit.done_file).unlink()
+    assert finished.plan().training_state(unit) == "train"
+
+
+def test_the_same_sweep_and_store_give_the_same_plan(finished: Any) -> None:
+    assert finished.plan() == finished.plan()
+
+
+def test_planning_writes_nothing(fake: Any) -> None:
+    fake.plan()
+    assert not fake.path.exists()
+
+
+# Words and imports.
+
+
+def test_labels_name_what_varies_in_short_words(fake: Any) -> None:
+    plan = fake.plan()
+    assert [unit.label for unit in plan.trainings] == ["channels 8", "channels 16"]
+    assert plan.cells[0].label == "channels 8 · Heun 3"
+    assert describe({"train.lr": 0.00025, "model.channel_mult": (1, 2)}) == "lr 0.00025, channel_mult (1, 2)"
+
+
+def test_a_training_that_nothing_varies_is_the_recipe(tmp_path: Path) -> None:
+    (unit,) = shipped("edm_stochastic", tmp_path).trainings
+    assert (unit.label, unit.axes) == ("the recipe", {})
+
+
+def test_planning_imports_neither_ray_nor_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from orchestrator.grid import expand, load_sweep; "
+        "from orchestrator.plan import make_plan; from orchestrator.store import Store; "
+        f"sweep = load_sweep(Path({str(PACKAGED / 'quickstart.yaml')!r})); "
+        "make_plan(sweep, expand(sweep), Store.open('nowhere')); "
+        "heavy = {'torch', 'ray', 'pandas', 'mlflow', 'optuna'} & set(sys.modules); "
+        "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
