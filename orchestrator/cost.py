@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engine.backbones.flops import Cost, forward_cost
 from engine.data.catalog import CATALOG
 from engine.spec import Experiment
+from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
 from orchestrator.plan import Cell, Plan, Training
 from orchestrator.store import DONE, Store
@@ -35,11 +36,17 @@ class Speed:
 
 
 def model_cost(experiment: Experiment) -> Cost:
-    """Parameters and multiply-accumulates of one forward pass of one image."""
+    """Parameters and multiply-accumulates of one forward pass of one image.
+
+    Raises UsageError when there is no such network for the data set's images.
+    """
     info = CATALOG[experiment.data.name]
-    return forward_cost(
-        experiment.model, resolution=info.resolution, in_channels=info.channels, num_classes=info.num_classes
-    )
+    try:
+        return forward_cost(
+            experiment.model, resolution=info.resolution, in_channels=info.channels, num_classes=info.num_classes
+        )
+    except ValueError as error:
+        raise UsageError(f"the grid asks for a network that cannot be built on {experiment.data.name}: {error}") from None
 
 
 def training_macs(unit: Training) -> float:

@@ -159,11 +159,11 @@ class Progress:
 
 def clock(seconds: float) -> str:
     """Seconds as `45 s`, `3 min 20 s`, `5 h 10 min` or `12 days`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if seconds < 600:
-        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    whole, minutes = round(seconds), round(seconds / 60)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60:02d} s"
     if minutes < 120:
         return f"{minutes} min"
     if minutes < 48 * 60:

@@ -1,7 +1,7 @@
 """Optuna over the grid's own discrete points: which of them are worth running."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
@@ -39,7 +39,7 @@ def run_search(sweep: Sweep, job: Job, folder: Folder) -> None:
     worths = [worth(proposals, proposal, job.store, settings.metric) for proposal in earlier]
     known = [(proposal, value) for proposal, value in zip(earlier, worths, strict=True) if value is not None]
     inner = OptunaSearch(
-        space=define_by_run(sweep),
+        space=option_numbers(sweep),
         metric=settings.metric,
         mode=settings.mode,
         sampler=optuna_sampler(settings.sampler, settings.seed),
@@ -53,15 +53,11 @@ def run_search(sweep: Sweep, job: Job, folder: Folder) -> None:
     fit(tune.with_resources(search_trial, {"memory": 1}), search, remaining, job.trainings_at_once(), job)
 
 
-def define_by_run(sweep: Sweep) -> Callable[[Any], None]:
+def option_numbers(sweep: Sweep) -> dict[str, Any]:
     """Optuna's view of the space: for each dimension, the number of an option."""
-    sizes = {name: len(options) for name, options in search_dimensions(sweep)}
+    from optuna.distributions import CategoricalDistribution
 
-    def space(trial: Any) -> None:
-        for name, size in sizes.items():
-            trial.suggest_categorical(name, list(range(size)))
-
-    return space
+    return {name: CategoricalDistribution(range(len(options))) for name, options in search_dimensions(sweep)}
 
 
 def optuna_sampler(name: str, seed: int) -> Any:

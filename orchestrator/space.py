@@ -54,7 +54,7 @@ class SearchedUnits(Searcher):
         settings: dict[str, Any],
         draining: Draining,
     ) -> None:
-        super().__init__(metric=inner.metric, mode=inner.mode)
+        super().__init__()
         self.inner, self.to_unit, self.settings, self.draining = inner, to_unit, settings, draining
         self.trained = set(trained)
         self.held: Unit | None = None

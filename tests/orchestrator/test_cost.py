@@ -20,6 +20,7 @@ from orchestrator.cost import (
     training_macs,
     training_seconds,
 )
+from orchestrator.errors import UsageError
 from orchestrator.grid import Resources
 
 SPEED = Speed(train=1e6, sample=2e6, measured=False)
@@ -34,6 +35,18 @@ def test_twice_the_channels_cost_about_four_times_as_much(fake: Any) -> None:
     """Almost all of it is convolutions from C to C channels; those from and to the image grow by 2 only."""
     narrow, wide = (training_macs(unit) for unit in fake.plan().trainings)
     assert 3.5 < wide / narrow < 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("[8, 16]", "[8, 10]", "channels 10 is no multiple of 4"),
+        ("panel:", "set: {model.channel_mult: [1, 1, 1, 1, 1]}\npanel:", "digits"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_a_usage_error(fake: Any, old: str, new: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot be built on digits: .*{why}|cannot be built on {why}"):
+        plan_seconds(fake.changed(old, new).plan(), SPEED, slots=1)
 
 
 def test_the_last_batch_of_a_cell_counts_whole(fake: Any) -> None:
