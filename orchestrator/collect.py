@@ -93,6 +93,7 @@ def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int
         "smoke": sweep.smoke,
         "off_playbook": sorted({field for cell in plan.cells for field in cell.off_playbook}),
         "deviations": deviations(sweep),
+        "report": sweep.grid.report.model_dump(mode="json"),
         "command": command,
         "created": now(),
         "protocol": {"id": protocol_id(experiment), **experiment.eval.model_dump(mode="json")},
@@ -172,7 +173,7 @@ def data_record(plan: Plan, store: Store) -> dict[str, Any]:
 
 def _says_more(manifest: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
     """Whether grid or store have changed since an earlier manifest; when and how it was written does not count."""
-    lasting = ("lineage", "collapsed", "failures", "trainings", "off_playbook", "deviations")
+    lasting = ("lineage", "collapsed", "failures", "trainings", "off_playbook", "deviations", "report")
     return earlier is None or any(canonical_json(manifest[key]) != canonical_json(earlier.get(key)) for key in lasting)
 
 

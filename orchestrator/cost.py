@@ -46,7 +46,8 @@ def model_cost(experiment: Experiment) -> Cost:
             experiment.model, resolution=info.resolution, in_channels=info.channels, num_classes=info.num_classes
         )
     except ValueError as error:
-        raise UsageError(f"the grid asks for a network that cannot be built on {experiment.data.name}: {error}") from None
+        data = experiment.data.name
+        raise UsageError(f"the grid asks for a network that cannot be built on {data}: {error}") from None
 
 
 def training_macs(unit: Training) -> float:

@@ -31,6 +31,10 @@ Seed = Annotated[int, Field(ge=0)]
 SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
+TableName = Literal["scale_quality", "nfe_quality", "sampler_grid"]
+FigureName = Literal["scale_quality", "nfe_quality", "churn", "training_curves"]
+
+
 class When(Frozen):
     """Extra axes for the points on which a condition holds."""
 
@@ -80,9 +84,9 @@ class Resources(Frozen):
 class Report(Frozen):
     """Which parts the report shows; without a list, all that apply."""
 
-    tables: tuple[Name, ...] | None = None
+    tables: tuple[TableName, ...] | None = None
     """Names of tables."""
-    figures: tuple[Name, ...] | None = None
+    figures: tuple[FigureName, ...] | None = None
     """Names of figures."""
 
 

@@ -89,6 +89,7 @@ def ray_session(store: Store, address: str | None) -> Iterator[Any]:
     reap_leftovers(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ.update(QUIET_RAY, RAY_TMPDIR=str(scratch))
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     address = cluster_address(address)
@@ -131,13 +132,10 @@ def check_shared_storage(ray: Any, store: Store) -> None:
     store.root.write(token, b"")
     probe = ray.remote(num_cpus=0)(os.path.exists)
     try:
-        answers = {
-            node["NodeManagerHostname"]: probe.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(store.local_path / token))
-            for node in nodes
-        }
-        blind = [name for name, answer in answers.items() if not ray.get(answer, timeout=60)]
+        strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+        path = str(store.local_path / token)
+        sees = ray.get([probe.options(scheduling_strategy=there).remote(path) for there in strategies], timeout=60)
+        blind = {node["NodeManagerHostname"] for node, answer in zip(nodes, sees, strict=True) if not answer}
     finally:
         store.root.delete(token)
     if blind:

@@ -120,8 +120,8 @@ class Store:
             else:
                 path = str(Path(text).expanduser().resolve())
                 store = cls(path, Folder(fs.LocalFileSystem(), path))
-            if store.local_path and store.local_path.exists() and not store.local_path.is_dir():
-                raise NotADirectoryError("it is a file")
+            if store.local_path:
+                _refuse_file(store.local_path)
         except (OSError, ValueError) as error:
             raise UsageError(redacted(f"cannot use {text!r} as storage: {error}")) from None
         return store
@@ -157,6 +157,13 @@ class Store:
         wanted = list(names)
         infos = self.root.filesystem.get_file_info([f"{self.root.path}/{name}" for name in wanted])
         return {name for name, info in zip(wanted, infos, strict=True) if info.type == fs.FileType.File}
+
+
+def _refuse_file(path: Path) -> None:
+    """NotADirectoryError when a folder cannot be made at `path`, because a file lies there or above."""
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{nearest} is a file")
 
 
 def mark_done(folder: Folder, record: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A report before it has a format: words, tables and pictures in reading order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,7 +68,7 @@ def compose(sweep: SweepResults) -> Document:
         answer=answer(seen),
         badges=tuple(_badges(seen)),
         panels=tuple(_panels(seen)),
-        tables=tuple(table for build in TABLES.values() if (table := build(seen)) is not None),
+        tables=tuple(_tables(seen)),
         figures=tuple(_figures(seen)),
         what_ran=what_ran(seen),
         grid=None if sweep.grid is None else without_credentials(sweep.grid),
@@ -138,11 +138,22 @@ def _read_png(storage: Path, relative: str) -> bytes | None:
     return data
 
 
+def _wanted(seen: Overview, part: str, known: Iterable[str]) -> list[str]:
+    """Names of the tables or figures the grid asks for, else all, in the registry's order."""
+    asked = (seen.sweep.manifest.get("report") or {}).get(part)
+    return [name for name in known if asked is None or name in asked]
+
+
+def _tables(seen: Overview) -> list[Table]:
+    built = (TABLES[name](seen) for name in _wanted(seen, "tables", TABLES))
+    return [table for table in built if table is not None]
+
+
 def _figures(seen: Overview) -> list[Picture]:
     found = []
     with styled():
-        for name, draw in FIGURES.items():
-            drawing = draw(seen)
+        for name in _wanted(seen, "figures", FIGURES):
+            drawing = FIGURES[name](seen)
             if drawing is not None:
                 found.append(Picture(name, drawing.title, drawing.caption, to_png(drawing)))
     return found

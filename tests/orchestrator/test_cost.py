@@ -41,11 +41,11 @@ def test_twice_the_channels_cost_about_four_times_as_much(fake: Any) -> None:
     ("old", "new", "why"),
     [
         ("[8, 16]", "[8, 10]", "channels 10 is no multiple of 4"),
-        ("panel:", "set: {model.channel_mult: [1, 1, 1, 1, 1]}\npanel:", "digits"),
+        ("panel:", "set: {model.channel_mult: [1, 1, 1, 1, 1]}\npanel:", "8 pixels can be halved only 3 times"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_a_usage_error(fake: Any, old: str, new: str, why: str) -> None:
-    with pytest.raises(UsageError, match=f"cannot be built on digits: .*{why}|cannot be built on {why}"):
+    with pytest.raises(UsageError, match=f"cannot be built on digits: .*{why}"):
         plan_seconds(fake.changed(old, new).plan(), SPEED, slots=1)
 
 

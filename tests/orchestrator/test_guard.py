@@ -116,7 +116,7 @@ def test_a_search_is_judged_by_its_trials_and_not_by_its_grid(fake: Any) -> None
 
 
 def test_a_smoke_run_is_not_advised_to_try_a_smoke_run(fake: Any) -> None:
-    (fake.sweep.path.parent / "smoke").mkdir()
-    (fake.sweep.path.parent / "smoke/tiny_digits.yaml").write_text("train: {total_kimg: 1000000, snapshot_kimg: 1000000}")
-    fake.sweep.path.write_text(fake.sweep.source)
+    overlay = fake.sweep.path.parent / "smoke/tiny_digits.yaml"
+    overlay.parent.mkdir()
+    overlay.write_text("train: {total_kimg: 1000000, snapshot_kimg: 1000000}")
     assert "--smoke" not in refusal(load_sweep(fake.sweep.path, smoke=True), fake.store)

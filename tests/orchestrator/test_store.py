@@ -179,8 +179,9 @@ def test_what_is_no_storage_is_a_usage_error(location: str) -> None:
 
 def test_a_file_is_no_storage(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(UsageError, match="as storage: it is a file"):
-        Store.open(tmp_path / "runs")
+    for place in (tmp_path / "runs", tmp_path / "runs" / "below" / "it"):
+        with pytest.raises(UsageError, match=f"as storage: {tmp_path}/runs is a file"):
+            Store.open(place)
 
 
 def test_credentials_of_a_storage_are_not_shown() -> None:
