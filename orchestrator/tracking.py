@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pyarrow.parquet as pq
 
@@ -29,6 +30,31 @@ def tracking_uri(store: Store) -> str:
     if configured:
         return configured
     return f"sqlite:///{(store.local_path or Path.cwd()) / 'mlflow.db'}"
+
+
+def chart_links(store: Store, address: str) -> list[tuple[str, str]]:
+    """(what, link) into MLflow's page for each sweep: its trainings' curves and its cells, all runs in one chart.
+
+    The page charts folded runs only by their parent; sorting by a metric unfolds them.
+    """
+    from mlflow.tracking import MlflowClient
+
+    client, links = MlflowClient(tracking_uri=tracking_uri(store)), []
+    for experiment in client.search_experiments(filter_string="name LIKE 'orch/%'"):
+        for kind, words in (("train", "trainings"), ("cell", "cells")):
+            query = f"tags.`orch.kind` = '{kind}'"
+            runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+            metric = next(iter(sorted(runs[0].data.metrics)), None) if runs else None
+            if metric:
+                order = {"orderByKey": f"metrics.`{metric}`", "orderByAsc": "true", "compareRunsMode": "CHART"}
+                page = f"{address}/#/experiments/{experiment.experiment_id}/runs"
+                links.append(
+                    (
+                        f"{experiment.name.removeprefix('orch/')}, {words}",
+                        f"{page}?{urlencode({'searchFilter': query, **order})}",
+                    )
+                )
+    return sorted(links)
 
 
 @dataclass

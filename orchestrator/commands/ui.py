@@ -21,20 +21,12 @@ def command(
     import sys
 
     from orchestrator.store import Store
-    from orchestrator.tracking import tracking_uri
+    from orchestrator.tracking import chart_links, tracking_uri
 
-    uri = tracking_uri(Store.open(storage))
-    typer.echo(f"MLflow at http://127.0.0.1:{port} (Ctrl-C ends it)")
-    server = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    raise typer.Exit(subprocess.run([*server, "--workers", "1"], check=False).returncode)
+    store = Store.open(storage)
+    address = f"http://127.0.0.1:{port}"
+    typer.echo(f"MLflow at {address} (Ctrl-C ends it)")
+    for name, link in chart_links(store, address):
+        typer.echo(f"  {name}: {link}")
+    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(store), "--workers", "1"]
+    raise typer.Exit(subprocess.run([*server, "--host", "127.0.0.1", "--port", str(port)], check=False).returncode)
