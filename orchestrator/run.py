@@ -10,7 +10,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from orchestrator.errors import Interrupted
+from orchestrator.errors import Interrupted, UsageError
 from orchestrator.grid import Resources
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
@@ -38,14 +38,18 @@ class Job:
         return f"{self.store.uri}/{SCRATCH_IN_STORE}"
 
     def trainings_at_once(self) -> int:
-        """How many trainings the cluster holds; Tune must not start more, their workers would wait for each other."""
-        return max(1, self._slots() // self.resources.workers)
+        """How many trainings the cluster holds; Tune must not start more, their workers would wait for each other.
 
-    def cells_at_once(self) -> int:
-        """How many sampling actors the cluster holds."""
-        return max(1, self._slots())
+        Raises UsageError when it does not hold even one, which would wait for ever.
+        """
+        slots, workers = self.slots(), self.resources.workers
+        if slots < workers:
+            room = f"the cluster has room for {slots} workers"
+            raise UsageError(f"one training asks for {workers} workers but {room}; change `resources` in the grid")
+        return slots // workers
 
-    def _slots(self) -> int:
+    def slots(self) -> int:
+        """How many workers, or sampling actors, the cluster holds."""
         available = ray.cluster_resources()
         slots = int(available.get("CPU", 1) // self.resources.cpus_per_worker)
         if self.resources.gpus_per_worker:
@@ -55,11 +59,11 @@ class Job:
 
 def run_missing(plan: Plan, job: Job) -> None:
     """Run every missing unit: trainings, then the cells whose training is ready. Raises Interrupted when drained."""
-    experiment = plan.sweep.anchor
+    experiment, trainings_at_once = plan.sweep.anchor, job.trainings_at_once()
     judge = prepare_judge.remote(job.store.uri, experiment.data.name, experiment.eval.extractor, job.data_root)
     threads = max(1, int(job.resources.cpus_per_worker))
     trainings = [Unit.of_training(unit, job.store.uri, job.data_root, threads) for unit in plan.missing_trainings]
-    run_trainings(trainings, job)
+    run_trainings(trainings, trainings_at_once, job)
     ray.get(judge)
     ready = job.store.finished(unit.selection_file for unit in plan.trainings)
     cells = [cell for cell in plan.missing_cells if cell.training.selection_file in ready]
@@ -72,18 +76,18 @@ def prepare_judge(storage: str, data_name: str, extractor: str, data_root: str |
     load_judge(storage, data_name, extractor, data_root)
 
 
-def run_trainings(units: list[Unit], job: Job) -> None:
+def run_trainings(units: list[Unit], at_once: int, job: Job) -> None:
     """Train through Ray Train, one Tune trial a training. The trial asks for one byte of memory and no CPU."""
     resources = {"resources": job.resources.model_dump(), "scratch": f"{job.scratch}/train"}
     trainable = tune.with_resources(train_trial, {"memory": 1})
-    tune_units(trainable, units, resources, job.trainings_at_once(), job)
+    tune_units(trainable, units, resources, at_once, job)
 
 
 def run_cells(units: list[Unit], job: Job) -> None:
     """Sample and measure with actors that keep the model loaded."""
     per_actor = {"cpu": job.resources.cpus_per_worker, "gpu": job.resources.gpus_per_worker}
     trainable = tune.with_resources(SampleTrial, per_actor)
-    tune_units(trainable, units, {}, job.cells_at_once(), job)
+    tune_units(trainable, units, {}, job.slots(), job)
 
 
 def tune_units(trainable: Any, units: list[Unit], settings: dict[str, Any], at_once: int, job: Job) -> None:

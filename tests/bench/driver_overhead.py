@@ -88,7 +88,7 @@ def through_ray(plan: Plan, store: Store) -> tuple[float, float]:
     from orchestrator.space import Draining
 
     class OneAtATime(Job):
-        def _slots(self) -> int:
+        def slots(self) -> int:
             return 1
 
     console = Console(quiet=True)
@@ -100,7 +100,7 @@ def through_ray(plan: Plan, store: Store) -> tuple[float, float]:
         job = OneAtATime(store, plan.sweep.grid.resources, None, progress, Draining())
         trainings = [Unit.of_training(unit, store.uri, None, 1) for unit in plan.trainings]
         cells = [Unit.of_cell(cell, store.uri, None, 1) for cell in plan.cells]
-        return seconds(lambda: run_trainings(trainings, job)), seconds(lambda: run_cells(cells, job))
+        return seconds(lambda: run_trainings(trainings, 1, job)), seconds(lambda: run_cells(cells, job))
 
 
 def seconds(action: Callable[[], None]) -> float:

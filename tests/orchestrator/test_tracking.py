@@ -2,6 +2,8 @@
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,15 @@ SECRET = "hunter2"
 
 
 @pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables: making them takes seconds, copying them does not."""
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A database with MLflow's tables, and no server configured: making them takes seconds, copying does not."""
     from mlflow.tracking import MlflowClient
 
     path: Path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +42,6 @@ def small(fake: Any, empty_database: Path) -> Any:
     return with_database(fake.changed("[8, 16]", "[8]"), empty_database)
 
 
-@pytest.fixture(autouse=True)
-def no_configured_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
 def with_database(fake: Any, database: Path) -> Any:
     """Put an empty MLflow into the storage."""
     fake.path.mkdir()
@@ -58,13 +57,17 @@ def mirror(fake: Any, status: str = "FINISHED") -> Mirror:
     return made
 
 
-def runs(fake: Any) -> dict[str, Any]:
-    """Every run of the sweep's experiment by its unit; a unit with two runs fails."""
+def client(fake: Any) -> Any:
+    """MLflow's own view."""
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=tracking_uri(fake.store))
-    experiment = client.get_experiment_by_name("orch/tiny")
-    found = client.search_runs([experiment.experiment_id])
+    return MlflowClient(tracking_uri=tracking_uri(fake.store))
+
+
+def runs(fake: Any) -> dict[str, Any]:
+    """Every run of the sweep's experiment by its unit; a unit with two runs fails."""
+    experiment = client(fake).get_experiment_by_name("orch/tiny")
+    found = client(fake).search_runs([experiment.experiment_id])
     units = [run.data.tags["orch.unit"] for run in found]
     assert [unit for unit, count in Counter(units).items() if count > 1] == []
     return dict(zip(units, found, strict=True))
@@ -72,19 +75,14 @@ def runs(fake: Any) -> dict[str, Any]:
 
 def history(fake: Any, run: Any) -> dict[str, list[tuple[int, float]]]:
     """Every metric of a run: (step, value) in order."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(tracking_uri=tracking_uri(fake.store))
     return {
-        name: sorted((entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, name))
+        name: sorted((entry.step, entry.value) for entry in client(fake).get_metric_history(run.info.run_id, name))
         for name in run.data.metrics
     }
 
 
 def artifacts(fake: Any, run: Any) -> list[str]:
-    from mlflow.tracking import MlflowClient
-
-    return sorted(file.path for file in MlflowClient(tracking_uri(fake.store)).list_artifacts(run.info.run_id))
+    return sorted(file.path for file in client(fake).list_artifacts(run.info.run_id))
 
 
 def everything(fake: Any) -> dict[str, Any]:
@@ -107,44 +105,40 @@ def everything(fake: Any) -> dict[str, Any]:
 
 def test_a_run_for_the_sweep_is_parent_of_one_for_each_training_and_cell(mirrored: Any) -> None:
     plan, found = mirrored.plan(), runs(mirrored)
-    trainings, cells = ([unit.train_id for unit in plan.trainings], [cell.cell_id for cell in plan.cells])
-    assert set(found) == {"sweep", *trainings, *cells}
-    parents = {run.data.tags.get("mlflow.parentRunId") for unit, run in found.items() if unit != "sweep"}
-    assert parents == {found["sweep"].info.run_id}
-    kinds = {unit: run.data.tags["orch.kind"] for unit, run in found.items()}
-    assert kinds == {"sweep": "sweep", **dict.fromkeys(trainings, "train"), **dict.fromkeys(cells, "cell")}
+    trainings, cells = [unit.train_id for unit in plan.trainings], [cell.cell_id for cell in plan.cells]
+    children = [run.data.tags["mlflow.parentRunId"] for unit, run in found.items() if unit != "sweep"]
+    assert set(children) == {found["sweep"].info.run_id}
+    assert {unit: run.data.tags["orch.kind"] for unit, run in found.items()} == {"sweep": "sweep", **dict.fromkeys(trainings, "train"), **dict.fromkeys(cells, "cell")}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
-    cell = plan.cells[1]
-    assert found[cell.cell_id].data.tags["orch.training"] == cell.training.train_id
-    assert found[cell.cell_id].info.run_name == cell.label
+    cell, run = plan.cells[1], found[plan.cells[1].cell_id]
+    assert (run.data.tags["orch.training"], run.info.run_name) == (cell.training.train_id, cell.label)
 
 
 def test_metrics_of_a_training_are_its_curves_and_its_selection(mirrored: Any) -> None:
     run = runs(mirrored)[mirrored.plan().trainings[0].train_id]
+    assert {"model.channels": "8", "train.lr": "0.002"}.items() <= run.data.params.items()
     assert history(mirrored, run) == {
         "train/loss": [(1, 10.0), (2, 5.0), (3, 10 / 3), (4, 2.5)],
         "train/lr": [(1, 0.002), (2, 0.002), (3, 0.002), (4, 0.002)],
         "selection/fd_classifier": [(2, 9.0), (4, 7.0)],
         "selection/chosen_kimg": [(0, 4.0)],
     }
-    assert run.data.params["model.channels"] == "8"
-    assert run.data.params["train.lr"] == "0.002"
     assert artifacts(mirrored, run) == ["panel.png", "spec.json"]
 
 
 def test_a_cell_has_its_metrics_its_sampler_its_seeds_and_its_panel(mirrored: Any) -> None:
     run = runs(mirrored)[mirrored.plan().cells[1].cell_id]
-    expected = {"fd_classifier": 7.5, "precision": 0.5, "recall": 0.25, "seconds_per_image": 0.01, "nfe": 5.0}
-    assert run.data.metrics == expected
+    metrics = {"fd_classifier": 7.5, "precision": 0.5, "recall": 0.25, "seconds_per_image": 0.01, "nfe": 5.0}
+    assert run.data.metrics == metrics
     params = {"sample.kind": "edm_stochastic", "sample.s_churn": "5.0", "model.channels": "8"}
-    assert params.items() <= run.data.params.items()
-    assert {"train.seed": "0", "eval.sample_seed": "0"}.items() <= run.data.params.items()
+    assert {**params, "train.seed": "0", "eval.sample_seed": "0"}.items() <= run.data.params.items()
     assert artifacts(mirrored, run) == ["panel.png"]
 
 
 def test_a_run_lasts_as_long_as_its_work(mirrored: Any) -> None:
     found, plan = runs(mirrored), mirrored.plan()
-    for unit, seconds in ((plan.trainings[0].train_id, 8.0), (plan.cells[0].cell_id, 0.5)):
+    worked = {plan.trainings[0].train_id: mirrored.train_seconds, plan.cells[0].cell_id: mirrored.cell_seconds}
+    for unit, seconds in worked.items():
         assert found[unit].info.end_time - found[unit].info.start_time == seconds * 1000
 
 
@@ -201,21 +195,14 @@ def kill_after(small: Any, monkeypatch: pytest.MonkeyPatch, action: str, unit: s
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize(
-    ("kind", "action"),
-    [
-        ("train", "create_run"),
-        ("train", "log_batch"),
-        ("train", "set_terminated"),
-        ("cell", "create_run"),
-        ("cell", "log_image"),
-        ("cell", "set_tag"),
-    ],
-)
+MOMENTS = ["train create_run", "train log_batch", "train set_terminated", "cell create_run", "cell log_image"]
+
+
+@pytest.mark.parametrize("moment", [*MOMENTS, "cell set_tag"])
 def test_a_driver_killed_at_any_moment_loses_and_doubles_nothing(
-    small: Any, mirrored: Any, monkeypatch: pytest.MonkeyPatch, kind: str, action: str
+    small: Any, mirrored: Any, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    plan = small.plan()
+    plan, (kind, action) = small.plan(), moment.split()
     small.finish_training(plan.trainings[0])
     if kind == "cell":
         small.finish_cell(plan.cells[0])
@@ -250,8 +237,7 @@ def test_units_that_a_grown_grid_adds_join_the_same_sweep(small: Any) -> None:
     grown.finish_training(grown.plan().trainings[1])
     mirror(grown)
     after = everything(grown)
-    assert len(after) == len(before) + 1
-    assert {unit: after[unit] for unit in before} == before
+    assert (len(after), {unit: after[unit] for unit in before}) == (len(before) + 1, before)
 
 
 def test_more_metrics_than_one_request_holds_are_all_there(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,18 +259,16 @@ def test_the_database_lies_in_the_storage_unless_one_is_configured(
     shutil.move(small.path / "mlflow.db", tmp_path / "elsewhere.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
     mirror(small)
-    assert tracking_uri(small.store) == elsewhere
-    assert set(runs(small)) == {"sweep"}
+    assert (tracking_uri(small.store), set(runs(small))) == (elsewhere, {"sweep"})
     assert not (small.path / "mlflow.db").exists()
 
 
 def test_no_credentials_reach_mlflow(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment, the command and the storage's URL carry a password; none of it is written down."""
+    """Environment, command and storage carry a password; none of it is written down."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setattr("sys.argv", ["orch", "sweep", "g.yaml", "--storage", f"s3://me:{SECRET}@host/bucket"])
     small.finish_training(small.plan().trainings[0])
-    store = small.store
-    made = Mirror(small.plan(), type(store)(f"s3://me:{SECRET}@host/bucket", store.root))
+    made = Mirror(small.plan(), replace(small.store, uri=f"s3://me:{SECRET}@host/bucket"))
     made.open()
     made.close("FINISHED")
     assert SECRET not in str([run.to_dictionary() for run in runs(small).values()])
@@ -294,11 +278,16 @@ def test_no_credentials_reach_mlflow(small: Any, monkeypatch: pytest.MonkeyPatch
 # The thread beside the sweep.
 
 
-def test_the_live_mirror_ends_with_everything_mirrored(small: Any) -> None:
-    small.finish_training(small.plan().trainings[0])
+def mirrored_beside_the_sweep(small: Any) -> LiveMirror:
     live = LiveMirror(Mirror(small.plan(), small.store))
     live.start()
     live.finish("FINISHED")
+    return live
+
+
+def test_the_live_mirror_ends_with_everything_mirrored(small: Any) -> None:
+    small.finish_training(small.plan().trainings[0])
+    live = mirrored_beside_the_sweep(small)
     assert live.error is None
     assert [run.info.status for run in runs(small).values()] == ["FINISHED", "FINISHED"]
 
@@ -308,7 +297,5 @@ def test_an_error_of_mlflow_is_kept_and_does_not_stop_the_sweep(small: Any, monk
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(Mirror, "_mirror_training", broken)
-    live = LiveMirror(Mirror(small.plan(), small.store))
-    live.start()
-    live.finish("FINISHED")
+    live = mirrored_beside_the_sweep(small)
     assert str(live.error) == "no route to host"
