@@ -75,10 +75,9 @@ def runs(fake: Any) -> dict[str, Any]:
 
 def history(fake: Any, run: Any) -> dict[str, list[tuple[int, float]]]:
     """Every metric of a run: (step, value) in order."""
-    return {
-        name: sorted((entry.step, entry.value) for entry in client(fake).get_metric_history(run.info.run_id, name))
-        for name in run.data.metrics
-    }
+    read = client(fake).get_metric_history
+    names = run.data.metrics
+    return {name: sorted((entry.step, entry.value) for entry in read(run.info.run_id, name)) for name in names}
 
 
 def artifacts(fake: Any, run: Any) -> list[str]:
@@ -105,10 +104,10 @@ def everything(fake: Any) -> dict[str, Any]:
 
 def test_a_run_for_the_sweep_is_parent_of_one_for_each_training_and_cell(mirrored: Any) -> None:
     plan, found = mirrored.plan(), runs(mirrored)
-    trainings, cells = [unit.train_id for unit in plan.trainings], [cell.cell_id for cell in plan.cells]
-    children = [run.data.tags["mlflow.parentRunId"] for unit, run in found.items() if unit != "sweep"]
-    assert set(children) == {found["sweep"].info.run_id}
-    assert {unit: run.data.tags["orch.kind"] for unit, run in found.items()} == {"sweep": "sweep", **dict.fromkeys(trainings, "train"), **dict.fromkeys(cells, "cell")}
+    kinds = dict.fromkeys((unit.train_id for unit in plan.trainings), "train")
+    kinds |= dict.fromkeys((cell.cell_id for cell in plan.cells), "cell")
+    assert {unit: run.data.tags["orch.kind"] for unit, run in found.items()} == {"sweep": "sweep", **kinds}
+    assert {found[unit].data.tags["mlflow.parentRunId"] for unit in kinds} == {found["sweep"].info.run_id}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     cell, run = plan.cells[1], found[plan.cells[1].cell_id]
     assert (run.data.tags["orch.training"], run.info.run_name) == (cell.training.train_id, cell.label)
