@@ -12,10 +12,12 @@ from engine.files import Files
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
 from engine.metrics.reference import Reference, distance, measure
-from engine.samplers import SamplerBase
 from engine.sampling import draw, panel_png
 from engine.spec import Experiment
 from engine.training.snapshot import load_snapshot
+
+SELECTION_SEED = 2**40
+"""Snapshots are chosen on latents of their own, so that the choice does not favour the images measured afterwards."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,6 @@ def load_denoiser(experiment: Experiment, files: Files, images_shown: int, devic
     return build_denoiser(experiment, net).to(device).eval().requires_grad_(False)
 
 
-def protocol_images(denoiser: Denoiser, experiment: Experiment, sampler: SamplerBase, count: int) -> torch.Tensor:
-    """The protocol's first `count` images, uint8 [count, C, H, W]."""
-    rule = experiment.eval
-    return draw(denoiser, experiment, sampler, count=count, seed=rule.sample_seed, batch_size=rule.batch_size)
-
-
 def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: torch.device) -> SnapshotChoice:
     """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook 5.6]."""
     rule = experiment.eval.selection
@@ -69,7 +65,14 @@ def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: 
     scores = []
     for images_shown in experiment.train.snapshot_images:
         denoiser = load_denoiser(experiment, files, images_shown, device)
-        images = protocol_images(denoiser, experiment, rule.sampler, rule.num_samples)
+        images = draw(
+            denoiser,
+            experiment,
+            rule.sampler,
+            count=rule.num_samples,
+            seed=SELECTION_SEED,
+            batch_size=experiment.eval.batch_size,
+        )
         scores.append((images_shown, distance(judge.extractor, judge.reference, images)))
     ranked = sorted(scores, key=lambda score: score[1])
     return SnapshotChoice(metric, tuple(scores), ranked[0][0], ranked[1][0] if len(ranked) > 1 else None)
@@ -80,10 +83,10 @@ def evaluate_cell(experiment: Experiment, denoiser: Denoiser, judge: Judge) -> C
 
     Raises RuntimeError when the counted network evaluations differ from what the sampler declares.
     """
-    num_samples, batch_size = experiment.eval.num_samples, experiment.eval.batch_size
+    num_samples, batch_size, seed = experiment.eval.num_samples, experiment.eval.batch_size, experiment.eval.sample_seed
     denoiser.nfe = 0
     started = time.perf_counter()
-    images = protocol_images(denoiser, experiment, experiment.sample, num_samples)
+    images = draw(denoiser, experiment, experiment.sample, count=num_samples, seed=seed, batch_size=batch_size)
     seconds = time.perf_counter() - started
     batches = -(-num_samples // batch_size)
     if denoiser.nfe != batches * experiment.sample.nfe:

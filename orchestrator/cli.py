@@ -16,10 +16,10 @@ app = typer.Typer(
     help=(
         "Sweeps for diffusion-model research: a YAML grid in, a report a reviewer can check out.\n\n"
         "[bold]Examples[/bold]\n\n"
-        "  orch plan  grids/quickstart.yaml          what would run, what is cached, what it costs\n\n"
-        "  orch sweep grids/quickstart.yaml          run what is missing, then write the report\n\n"
-        "  orch sweep grids/edm_stochastic.yaml --smoke   the same axes on a tiny model, in minutes\n\n"
-        "  orch status                               all sweeps of this storage"
+        "  orch plan grids/quickstart.yaml    what would run, and what it costs\n\n"
+        "  orch sweep grids/quickstart.yaml   run what is missing, then report\n\n"
+        "  orch sweep grids/quickstart.yaml --smoke   the same, tiny, in a minute\n\n"
+        "  orch status                        all sweeps of this storage"
     ),
 )
 for module in (plan, sweep, status, why, report, ui, mlflow_sync, schema):
@@ -29,7 +29,7 @@ for module in (plan, sweep, status, why, report, ui, mlflow_sync, schema):
 def main() -> None:
     """Run a command; a user's mistake is a message and an exit code, never a traceback."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="orch")
         if code == Interrupted.exit_code:  # what typer makes of Ctrl-C
             raise Interrupted("stopped; run the same command to go on")
     except OrchError as error:

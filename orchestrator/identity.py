@@ -35,9 +35,7 @@ def protocol_id(experiment: Experiment) -> str:
 
 def selection_id(experiment: Experiment, training: str) -> str:
     """Identity of a snapshot selection: the training and everything its scores depend on."""
-    rule = experiment.eval.model_dump(
-        mode="json", include={"selection", "extractor", "batch_size", "sample_seed", "nearest_k"}
-    )
+    rule = experiment.eval.model_dump(mode="json", include={"selection", "extractor", "batch_size"})
     return digest({"training": training, **rule})
 
 

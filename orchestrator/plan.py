@@ -35,7 +35,8 @@ class Training:
     @property
     def label(self) -> str:
         """The swept fields in words."""
-        return describe(self.axes) or "the recipe"
+        seed = self.experiment.train.seed
+        return describe({**self.axes, "seed": seed} if seed else self.axes) or "the recipe"
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class Cell:
     training: Training
     protocol_id: str
     experiment: Experiment
+    axes: dict[str, Any]
+    """Swept fields of the first of its points."""
     points: tuple[dict[str, Any], ...]
-    """Swept fields of every grid point that is this cell; more than one when points collapsed."""
+    """What each grid point that is this cell asked for; more than one when points collapsed."""
     reasons: tuple[str, ...]
     """Why points are the same sampler, in words."""
     off_playbook: tuple[str, ...] = ()
@@ -58,14 +61,11 @@ class Cell:
         return f"cells/{self.cell_id}/{DONE}"
 
     @property
-    def axes(self) -> dict[str, Any]:
-        """Swept fields of the first of its points."""
-        return self.points[0]
-
-    @property
     def label(self) -> str:
         """Training and sampler in words."""
-        parts = (describe(self.training.axes), self.experiment.sample.label)
+        training = self.training.label if self.training.axes or self.experiment.train.seed else ""
+        seed = self.experiment.eval.sample_seed
+        parts = (training, self.experiment.sample.label, f"sample seed {seed}" if seed else "")
         return " · ".join(part for part in parts if part)
 
 
@@ -148,10 +148,17 @@ def _cell(identity: str, training: Training, members: list[Point]) -> Cell:
         training,
         protocol_id(first.experiment),
         first.experiment,
-        tuple(point.axes for point in members),
+        first.axes,
+        tuple(_asked(point) for point in members),
         _reasons(members) if len(members) > 1 else (),
         first.off_playbook,
     )
+
+
+def _asked(point: Point) -> dict[str, Any]:
+    """A point's swept fields and, when its sampler comes from the panel, that sampler."""
+    swept = any(field.startswith("sample.") for field in point.axes)
+    return point.axes if swept else {**point.axes, "sampler": point.experiment.sample.label}
 
 
 def _reasons(members: list[Point]) -> tuple[str, ...]:

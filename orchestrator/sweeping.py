@@ -95,9 +95,12 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
     slots = place_for(resources).slots
     at_once = {"train": max(1, slots // resources.workers), "sample": slots}
     data_root = str(options.data_root) if options.data_root else None
-    with ray_session(store, options.address), Progress(
-        options.console, folder, predicted, at_once, frozenset(unit.train_id for unit in plan.missing_trainings)
-    ) as progress:
+    with (
+        ray_session(store, options.address),
+        Progress(
+            options.console, folder, predicted, at_once, frozenset(unit.train_id for unit in plan.missing_trainings)
+        ) as progress,
+    ):
         from orchestrator.run import Job, drain_on_interrupt, run_missing
         from orchestrator.space import Draining
 

@@ -1,12 +1,11 @@
 """A training unit: Ray Train runs the engine's loop on its workers, then the first worker chooses the snapshot."""
 
 import io
-import time
 import uuid
 from typing import Any
 
 from orchestrator.provenance import worker_environment
-from orchestrator.store import CURVES_FILE, DONE, Store, mark_done, mark_failed
+from orchestrator.store import CURVES_FILE, DONE, FAILED, Store, mark_done, mark_failed
 from orchestrator.unit import Unit, load_data, load_judge, prepare_worker
 
 
@@ -73,10 +72,8 @@ def run_training(unit: Unit, rank: int, report: Any) -> None:
     if rank == 0:
         folder.write_json("spec.json", unit.experiment)
     if not folder.exists(DONE):
-        started = time.perf_counter()
-        train(experiment, images, folder, on_tick, device)
+        seconds = train(experiment, images, folder, on_tick, device)
         if rank == 0:
-            seconds = time.perf_counter() - started
             mark_done(
                 folder, {"train_id": unit.train_id, "seconds": seconds, "environment": worker_environment(str(device))}
             )
@@ -84,6 +81,7 @@ def run_training(unit: Unit, rank: int, report: Any) -> None:
         judge = load_judge(unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root)
         choice = select_snapshot(experiment, folder, judge, device)
         folder.write_json(f"selections/{unit.selection_id}.json", choice.to_json())
+        folder.delete(FAILED)
     report({"state": "done"})
 
 

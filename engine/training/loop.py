@@ -58,8 +58,8 @@ class World:
 
 def train(
     experiment: Experiment, images: ImageSet, files: Files, report: Callable[[Tick], None], device: torch.device
-) -> None:
-    """Train to the end, resuming from the checkpoint in `files` when there is one.
+) -> float:
+    """Train to the end, resuming from the checkpoint in `files` when there is one; returns the seconds of all sessions.
 
     Rank 0 writes a snapshot, a fixed-latents panel and the checkpoint at every snapshot interval; every rank calls
     `report` then. All randomness is keyed by (seed, position), so a resumed training ends with the same weights.
@@ -81,6 +81,7 @@ def train(
             save_panel(files, experiment, state.ema.net, goal * settings.batch_size, device)
             save_checkpoint(files, state)
         report(Tick(goal * settings.batch_size, loss, rate, state.curves))
+    return state.seconds
 
 
 def check_shares(experiment: Experiment, world: World) -> None:

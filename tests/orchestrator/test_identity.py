@@ -56,8 +56,8 @@ def test_identities_of_a_fixed_experiment_never_change(monkeypatch: pytest.Monke
     selection = selection_id(BASE, training)
     assert (training, selection, cell_id(BASE, selection), protocol_id(BASE)) == (
         "471cf9c855ecbf6b",
-        "fff3a394d695239e",
-        "1a01dcd0940a2d33",
+        "41df85d7081e01fa",
+        "67fe996ba1d4e838",
         "e75199e0b97bfcee",
     )
 

