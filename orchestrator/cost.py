@@ -19,7 +19,7 @@ SPEED_FILE = "speed.json"
 FORWARDS_PER_TRAINING_IMAGE = 3
 
 # Assumed until this storage has measured its own: multiply-accumulates per second of one CPU core or one GPU.
-ASSUMED_CPU_SPEED = 5e9
+ASSUMED_CPU_SPEED = 1.5e10
 ASSUMED_GPU_SPEED = 2e13
 
 # Seconds to start Ray, and to start a training's or a sampler's processes.

@@ -1,9 +1,12 @@
 """Options shared by several commands."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 GridPath = Annotated[Path, typer.Argument(help="Grid file, for example grids/quickstart.yaml.", show_default=False)]
 StoragePath = Annotated[
@@ -23,3 +26,12 @@ DataRoot = Annotated[
 ]
 
 DEFAULT_STORAGE = "runs"
+PIPE_WIDTH = 160
+
+
+def make_console(*, stderr: bool = False) -> "Console":
+    """A console that never breaks a line of text itself, and leaves tables room when its output is piped."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr, soft_wrap=True)
+    return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=PIPE_WIDTH)

@@ -1,6 +1,6 @@
 """`orch plan`: what a sweep would do, before anything is spent."""
 
-from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath
+from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath, make_console
 
 NAME = "plan"
 
@@ -12,12 +12,10 @@ def command(
 
     Example: orch plan grids/edm_stochastic.yaml --smoke
     """
-    from rich.console import Console
-
     from orchestrator.grid import expand, load_sweep
     from orchestrator.plan import make_plan
     from orchestrator.plan_view import show_plan
     from orchestrator.store import Store
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
-    show_plan(make_plan(sweep, expand(sweep), store), store, data_root, Console(soft_wrap=True))
+    show_plan(make_plan(sweep, expand(sweep), store), store, data_root, make_console())

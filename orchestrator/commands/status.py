@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import DEFAULT_STORAGE, StoragePath
+from orchestrator.commands.options import DEFAULT_STORAGE, StoragePath, make_console
 
 NAME = "status"
 
@@ -19,9 +19,7 @@ def command(
 
     Example: orch status quickstart
     """
-    from rich.console import Console
-
     from orchestrator.status_view import show_status
     from orchestrator.store import Store
 
-    show_status(Store.open(storage), sweep, Console(soft_wrap=True))
+    show_status(Store.open(storage), sweep, make_console())

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath
+from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath, make_console
 
 NAME = "sweep"
 
@@ -33,15 +33,13 @@ def command(
 
     Example: orch sweep grids/quickstart.yaml
     """
-    from rich.console import Console
-
     from orchestrator.grid import load_sweep
     from orchestrator.guard import refuse_hopeless
     from orchestrator.store import Store
     from orchestrator.sweeping import Options, run_sweep
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
-    options = Options(store, data_root, address, Console(stderr=True, soft_wrap=True))
+    options = Options(store, data_root, address, make_console(stderr=True))
     refuse_hopeless(sweep, options, grid, force=yes)
     report = run_sweep(sweep, options)
     typer.echo(f"results: {store.shown}/sweeps/{sweep.output_name}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import DEFAULT_STORAGE, StoragePath
+from orchestrator.commands.options import DEFAULT_STORAGE, StoragePath, make_console
 
 NAME = "why"
 
@@ -19,9 +19,7 @@ def command(
 
     Example: orch why 3f2a
     """
-    from rich.console import Console
-
     from orchestrator.store import Store
     from orchestrator.why import explain
 
-    explain(Store.open(storage), unit, Console(soft_wrap=True))
+    explain(Store.open(storage), unit, make_console())
