@@ -13,7 +13,8 @@ def title(overview: Overview) -> str:
     """What was swept: "C ∈ {16, 32} × 5 samplers", or the samplers' own parameters when only they vary."""
     trained = [field for field in overview.varied if not is_sampler_field(field)]
     sampled = [field for field in overview.varied if is_sampler_field(field) and field != "sample"]
-    parts = [_axis_text(field, overview) for field in trained or sampled]
+    fields = trained or sampled
+    parts = [_joined(fields, overview)] if fields else []
     if len(overview.samplers) > 1 and (trained or not sampled):
         parts.append(counted(len(overview.samplers), "sampler"))
     return " × ".join(parts) or f"{overview.trainings[0]}, {overview.samplers[0]}"
@@ -31,6 +32,13 @@ def answer(overview: Overview) -> tuple[str, ...]:
     if len(overview.samplers) > 1:
         sentences += _among_samplers(overview, overview.best)
     return (*sentences, *_caveats(overview))
+
+
+def _joined(fields: list[str], overview: Overview) -> str:
+    """The axes with a product sign, or commas when the grid holds too few points for all their combinations."""
+    combinations = math.prod(len(overview.varied[field]) for field in fields)
+    points = (overview.sweep.manifest.get("counts") or {}).get("points") or combinations
+    return (" × " if points >= combinations else ", ").join(_axis_text(field, overview) for field in fields)
 
 
 def _axis_text(field: str, overview: Overview) -> str:

@@ -12,6 +12,6 @@ def command() -> None:
     """
     import json
 
-    from orchestrator.json_schema import grid_json_schema
+    from orchestrator.grid.json_schema import grid_json_schema
 
     typer.echo(json.dumps(grid_json_schema(), indent=2))

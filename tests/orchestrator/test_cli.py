@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator import cli
-from orchestrator.grid_recipe import PACKAGED
+from orchestrator.grid.recipe import PACKAGED
 
 QUICKSTART = str(PACKAGED / "quickstart.yaml")
 COMMANDS = ["plan", "sweep", "status", "why", "report", "ui", "mlflow-sync", "schema"]

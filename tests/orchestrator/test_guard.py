@@ -10,7 +10,7 @@ from engine.data.catalog import CATALOG
 from orchestrator import cost
 from orchestrator.errors import UsageError
 from orchestrator.grid import load_sweep
-from orchestrator.grid_recipe import PACKAGED
+from orchestrator.grid.recipe import PACKAGED
 from orchestrator.guard import refuse_hopeless
 from orchestrator.store import Store
 from orchestrator.sweeping import Options

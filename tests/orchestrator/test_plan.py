@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.grid import expand, load_sweep
-from orchestrator.grid_recipe import PACKAGED
+from orchestrator.grid.recipe import PACKAGED
 from orchestrator.plan import Plan, describe, make_plan
 from orchestrator.store import Store
 

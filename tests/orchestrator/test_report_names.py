@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from orchestrator.grid_file import FigureName, TableName
+from orchestrator.grid.file import FigureName, TableName
 from reports.figures import FIGURES
 from reports.tables import TABLES
 

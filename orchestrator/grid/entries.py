@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from orchestrator.grid_fields import catalogue, value_fault
-from orchestrator.grid_file import Grid
-from orchestrator.yaml_source import KeyPath
+from orchestrator.grid.fields import catalogue, value_fault
+from orchestrator.grid.file import Grid
+from orchestrator.grid.yaml_source import KeyPath
 
 
 class Role(Enum):

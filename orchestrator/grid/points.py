@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.spec import Experiment
-from orchestrator.grid_check import MAX_POINTS, panel_size
-from orchestrator.grid_entries import Role, condition_values, entries
-from orchestrator.grid_fields import value_of
-from orchestrator.grid_file import Grid
-from orchestrator.yaml_source import Fault
+from orchestrator.grid.check import MAX_POINTS, panel_size
+from orchestrator.grid.entries import Role, condition_values, entries
+from orchestrator.grid.fields import value_of
+from orchestrator.grid.file import Grid
+from orchestrator.grid.yaml_source import Fault
 
 Option = dict[str, Any]
 """Dotted fields and the values they take together."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.yaml_source import Mark, dotted, plain_scalar, read_document
+from orchestrator.grid.yaml_source import Mark, dotted, plain_scalar, read_document
 
 
 @pytest.mark.parametrize(

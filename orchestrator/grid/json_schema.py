@@ -5,9 +5,9 @@ from typing import Any
 
 from engine.linked import LINKED_RULES
 from engine.playbook import KNOB_GROUPS
-from orchestrator.grid_fields import adapters, catalogue, in_group
-from orchestrator.grid_file import PLAIN_NAME, Grid
-from orchestrator.grid_recipe import PACKAGED, recipe_names
+from orchestrator.grid.fields import adapters, catalogue, in_group
+from orchestrator.grid.file import PLAIN_NAME, Grid
+from orchestrator.grid.recipe import PACKAGED, recipe_names
 
 Schema = dict[str, Any]
 

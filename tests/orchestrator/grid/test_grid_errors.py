@@ -11,11 +11,11 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from orchestrator import grid_recipe
 from orchestrator.errors import GridError, Interrupted, OrchError, Problem, StorageBusy, UnitsFailed, UsageError
 from orchestrator.grid import expand, load_sweep
-from orchestrator.grid_words import WORDS, faults
-from orchestrator.yaml_source import MAX_BYTES, read_document
+from orchestrator.grid import recipe as grid_recipe
+from orchestrator.grid.words import WORDS, faults
+from orchestrator.grid.yaml_source import MAX_BYTES, read_document
 
 MALFORMED = Path(__file__).parent / "malformed"
 MARK = "# expected: "

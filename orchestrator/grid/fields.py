@@ -8,8 +8,8 @@ from pydantic.fields import FieldInfo
 
 from engine.playbook import KNOB_GROUPS, LEVELS
 from engine.spec import Experiment
-from orchestrator.grid_words import faults, show, submodels
-from orchestrator.yaml_source import Fault, KeyPath, did_you_mean
+from orchestrator.grid.words import faults, show, submodels
+from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 ABSENT = object()
 """Stands for the value of a field that this kind of model, objective or sampler does not have."""

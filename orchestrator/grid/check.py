@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from engine.linked import LINKED_RULES
 from engine.playbook import KNOB_GROUPS
 from engine.spec import Experiment
-from orchestrator.grid_entries import Entry, Role, alternatives, combinations, entries
-from orchestrator.grid_fields import group_fault, level_fault, unknown_field_fault, value_fault
-from orchestrator.grid_file import Grid
-from orchestrator.grid_override import section_type
-from orchestrator.grid_words import faults
-from orchestrator.yaml_source import Fault, KeyPath, did_you_mean
+from orchestrator.grid.entries import Entry, Role, alternatives, combinations, entries
+from orchestrator.grid.fields import group_fault, level_fault, unknown_field_fault, value_fault
+from orchestrator.grid.file import Grid
+from orchestrator.grid.override import section_type
+from orchestrator.grid.words import faults
+from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 MAX_POINTS = 100_000
 """Points a grid may have. More is a slip: nobody runs them all."""

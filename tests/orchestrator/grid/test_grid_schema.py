@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.grid_fields import catalogue
-from orchestrator.grid_file import Grid
-from orchestrator.grid_recipe import PACKAGED
-from orchestrator.json_schema import grid_json_schema
-from orchestrator.yaml_source import read_document
+from orchestrator.grid.fields import catalogue
+from orchestrator.grid.file import Grid
+from orchestrator.grid.json_schema import grid_json_schema
+from orchestrator.grid.recipe import PACKAGED
+from orchestrator.grid.yaml_source import read_document
 
 jsonschema = pytest.importorskip("jsonschema")
 MALFORMED = Path(__file__).parent / "malformed"

@@ -14,16 +14,14 @@ from engine.linked import LINKED_RULES
 from engine.samplers import Sampler
 from engine.spec import Experiment
 from orchestrator.errors import GridError, Problem
-from orchestrator.grid_check import bind, grid_faults
-from orchestrator.grid_entries import Role, combinations, entries
-from orchestrator.grid_fields import ABSENT, is_off_playbook, value_of
-from orchestrator.grid_file import Grid, Resources, Search
-from orchestrator.grid_override import InvalidFields, changed, section_type
-from orchestrator.grid_points import BadGrid, Dimension, Option, dimensions, enumerate_options, matches, swept_fields
-from orchestrator.grid_recipe import load_anchor, placed
-from orchestrator.yaml_source import Document, Fault, KeyPath, read_document
-
-__all__ = ["Grid", "Point", "Resources", "Search", "Sweep", "expand", "load_sweep", "points_for", "search_dimensions"]
+from orchestrator.grid.check import bind, grid_faults
+from orchestrator.grid.entries import Role, combinations, entries
+from orchestrator.grid.fields import ABSENT, is_off_playbook, value_of
+from orchestrator.grid.file import Grid, Resources
+from orchestrator.grid.override import InvalidFields, changed, section_type
+from orchestrator.grid.points import BadGrid, Dimension, Option, dimensions, enumerate_options, matches, swept_fields
+from orchestrator.grid.recipe import load_anchor, placed
+from orchestrator.grid.yaml_source import Document, Fault, KeyPath, read_document
 
 MAX_SHOWN = 50
 """Problems reported of one expansion; a wrong axis would repeat itself in every point."""

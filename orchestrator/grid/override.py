@@ -8,8 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine.frozen import Frozen
 from engine.spec import Experiment
-from orchestrator.grid_words import children, faults, kind_of
-from orchestrator.yaml_source import Fault
+from orchestrator.grid.words import children, faults, kind_of
+from orchestrator.grid.yaml_source import Fault
 
 
 class InvalidFields(Exception):

@@ -9,15 +9,15 @@ from pydantic import ValidationError
 
 from engine.spec import Experiment
 from orchestrator.errors import GridError
-from orchestrator.grid_fields import SEEDS, catalogue, unknown_field_fault, value_fault
-from orchestrator.grid_file import Grid
-from orchestrator.grid_override import InvalidFields, changed
-from orchestrator.grid_words import faults
-from orchestrator.yaml_source import Document, Fault, KeyPath, did_you_mean, dotted, read_document
+from orchestrator.grid.fields import SEEDS, catalogue, unknown_field_fault, value_fault
+from orchestrator.grid.file import Grid
+from orchestrator.grid.override import InvalidFields, changed
+from orchestrator.grid.words import faults
+from orchestrator.grid.yaml_source import Document, Fault, KeyPath, did_you_mean, dotted, read_document
 
 Values = Mapping[str, Any]
 
-PACKAGED = Path(__file__).resolve().parent.parent / "grids"
+PACKAGED = Path(__file__).resolve().parent.parent.parent / "grids"
 """The grids that come with the tool."""
 
 

@@ -12,7 +12,7 @@ from engine.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers import Ddim, EdmStochastic, Heun
 from orchestrator.errors import GridError
 from orchestrator.grid import Point, Resources, Sweep, expand, load_sweep, points_for, search_dimensions
-from orchestrator.grid_recipe import PACKAGED, read_recipe
+from orchestrator.grid.recipe import PACKAGED, read_recipe
 
 COUNTS = {"quickstart": 16, "edm_stochastic": 40, "unet_channels": 16, "dropout_schedule": 12}
 RECIPES = ["edm_cifar10", "edm_digits", "iddpm_cifar10"]

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.yaml_source import Fault, KeyPath, did_you_mean
+from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 WORDS = {
     "bool_type": "expected true or false, got {value}",

@@ -1,0 +1,6 @@
+"""Grid files: from YAML to the experiments they stand for, every error with its line, column and field."""
+
+from orchestrator.grid.file import Grid, Resources, Search
+from orchestrator.grid.sweep import Point, Sweep, expand, load_sweep, points_for, search_dimensions
+
+__all__ = ["Grid", "Point", "Resources", "Search", "Sweep", "expand", "load_sweep", "points_for", "search_dimensions"]
