@@ -89,7 +89,7 @@ def ray_session(store: Store, address: str | None) -> Iterator[Any]:
     reap_leftovers(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ.update(QUIET_RAY, RAY_TMPDIR=str(scratch))
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    use_cluster_token()
     import ray
 
     address = cluster_address(address)
@@ -105,7 +105,7 @@ def ray_session(store: Store, address: str | None) -> Iterator[Any]:
             ray.init(
                 address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UsageError(f"cannot start Ray{f' at {address}' if address else ''}: {error}") from None
     try:
         check_shared_storage(ray, store)
@@ -119,6 +119,13 @@ def ray_session(store: Store, address: str | None) -> Iterator[Any]:
 def cluster_address(address: str | None) -> str | None:
     """The cluster asked for: the option, else RAY_ADDRESS; None is this machine."""
     return address or os.environ.get("RAY_ADDRESS") or None
+
+
+def use_cluster_token() -> None:
+    """Show the cluster's token when this user has one; left alone, Ray sends none and is turned away."""
+    known = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if known or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def check_shared_storage(ray: Any, store: Store) -> None:

@@ -2,17 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
+
+from orchestrator.session import scratch_folder
+from orchestrator.store import Store
 
 ORCH = str(Path(sys.executable).with_name("orch"))
 
@@ -95,18 +102,44 @@ class Workplace:
 
     def ray_processes(self) -> list[psutil.Process]:
         """Processes that Ray started for this storage."""
-        from orchestrator.session import scratch_folder
-        from orchestrator.store import Store
+        return processes_of(scratch_folder(Store.open(self.storage)))
 
-        scratch = str(scratch_folder(Store.open(self.storage)))
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("RAY_TMPDIR") == scratch and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+
+def processes_of(ray_folder: Path) -> list[psutil.Process]:
+    """Living processes that were started with this folder as Ray's."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RAY_TMPDIR") == str(ray_folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@contextmanager
+def running_cluster() -> Iterator[str]:
+    """A Ray cluster of one node with two cores; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", f"--port={port}", "--num-cpus=2"]
+    try:
+        subprocess.run(
+            [*command, "--include-dashboard=false", "--disable-usage-stats"],
+            env={**os.environ, "RAY_TMPDIR": str(folder)},
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        yield f"127.0.0.1:{port}"
+    finally:
+        started = processes_of(folder)
+        for process in started:
+            process.kill()
+        psutil.wait_procs(started, timeout=20)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 200) -> None:

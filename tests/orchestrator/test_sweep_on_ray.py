@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
-from sweep_runner import GRID, Workplace, kill_9, wait_for
+from sweep_runner import GRID, Workplace, kill_9, running_cluster, wait_for
 
 pytestmark = pytest.mark.ray
 
@@ -116,6 +116,13 @@ def test_two_workers_give_the_results_of_one(work: Workplace, undisturbed: Workp
     (work.root / "grid.yaml").write_text(GRID + "resources: {workers: 2}\n")
     code, output = work.sweep()
     assert code == 0, output
+    assert_same_as(work, undisturbed)
+
+
+def test_the_same_command_uses_a_running_cluster(work: Workplace, undisturbed: Workplace) -> None:
+    with running_cluster() as address:
+        code, output = work.sweep("--address", address)
+        assert code == 0, output
     assert_same_as(work, undisturbed)
 
 
