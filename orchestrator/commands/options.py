@@ -21,7 +21,10 @@ Smoke = Annotated[
 DataRoot = Annotated[
     Path | None,
     typer.Option(
-        "--data-root", envvar="ORCH_DATA_ROOT", help="Folder that holds the data sets (not needed for digits)."
+        "--data-root",
+        resolve_path=True,
+        envvar="ORCH_DATA_ROOT",
+        help="Folder that holds the data sets (not needed for digits).",
     ),
 ]
 

@@ -181,3 +181,10 @@ def test_a_reader_that_stops_early_causes_no_traceback() -> None:
     process.stderr.close()
     process.wait(timeout=60)
     assert "Traceback" not in errors
+
+
+def test_a_relative_data_root_is_made_absolute_for_the_workers(orch: Any, tmp_path: Path) -> None:
+    grid = str(Path(__file__).resolve().parents[2] / "grids" / "edm_stochastic.yaml")
+    code, _, err = orch("sweep", grid, "--data-root", "pictures")
+    assert code == 2
+    assert str(Path.cwd() / "pictures") in err
