@@ -7,7 +7,7 @@ from engine.data.catalog import missing_files
 from orchestrator.cost import place_for, plan_seconds, search_share, speed_of
 from orchestrator.errors import UsageError
 from orchestrator.grid import Sweep, expand
-from orchestrator.plan import make_plan
+from orchestrator.plan import counted, make_plan
 from orchestrator.progress import clock
 from orchestrator.session import cluster_address
 from orchestrator.sweeping import Options
@@ -24,7 +24,8 @@ def refuse_hopeless(sweep: Sweep, options: Options, grid: Path, *, force: bool) 
     seconds = plan_seconds(plan, speed_of(sweep, options.store), place.slots)
     share = search_share(sweep)
     trainings, cells = (math.ceil(share * len(units)) for units in (plan.missing_trainings, plan.missing_cells))
-    cost = f"this sweep is {trainings} trainings and {cells} cells, about {clock(seconds)} on {place.words}"
+    units = f"{counted(trainings, 'training')} and {counted(cells, 'cell')}"
+    cost = f"this sweep is {units}, about {clock(seconds)} on {place.words}"
     hint = "" if sweep.smoke else f"\ntry it small first: orch sweep {grid} --smoke"
     absent = missing_files(data, options.data_root)
     if absent:

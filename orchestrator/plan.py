@@ -131,6 +131,11 @@ def describe(axes: dict[str, Any]) -> str:
     return ", ".join(f"{field.rsplit('.', 1)[-1]} {_short(value)}" for field, value in axes.items())
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 cell`, `2,000 cells`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -16,7 +16,7 @@ from orchestrator.cost import (
     speed_of,
     training_macs,
 )
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, counted
 from orchestrator.progress import clock
 from orchestrator.store import Store
 
@@ -33,9 +33,10 @@ def show_plan(plan: Plan, store: Store, data_root: Path | None, console: Console
         highlight=False,
     )
     console.print(
-        f"{plan.num_points} points -> {len(plan.cells)} cells on {len(plan.trainings)} trainings; "
-        f"finished: {len(plan.cells) - len(plan.missing_cells)} cells, "
-        f"{len(plan.trainings) - len(plan.missing_trainings)} trainings",
+        f"{counted(plan.num_points, 'point')} -> {counted(len(plan.cells), 'cell')} "
+        f"on {counted(len(plan.trainings), 'training')}; "
+        f"finished: {counted(len(plan.cells) - len(plan.missing_cells), 'cell')}, "
+        f"{counted(len(plan.trainings) - len(plan.missing_trainings), 'training')}",
         highlight=False,
     )
     console.print(trainings_table(plan))

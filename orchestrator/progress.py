@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.plan import counted
 from orchestrator.store import Folder, now
 from orchestrator.unit import Unit
 
@@ -120,7 +121,7 @@ class Progress:
         lines = [Text(f"  {entry.unit.label}: {self._training_line(entry)}", "dim") for entry in self._trainings()]
         sampling = len(self.running) - len(lines)
         if sampling:
-            lines.append(Text(f"  sampling {sampling} cells", "dim"))
+            lines.append(Text(f"  sampling {counted(sampling, 'cell')}", "dim"))
         return Group(head, *lines)
 
     def _trainings(self) -> list[Running]:

@@ -10,7 +10,7 @@ from orchestrator.collect import collect, unit_failures
 from orchestrator.cost import cell_seconds, place_for, remember_speed, speed_of, training_seconds
 from orchestrator.errors import UnitsFailed
 from orchestrator.grid import Sweep, expand
-from orchestrator.plan import Plan, make_plan
+from orchestrator.plan import Plan, counted, make_plan
 from orchestrator.progress import Progress
 from orchestrator.provenance import command_line, redacted
 from orchestrator.session import ray_session, storage_lock
@@ -90,7 +90,8 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
     }
     predicted |= {cell.cell_id: cell_seconds(cell, speed) for cell in plan.missing_cells}
     cached = len(plan.cells) - len(plan.missing_cells)
-    todo = f"{len(plan.missing_trainings)} trainings and {len(plan.missing_cells)} cells to run, {cached} cells cached"
+    trainings, cells = counted(len(plan.missing_trainings), "training"), counted(len(plan.missing_cells), "cell")
+    todo = f"{trainings} and {cells} to run, {counted(cached, 'cell')} cached"
     options.console.print(f"{sweep.grid.name}: {todo}", highlight=False)
     slots = place_for(resources).slots
     at_once = {"train": max(1, slots // resources.workers), "sample": slots}

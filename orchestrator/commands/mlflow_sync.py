@@ -12,20 +12,18 @@ def command(grid: GridPath, storage: StoragePath = DEFAULT_STORAGE, smoke: Smoke
 
     Example: orch mlflow-sync grids/quickstart.yaml
     """
-    from orchestrator.grid import expand, load_sweep
-    from orchestrator.plan import make_plan
+    from orchestrator.grid import load_sweep
+    from orchestrator.plan import counted
     from orchestrator.provenance import redacted
     from orchestrator.session import storage_lock
     from orchestrator.store import Store
-    from orchestrator.sweeping import mirror_now
+    from orchestrator.sweeping import current_plan, mirror_now
     from orchestrator.tracking import tracking_uri
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     with storage_lock(store):
-        plan = make_plan(sweep, expand(sweep), store)
+        plan = current_plan(sweep, store)
         mirror_now(plan, store)
-    done = len(plan.cells) - len(plan.missing_cells)
-    where = redacted(tracking_uri(store))
-    typer.echo(
-        f"{done} cells and {len(plan.trainings) - len(plan.missing_trainings)} trainings are in {where}"
-    )
+    cells = counted(len(plan.cells) - len(plan.missing_cells), "cell")
+    trainings = counted(len(plan.trainings) - len(plan.missing_trainings), "training")
+    typer.echo(f"{cells} and {trainings} are in {redacted(tracking_uri(store))}")

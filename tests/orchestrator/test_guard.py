@@ -68,7 +68,7 @@ def test_a_missing_data_set_is_named_with_the_way_out(cifar: tuple[Any, Store]) 
     words = refusal(*cifar)
     assert "the data set cifar10 is not there (no data root given: cifar-10-batches-py/data_batch_1" in words
     assert "give its folder with --data-root or ORCH_DATA_ROOT" in words
-    assert "this sweep is 1 trainings and " in words
+    assert "this sweep is 1 training and " in words
     assert words.endswith("try it small first: orch sweep g.yaml --smoke")
 
 

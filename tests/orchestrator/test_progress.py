@@ -140,7 +140,7 @@ def test_a_terminal_gets_one_live_view_that_is_taken_away(fake: Any, wall: list[
     text = plain.file.getvalue()
     assert "0 done, 2 running, 4 left" in text
     assert "channels 8: 2 of 4 kimg, loss 0.5, 1,234 images/s" in text
-    assert "sampling 1 cells" in text
+    assert "sampling 1 cell" in text
     assert not shown.live.is_started
 
 
