@@ -20,8 +20,7 @@ from reports.schema import CURVES, RESULTS
 def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: dict[str, int]) -> bool:
     """Write the sweep's tables from what is finished; returns whether they differ from those already there."""
     results = [row for cell in plan.cells if cell.done_file in plan.finished for row in cell_rows(plan, cell, store)]
-    trainings = [unit for unit in plan.trainings if unit not in plan.missing_trainings]
-    curves = pa.concat_tables([CURVES.empty_table(), *(training_curves(unit, store) for unit in trainings)])
+    curves = pa.concat_tables([CURVES.empty_table(), *(training_curves(unit, store) for unit in plan.ready_trainings)])
     manifest = build_manifest(plan, store, command=command, ran=ran)
     tables = {"results.parquet": pa.Table.from_pylist(results, RESULTS), "curves.parquet": curves}
     changed = [_write_if_new(folder, name, _parquet(table)) for name, table in tables.items()]
@@ -82,7 +81,7 @@ def training_curves(unit: Training, store: Store) -> pa.Table:
 def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int]) -> dict[str, Any]:
     """What ran, with which code, on what, and what is missing: everything a reader needs besides the numbers."""
     sweep, experiment = plan.sweep, plan.sweep.anchor
-    trainings = [training_record(unit, store) for unit in plan.trainings if unit not in plan.missing_trainings]
+    trainings = [training_record(unit, store) for unit in plan.ready_trainings]
     failures = unit_failures(plan, store)
     workers = [record["environment"] for record in trainings]
     return {

@@ -90,6 +90,11 @@ class Plan:
         """Cells not finished."""
         return tuple(cell for cell in self.cells if cell.done_file not in self.finished)
 
+    @cached_property
+    def ready_trainings(self) -> tuple[Training, ...]:
+        """Trainings that need nothing more."""
+        return tuple(unit for unit in self.trainings if self._ready(unit))
+
     @property
     def num_collapsed(self) -> int:
         """Points that are the same sampler as an earlier point."""

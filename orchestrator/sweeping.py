@@ -144,7 +144,7 @@ def newly_finished(before: Plan, after: Plan) -> dict[str, int]:
 
 def ready_units(plan: Plan) -> set[str]:
     """Trainings that need nothing more."""
-    return {unit.train_id for unit in plan.trainings if plan.training_state(unit) == "cached"}
+    return {unit.train_id for unit in plan.ready_trainings}
 
 
 def done_cells(plan: Plan) -> set[str]:
