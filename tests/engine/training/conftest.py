@@ -1,7 +1,6 @@
 """A training small enough for unit tests: seconds on one core."""
 
 import pytest
-import torch
 
 from engine.data.datasets import ImageSet, load_images
 from engine.samplers import Heun
@@ -31,8 +30,3 @@ def tiny() -> Experiment:
         sample=Heun(num_steps=4),
         eval=Evaluation(num_samples=32, batch_size=16),
     )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)

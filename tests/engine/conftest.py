@@ -1,4 +1,4 @@
-"""Nets this small run fastest on one thread."""
+"""Shared by all tests of the engine: networks this small lose more by waiting for a second thread than it computes."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """One torch thread for these tests; the earlier number afterwards."""
     threads = torch.get_num_threads()
