@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from engine.spec import Train
+from engine.train_spec import Train
 
 
 def ema_decay(train: Train, images_shown: int) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from engine.spec import Train
+from engine.train_spec import Train
 
 
 def build_optimizer(params: Iterable[nn.Parameter], train: Train) -> torch.optim.Adam:

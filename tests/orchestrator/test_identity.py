@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from engine.samplers import Ddim, EdmStochastic, Euler, Heun
-from engine.spec import Data, DdpmPlusPlus, EdmObjective, Evaluation, Experiment, Selection, Train
+from engine.spec import Data, DdpmPlusPlus, EdmObjective, Evaluation, Experiment, Selection
+from engine.train_spec import Train
 from orchestrator import identity
 from orchestrator.identity import canonical_json, cell_id, protocol_id, selection_id, train_id
 

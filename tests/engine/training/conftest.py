@@ -4,7 +4,8 @@ import pytest
 
 from engine.data.datasets import ImageSet, load_images
 from engine.samplers import Heun
-from engine.spec import Data, DdpmPlusPlus, EdmObjective, Evaluation, Experiment, Train
+from engine.spec import Data, DdpmPlusPlus, EdmObjective, Evaluation, Experiment
+from engine.train_spec import Train
 
 
 @pytest.fixture(scope="session")

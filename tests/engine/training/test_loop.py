@@ -11,7 +11,8 @@ import torch
 from engine.data.datasets import ImageSet
 from engine.evaluate import load_denoiser
 from engine.files import LocalFiles, unpack
-from engine.spec import Experiment, Train
+from engine.spec import Experiment
+from engine.train_spec import Train
 from engine.training.loop import NonFiniteLoss, Tick, train
 from engine.training.snapshot import CHECKPOINT, load_snapshot, snapshot_path
 

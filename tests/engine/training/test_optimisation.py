@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from engine.data.datasets import ImageSet
-from engine.spec import Data, Train
+from engine.spec import Data
+from engine.train_spec import Train
 from engine.training.batches import epoch_order, image_indices, make_batch
 from engine.training.ema import Ema, ema_decay
 from engine.training.optim import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
