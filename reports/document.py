@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from reports.checks import missing_cells
-from reports.errors import ReportError
 from reports.figures import FIGURES
 from reports.figures.style import styled, to_png
 from reports.headline import answer, title
 from reports.limits import is_smoke, limits, off_playbook
 from reports.overview import Configuration, Overview, best_of, overview
+from reports.panels import read_panel
 from reports.read import SweepResults
 from reports.reproducibility import WhatRan, what_ran
 from reports.tables import TABLES, Table
@@ -19,8 +18,6 @@ from reports.words import counted, metric_label, short_ids, significant, without
 
 MAX_PANELS = 6
 """Sample grids that a document shows; the results table has the paths of all."""
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
 
 @dataclass(frozen=True)
 class Badge:
@@ -116,7 +113,7 @@ def _panels(seen: Overview) -> list[Picture]:
 
 def _panel(seen: Overview, one: Configuration, chosen: Sequence[Configuration]) -> Picture | None:
     """A configuration's sample grid; None when it has none or the file is gone."""
-    png = None if one.panel is None else _read_png(seen.sweep.storage, one.panel)
+    png = None if one.panel is None else read_panel(seen.sweep.storage, one.panel)
     if png is None:
         return None
     value = f"{metric_label(seen.distance)} {significant(one.mean(seen.distance))}, {one.nfe} NFE"
@@ -124,18 +121,6 @@ def _panel(seen: Overview, one: Configuration, chosen: Sequence[Configuration]) 
     heading = one.training if len(seen.trainings) > 1 else one.sampler_label
     caption = f"{one.sampler_label}: {value}" if len(seen.trainings) > 1 else value
     return Picture(name, heading, caption, png, short_ids(one.cell_ids[:1]))
-
-
-def _read_png(storage: Path, relative: str) -> bytes | None:
-    path = (storage / relative).resolve()
-    if not path.is_relative_to(storage.resolve()):
-        raise ReportError(f"results.parquet names the sample grid {relative!r}, which lies outside {storage}")
-    if not path.is_file():
-        return None
-    data = path.read_bytes()
-    if not data.startswith(PNG_SIGNATURE):
-        raise ReportError(f"{path} is not a PNG file")
-    return data
 
 
 def _wanted(seen: Overview, part: str, known: Iterable[str]) -> list[str]:

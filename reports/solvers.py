@@ -3,20 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
-DETERMINISTIC = frozenset({"heun", "euler"})
-"""Samplers that never draw noise."""
-
-STOCHASTICITY = {"edm_stochastic": "s_churn", "ddim": "eta"}
-"""Samplers that draw noise unless this parameter is 0."""
-
-FAMILIES = {"heun": "Heun", "euler": "Euler", "ddim": "DDIM", "ddpm": "DDPM", "edm_stochastic": "EDM stochastic"}
+FAMILIES = {
+    "heun": "Heun",
+    "euler": "Euler",
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "edm_stochastic": "EDM stochastic",
+    "flow": "flow",
+}
 """Solver families as figures name them."""
+
+METHODS = {"euler": "Euler", "heun": "Heun", "rk4": "RK4"}
+"""How a flow is integrated."""
 
 
 def is_deterministic(sampler: Mapping[str, Any]) -> bool:
     """Whether the images follow from the latents alone."""
-    kind = sampler.get("kind")
-    return kind in DETERMINISTIC or (kind in STOCHASTICITY and not sampler.get(STOCHASTICITY[kind], 0))
+    match sampler.get("kind"):
+        case "heun" | "euler" | "flow":
+            return True
+        case "edm_stochastic":
+            return not sampler.get("s_churn", 0)
+        case "ddim":
+            noisy = sampler.get("eta", 0) or sampler.get("noisy", False)
+            return not noisy and sampler.get("covariance", "none") == "none"
+    return False
 
 
 def family(sampler: Mapping[str, Any]) -> str:
@@ -24,5 +35,9 @@ def family(sampler: Mapping[str, Any]) -> str:
     kind = str(sampler.get("kind", "sampler"))
     if kind == "edm_stochastic" and is_deterministic(sampler):
         kind = "heun"
-    name = FAMILIES.get(kind, kind)
+    name, covariance = FAMILIES.get(kind, kind), str(sampler.get("covariance", "none"))
+    if kind == "flow":
+        return f"{name} {METHODS.get(str(sampler.get('method')), '')}".strip()
+    if covariance not in ("none", "beta_tilde"):
+        return f"{name} {covariance.replace('_', ' ')}"
     return f"{name} stochastic" if kind == "ddim" and not is_deterministic(sampler) else name

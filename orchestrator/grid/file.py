@@ -31,8 +31,8 @@ Seed = Annotated[int, Field(ge=0)]
 SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
-TableName = Literal["scale_quality", "nfe_quality", "sampler_grid"]
-FigureName = Literal["scale_quality", "nfe_quality", "churn", "training_curves"]
+TableName = Literal["scale_quality", "nfe_quality", "sampler_grid", "consistency"]
+FigureName = Literal["scale_quality", "nfe_quality", "churn", "same_latents", "training_curves"]
 
 
 class When(Frozen):

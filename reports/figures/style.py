@@ -75,6 +75,13 @@ def new_figure(width: float = 7.6, height: float = 4.2, columns: int = 1) -> tup
     return figure, list(np.ravel(figure.subplots(1, columns)))
 
 
+def new_grid(rows: int, columns: int, *, width: float, row_height: float) -> tuple[Any, list[list[Any]]]:
+    """A figure with a grid of axes, as lists of rows."""
+    figure = Figure(figsize=(width, rows * row_height + 0.3), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure, [list(row) for row in np.reshape(figure.subplots(rows, columns), (rows, columns))]
+
+
 def to_png(drawing: Drawing) -> bytes:
     """PNG without dates or program names: the same drawing always gives the same bytes."""
     buffer = io.BytesIO()

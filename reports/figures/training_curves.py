@@ -9,15 +9,18 @@ from reports.figures.style import Drawing, Label, colours, log_if_wide, new_figu
 from reports.overview import Overview, is_sampler_field
 from reports.words import describe, metric_label
 
-LOSS = "train/loss"
+LOSS, BOUND = "train/loss", "train/vlb"
 SELECTION = "selection/"
+
+NAMES = {LOSS: "train/loss", BOUND: "variational bound (bits / dim)"}
+"""Axis labels of training's own curves; the bound is there when an objective learns it."""
 
 
 def draw(overview: Overview) -> Drawing | None:
     """The figure, or None when no training left a curve."""
     curves = overview.sweep.curves[np.isfinite(overview.sweep.curves["value"])]
     selection = sorted(name for name in curves["name"].unique() if name.startswith(SELECTION))
-    names = [name for name in (LOSS, *selection[:1]) if (curves["name"] == name).any()]
+    names = [name for name in (LOSS, BOUND, *selection[:1]) if (curves["name"] == name).any()]
     if not names:
         return None
     figure, panes = new_figure(width=7.6, height=3.7, columns=len(names))
@@ -27,7 +30,7 @@ def draw(overview: Overview) -> Drawing | None:
     for axes, name in zip(panes, names, strict=True):
         _draw_pane(axes, curves[curves["name"] == name], trainings, colour)
         axes.set_xlabel("images shown (kimg)")
-        axes.set_ylabel(name if name == LOSS else metric_label(name.removeprefix(SELECTION), "lower"))
+        axes.set_ylabel(NAMES[name] if name in NAMES else metric_label(name.removeprefix(SELECTION), "lower"))
     if selection:
         _mark_chosen(panes[-1], overview, curves[curves["name"] == selection[0]], trainings, colour)
     write_labels(panes[-1], _ends(curves[curves["name"] == names[-1]], trainings, colour))

@@ -92,7 +92,7 @@ def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
         "off_playbook": "[]",
         "smoke": False,
         "panel": f"cells/{one['cell_id']}/panel.png",
-        **{field: value for field, value in one.items() if field != "metrics"},
+        **{field: value for field, value in one.items() if field not in ("metrics", "picture")},
         "axes": json.dumps(one["axes"]),
     }
     shared["sampler"] = json.dumps(sampler)
@@ -191,7 +191,7 @@ def write_sweep(storage: Path, name: str, cells: Sequence[dict[str, Any]], **cha
     for one in cells:
         path = storage / "cells" / one["cell_id"] / "panel.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png())
+        path.write_bytes(one.get("picture") or png())
     return Folder(storage, folder)
 
 
@@ -233,6 +233,35 @@ def churn_cells() -> list[dict[str, Any]]:
         )
         for (churn, noise), distance in values.items()
     ]
+
+
+def panel_of_latents(shade: int) -> bytes:
+    """A sample grid of 8 x 8 images whose columns have grey levels of their own, one-pixel white lines between."""
+    image = Image.new("L", (8 * 33 - 1, 8 * 33 - 1), 255)
+    for row in range(8):
+        for column in range(8):
+            image.paste(shade + 10 * column, (33 * column, 33 * row, 33 * column + 32, 33 * row + 32))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def latents_cells() -> list[dict[str, Any]]:
+    """Two widths under two deterministic solvers at two costs, with the agreement of each and its sample grid."""
+    agreements = {("euler", 9): 0.5, ("euler", 35): 0.9, ("heun", 5): 0.25, ("heun", 18): 0.95}
+    found = []
+    for channels, penalty in ((16, 0.0), (32, 0.125)):
+        for number, ((kind, steps), agreement) in enumerate(agreements.items()):
+            one = cell({"model.channels": channels}, {"kind": kind, "num_steps": steps}, 9.0 - channels / 8 - agreement)
+            one["metrics"]["agreement"] = agreement - penalty
+            found.append({**one, "picture": panel_of_latents(40 * number)})
+    return found
+
+
+@pytest.fixture
+def latents_sweep(tmp_path: Path) -> Folder:
+    """The same latents under two solvers at two costs."""
+    return write_sweep(tmp_path / "latents", "latents", latents_cells())
 
 
 @pytest.fixture

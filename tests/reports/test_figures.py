@@ -7,28 +7,42 @@ import math
 import pytest
 from PIL import Image
 
-from reports.figures import FIGURES, churn, nfe_quality, training_curves
+from reports.figures import FIGURES, churn, nfe_quality, same_latents, training_curves
 from reports.figures.style import PALETTE, colours, spread, styled, to_png
 from reports.overview import overview
 
 APPLIES = {
-    "scale_quality": (True, False),
-    "nfe_quality": (True, False),
-    "churn": (False, True),
-    "training_curves": (True, True),
+    "scale_quality": (True, False, False),
+    "nfe_quality": (True, False, True),
+    "churn": (False, True, False),
+    "same_latents": (False, False, True),
+    "training_curves": (True, True, True),
 }
 
 
 @pytest.mark.parametrize("name", list(FIGURES))
-def test_each_figure_is_drawn_exactly_where_it_applies(name, scale_sweep, churn_sweep):
+def test_each_figure_is_drawn_exactly_where_it_applies(name, scale_sweep, churn_sweep, latents_sweep):
     with styled():
-        drawings = [FIGURES[name](overview(folder.read())) for folder in (scale_sweep, churn_sweep)]
+        folders = (scale_sweep, churn_sweep, latents_sweep)
+        drawings = [FIGURES[name](overview(folder.read())) for folder in folders]
         assert tuple(drawing is not None for drawing in drawings) == APPLIES[name]
         for drawing in filter(None, drawings):
             with Image.open(io.BytesIO(to_png(drawing))) as image:
                 assert image.width == 1520  # 7.6 inches at twice 100 pixels an inch
                 assert "Software" not in image.info
             assert drawing.caption
+
+
+def test_same_latents_shows_the_first_images_of_the_best_training_cheapest_first(latents_sweep):
+    with styled():
+        drawing = same_latents.draw(overview(latents_sweep.read()))
+    assert "Training: C = 32" in drawing.caption
+    assert [axes.get_title() for axes in drawing.figure.axes[:2]] == ["Euler", "Heun"]
+    strips = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
+    assert all(strip.shape == (32, 6 * 33 - 1) for strip in strips)
+    corners = [round(float(strip[0, 0]) * 255) for strip in strips]
+    assert corners == [0, 80, 40, 120]  # Euler 9, Heun 5; Euler 35, Heun 18
+    assert [axes.texts[0].get_text() for axes in drawing.figure.axes] == ["9", "9", "35", "35"]
 
 
 def test_every_training_is_named_beside_its_line(scale_sweep):

@@ -104,13 +104,23 @@ def test_sampler_grid_does_not_apply_when_only_solver_and_steps_vary(scale_sweep
 
 
 @pytest.mark.parametrize("name", list(TABLES))
-def test_every_shown_column_and_every_id_is_in_the_frame(name, scale_sweep, churn_sweep):
-    tables = [table for folder in (scale_sweep, churn_sweep) if (table := build(folder, name))]
+def test_every_shown_column_and_every_id_is_in_the_frame(name, scale_sweep, churn_sweep, latents_sweep):
+    tables = [table for folder in (scale_sweep, churn_sweep, latents_sweep) if (table := build(folder, name))]
     assert tables
     for table in tables:
         assert {column.name for column in table.columns} <= set(table.frame.columns)
         assert table.frame["cell_ids"].str.len().min() > 0
         assert all(row[0].note for row in table.rows)
+
+
+def test_consistency_lists_each_solver_by_cost_with_the_agreement_of_every_training(latents_sweep, scale_sweep):
+    assert [row[:4] for row in texts(build(latents_sweep, "consistency"))] == [
+        ["Euler 9", "9", "0.500", "0.375"],
+        ["Euler 35", "35", "0.900", "0.775"],
+        ["Heun 5", "9", "0.250", "0.125"],
+        ["Heun 18", "35", "0.950", "0.825"],
+    ]
+    assert build(scale_sweep, "consistency") is None
 
 
 def test_a_long_table_says_that_the_rest_is_in_the_file():
