@@ -1,32 +1,93 @@
 """The seam between networks and everything that uses them: Denoiser(x, sigma, label) -> x0_hat."""
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
-from engine.process.precond import Preconditioning
+from engine.process.precond import Coefficients, Preconditioning
+from engine.samplers.base import Posterior
+
+
+class VarianceModel(Protocol):
+    """Anything that knows the diagonal of Cov[x0 | x] beside a trained network: a table, or a head's output."""
+
+    def __call__(self, sigma: Tensor, variance: Tensor | None) -> Tensor:
+        """Variance of x0 given x at noise levels sigma [B], float64, broadcastable to [B, C, H, W].
+
+        `variance` is the second half of the network's output channels, or None when it has no second half.
+        """
+
+
+@dataclass(frozen=True)
+class Output:
+    """A network's raw output at x: its target, what it says of the reverse variance (or None), its coefficients."""
+
+    target: Tensor
+    """[B, C, H, W], float32: p * x0 + q * eps as predicted."""
+    variance: Tensor | None
+    """[B, C, H, W], float32: the second half of the output's channels, iDDPM's coordinate v or OCM's h."""
+    coefficients: Coefficients
+    """Each [B], float64."""
 
 
 class Denoiser(nn.Module):
     """Any trained network with its preconditioning, as an estimate of E[x0 | x0 + sigma * eps = x].
 
     Samplers, objectives and metrics take this and nothing else. `nfe` counts network evaluations; set it to 0 to start
-    a count. With `precision="bf16"` the network runs under bfloat16 autocast; everything around it stays as given.
+    a count. With `precision` bf16 or fp16 the network runs under autocast; everything around it stays as given.
     """
 
-    def __init__(self, net: nn.Module, precond: Preconditioning, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        precond: Preconditioning,
+        precision: str = "fp32",
+        variance_model: VarianceModel | None = None,
+    ) -> None:
         super().__init__()
         self.net = net
         self.precond = precond
         self.precision = precision
+        self.variance_model = variance_model
         self.nfe = 0
 
     def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
         """x0_hat of noisy images `x` [B, C, H, W] at noise level `sigma` (one for all, or [B]), in the dtype of `x`."""
-        sigma = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).expand(len(x))
+        return self._x0_hat(x, self.output(x, levels(sigma, x), label))
+
+    def posterior(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Posterior:
+        """x0_hat and all that is known of the variance, from one evaluation."""
+        sigma = levels(sigma, x)
+        output = self.output(x, sigma, label)
+        x0_hat, variance = self._x0_hat(x, output), output.variance
+        if self.variance_model is not None:
+            return Posterior(x0_hat, x0_variance=self.variance_model(sigma, variance).to(x.dtype))
+        return Posterior(x0_hat, range_fraction=None if variance is None else variance.to(x.dtype))
+
+    def output(self, x: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Output:
+        """Evaluate the network on `x` [B, C, H, W] at `sigma` [B], with `label` [B] and `augment` [B, 9] or None."""
         c = self.precond(sigma)
-        c_skip, c_out, c_in = (value.to(x.dtype)[:, None, None, None] for value in (c.c_skip, c.c_out, c.c_in))
         self.nfe += 1
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            output = self.net((c_in * x).float(), c.c_noise.float(), label)
-        x0_hat: Tensor = c_skip * x + c_out * output.to(x.dtype)
-        return x0_hat
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
+            raw = self.net((columns(c.c_in, x) * x).float(), c.c_noise.float(), label, augment)
+        parts = raw if isinstance(raw, tuple) else raw.split(x.shape[1], dim=1)
+        target, variance = (*parts, None)[:2]
+        return Output(target.float(), None if variance is None else variance.float(), c)
+
+    @staticmethod
+    def _x0_hat(x: Tensor, output: Output) -> Tensor:
+        c = output.coefficients
+        return columns(c.c_skip, x) * x + columns(c.c_out, x) * output.target.to(x.dtype)
+
+
+def levels(sigma: Tensor | float, x: Tensor) -> Tensor:
+    """Noise levels as float64 [B] beside images `x`."""
+    return torch.as_tensor(sigma, dtype=torch.float64, device=x.device).expand(len(x))
+
+
+def columns(values: Tensor, like: Tensor) -> Tensor:
+    """One value per image [B] as a column [B, 1, 1, 1] in the dtype of `like`."""
+    return values.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))

@@ -1,23 +1,36 @@
 """Pick the snapshot by the locked protocol, then measure a sampler on it."""
 
+import hashlib
+import json
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from engine.build import build_denoiser, build_network
+from engine.consistency import agreement
+from engine.data.datasets import ImageSet, to_unit
 from engine.denoiser import Denoiser
 from engine.files import Files
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
 from engine.metrics.reference import Reference, distance, measure
+from engine.process.analytic import AnalyticVariance, analytic_gammas
+from engine.process.schedules import sigma_of
+from engine.samplers.chain import ChainSampler
 from engine.sampling import draw, panel_png
-from engine.spec import Experiment
+from engine.spec import Consistency, Experiment
 from engine.training.snapshot import load_snapshot
+from engine.weights_spec import EmaWeights
 
 SELECTION_SEED = 2**40
 """Snapshots are chosen on latents of their own, so that the choice does not favour the images measured afterwards."""
+
+
+ANALYTIC_IMAGES = 2_048
+"""Images over which Analytic-DPM's variance is measured; the control variate makes so few enough."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +65,23 @@ class CellMeasurement:
 
 
 def load_denoiser(experiment: Experiment, files: Files, images_shown: int, device: torch.device) -> Denoiser:
-    """The averaged weights of a snapshot in a training's folder, ready to sample."""
+    """A snapshot in a training's folder with the experiment's choice of weights, ready to sample."""
     net = build_network(experiment)
-    load_snapshot(files, images_shown, net)
+    load_snapshot(files, experiment.train, images_shown, net, experiment.weights)
     return build_denoiser(experiment, net).to(device).eval().requires_grad_(False)
 
 
 def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: torch.device) -> SnapshotChoice:
-    """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook 5.6]."""
-    rule = experiment.eval.selection
+    """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook 5.6].
+
+    Of equal scores the later snapshot wins: a covariance head changes no deterministic sample. The primary average is
+    scored, so that cells with other weights share the choice.
+    """
+    rule, primary = experiment.eval.selection, experiment.model_copy(update={"weights": EmaWeights()})
     metric = distance_name(judge.extractor.name, rule.num_samples)
     scores = []
     for images_shown in experiment.train.snapshot_images:
-        denoiser = load_denoiser(experiment, files, images_shown, device)
+        denoiser = load_denoiser(primary, files, images_shown, device)
         images = draw(
             denoiser,
             experiment,
@@ -74,7 +91,7 @@ def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: 
             batch_size=experiment.eval.batch_size,
         )
         scores.append((images_shown, distance(judge.extractor, judge.reference, images)))
-    ranked = sorted(scores, key=lambda score: score[1])
+    ranked = sorted(scores, key=lambda score: (score[1], -score[0]))
     return SnapshotChoice(metric, tuple(scores), ranked[0][0], ranked[1][0] if len(ranked) > 1 else None)
 
 
@@ -95,4 +112,44 @@ def evaluate_cell(experiment: Experiment, denoiser: Denoiser, judge: Judge) -> C
         )
     metrics = measure(judge.extractor, judge.reference, images, experiment.eval.nearest_k)
     metrics["seconds_per_image"] = seconds / num_samples
+    rule = experiment.eval.consistency
+    if rule is not None and experiment.sample.deterministic:
+        metrics["agreement"] = measure_agreement(experiment, denoiser, images, rule)
     return CellMeasurement(metrics, experiment.sample.nfe, panel_png(images, experiment))
+
+
+def measure_agreement(experiment: Experiment, denoiser: Denoiser, images: Tensor, rule: Consistency) -> float:
+    """How far a cell's first images are those of the same sampler at the rule's number of steps [playbook 5.2]."""
+    many = experiment.sample.model_copy(update={"num_steps": rule.num_steps})
+    batch_size, seed = experiment.eval.batch_size, experiment.eval.sample_seed
+    count = min(rule.num_samples, len(images))
+    reference = draw(denoiser, experiment, many, count=count, seed=seed, batch_size=batch_size)
+    return agreement(images[:count].float(), reference.float())
+
+
+def measure_analytic_variance(
+    experiment: Experiment, denoiser: Denoiser, images: ImageSet, files: Files, images_shown: int
+) -> AnalyticVariance:
+    """Analytic-DPM's variance of a snapshot at the sampler's noise levels, measured once and kept with the training.
+
+    It uses the training set's first ANALYTIC_IMAGES images [Bao et al. 2022; engine facts B9].
+    """
+    assert isinstance(experiment.sample, ChainSampler), "only a sampler of a chain has a covariance"
+    sigmas = sorted(sigma_of(alpha_bar) for alpha_bar in experiment.sample.levels[:-1])
+    count = min(ANALYTIC_IMAGES, len(images.images))
+    key = json.dumps([images_shown, experiment.weights.model_dump(), sigmas, count])
+    path = f"analytic/{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    kept = files.read(path)
+    if kept is None:
+        device = next(denoiser.parameters()).device
+        gammas = analytic_gammas(
+            denoiser,
+            to_unit(images.images[:count].to(device)),
+            sigmas,
+            seed=experiment.train.seed,
+            batch_size=experiment.eval.batch_size,
+            labels=images.labels[:count].to(device) if experiment.model.class_conditional else None,
+        )
+        kept = json.dumps({"sigmas": sigmas, "gammas": gammas}).encode()
+        files.write(path, kept)
+    return AnalyticVariance(**{name: tuple(values) for name, values in json.loads(kept).items()})

@@ -28,6 +28,8 @@ class Purpose(IntEnum):
     SHUFFLE = 5
     DROPOUT = 6
     WEIGHTS = 7
+    AUGMENT = 8
+    LABEL_DROPOUT = 9
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
@@ -61,7 +63,12 @@ def generator_seed(seed: int, purpose: Purpose, item: int) -> int:
 
 def uniform(seed: int, purpose: Purpose, items: Tensor, step: int = 0) -> Tensor:
     """One float64 in the open interval (0, 1) per item; shape [items]."""
-    return (_words(seed, purpose, items, step, 1)[:, 0].double() + 0.5) / 2**32
+    return uniforms(seed, purpose, items, 1, step)[:, 0]
+
+
+def uniforms(seed: int, purpose: Purpose, items: Tensor, count: int, step: int = 0) -> Tensor:
+    """Independent float64 draws from the open interval (0, 1), `count` per item; shape [items, count]."""
+    return (_words(seed, purpose, items, step, count)[:, :count].double() + 0.5) / 2**32
 
 
 def normal(seed: int, purpose: Purpose, items: Tensor, shape: tuple[int, ...], step: int = 0) -> Tensor:

@@ -33,10 +33,29 @@ LEVELS: dict[str, tuple[float, ...]] = {
 
 KNOB_GROUPS: dict[str, tuple[str, ...]] = {
     "scale": ("model.channels", "train.lr"),
-    "regularisation": ("model.dropout", "objective.schedule", "train.ema_halflife_kimg"),
+    "regularisation": (
+        "model.dropout",
+        "data.augment",
+        "data.x_flip",
+        "objective.schedule",
+        "train.ema_halflife_kimg",
+    ),
     "architecture": ("model.channel_mult", "model.num_blocks", "model.attention_resolutions"),
-    "optimisation": ("train.lr", "train.batch_size", "train.lr_rampup_kimg", "train.grad_clip_norm", "train.precision"),
+    "optimisation": (
+        "train.optimizer",
+        "train.lr",
+        "train.lr_rampup_kimg",
+        "train.lr_decay",
+        "train.lr_decay_kimg",
+        "train.adam_betas",
+        "train.adam_eps",
+        "train.weight_decay",
+        "train.batch_size",
+        "train.grad_clip",
+        "train.precision",
+    ),
     "objective": ("objective",),
     "sampler": ("sample",),
+    "weights": ("weights",),
 }
 """What one sweep may vary at a time [playbook 0.4, 1.8, 5.5]: a group allows its paths and everything below them."""

@@ -7,6 +7,7 @@ from engine.data.catalog import CATALOG
 from engine.data.datasets import to_uint8
 from engine.data.images import save_grid
 from engine.denoiser import Denoiser
+from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.samplers import SamplerBase
 from engine.spec import Experiment
@@ -68,13 +69,10 @@ def generate(
         keys = torch.nn.functional.pad(chunk, (0, batch_size - len(chunk))).to(device)
         label = keys % num_classes if num_classes is not None else None
 
-        def denoise(x: Tensor, sigma: float, label: Tensor | None = label) -> Tensor:
-            x0_hat: Tensor = denoiser(x, sigma, label)
-            return x0_hat
-
         def step_noise(step: int, keys: Tensor = keys) -> Tensor:
             return normal(seed, Purpose.SAMPLER_STEP, keys, shape, step)
 
-        x0 = sampler.sample(denoise, normal(seed, Purpose.LATENT, keys, shape), step_noise)
+        latents = normal(seed, Purpose.LATENT, keys, shape)
+        x0 = sampler.sample(Guided(denoiser, label, sampler.guidance), latents, step_noise)
         parts.append(to_uint8(x0)[: len(chunk)].cpu())
     return torch.cat(parts)

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.frozen import Frozen
-from engine.process.schedules import ScheduleName
-from engine.samplers import Heun, Sampler
+from engine.objective_spec import Objective, OcmObjective
+from engine.process.schedules import TERMINAL_SIGMA
+from engine.samplers import Flow, Heun, Sampler
 from engine.train_spec import Train
+from engine.weights_spec import EmaWeights, Weights, check_weights
 
 Ints = Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -20,6 +22,8 @@ class Data(Frozen):
     """digits: scikit-learn's 1,797 bundled 8x8 images; cifar10 and fashion_mnist: read from the data root."""
     x_flip: bool = False
     """Show every image mirrored half of the time (EDM keeps this off on CIFAR-10)."""
+    augment: Probability = 0.0
+    """Probability of each of EDM's non-leaky augmentations; the network is told which were applied [playbook 1.3]."""
 
 
 class DdpmPlusPlus(Frozen):
@@ -38,6 +42,8 @@ class DdpmPlusPlus(Frozen):
     """Dropout probability inside residual blocks."""
     class_conditional: bool = False
     """Feed the class label to the network."""
+    label_dropout: Probability = 0.0
+    """How often training hides the label, so that samples can be guided [companion text 004]."""
     width_divisor: int = Field(default=1, ge=1)
     """Divide every width by this. For smoke runs only: results say nothing about the published size."""
 
@@ -60,30 +66,10 @@ class UNet(Frozen):
     """Dropout probability inside residual blocks."""
     class_conditional: bool = False
     """Feed the class label to the network."""
+    label_dropout: Probability = 0.0
+    """How often training hides the label, so that samples can be guided [companion text 004]."""
     width_divisor: int = Field(default=1, ge=1)
     """Divide every width by this. For smoke runs only: results say nothing about the published size."""
-
-
-class EdmObjective(Frozen):
-    """EDM: log-normal noise levels, its weighting and preconditioning as one group [P3 Table 1; playbook 2.4, 3.4]."""
-
-    kind: Literal["edm"] = "edm"
-    sigma_data: float = Field(default=0.5, gt=0)
-    """Standard deviation of the data that the preconditioning assumes."""
-    p_mean: float = -1.2
-    """Mean of ln(sigma) during training."""
-    p_std: float = Field(default=1.2, gt=0)
-    """Standard deviation of ln(sigma) during training."""
-
-
-class SimpleObjective(Frozen):
-    """DDPM's L_simple: predict the noise at a uniformly drawn timestep [P1 Eq. 14; playbook 0.0, 3.1]."""
-
-    kind: Literal["simple"] = "simple"
-    schedule: ScheduleName = "linear"
-    """Noise schedule of the discrete process."""
-    num_timesteps: int = Field(default=1000, ge=2)
-    """Length T of the process."""
 
 
 class Selection(Frozen):
@@ -93,6 +79,15 @@ class Selection(Frozen):
     """Deterministic sampler; all snapshots share its latents."""
     num_samples: int = Field(default=10_000, ge=2)
     """Images per snapshot."""
+
+
+class Consistency(Frozen):
+    """How far a sampler's images at few steps are those it makes of the same latents at many [P2 5.2; playbook 5.2]."""
+
+    num_steps: int = Field(default=100, ge=2)
+    """Steps of the sampler it is compared with, otherwise the same."""
+    num_samples: int = Field(default=64, ge=2)
+    """Images compared."""
 
 
 class Evaluation(Frozen):
@@ -110,10 +105,22 @@ class Evaluation(Frozen):
     """Neighbours that span the manifold of precision and recall."""
     selection: Selection = Selection()
     """How the snapshot is chosen."""
+    consistency: Consistency | None = None
+    """Also measure how far deterministic samplers agree with themselves at many steps."""
 
 
 Model = Annotated[DdpmPlusPlus | UNet, Field(discriminator="kind")]
-Objective = Annotated[EdmObjective | SimpleObjective, Field(discriminator="kind")]
+
+
+class Start(Frozen):
+    """The finished training that another one starts from: its last snapshot's averaged weights, the same data set."""
+
+    objective: Objective
+    """The objective it was trained with."""
+    train: Train
+    """How it was trained."""
+    model: Model | None = None
+    """Its network, when that is not the same."""
 
 
 class Experiment(Frozen):
@@ -125,3 +132,61 @@ class Experiment(Frozen):
     train: Train
     sample: Sampler
     eval: Evaluation
+    start: Start | None = None
+    """The training this one continues from; None starts from fresh weights."""
+    weights: Weights = EmaWeights()
+    """Which average of the weights is sampled. It costs no training of its own."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Experiment":
+        for _, message in misfits(self):
+            raise ValueError(message)
+        return self
+
+    @property
+    def parent(self) -> "Experiment | None":
+        """The experiment whose training this one starts from."""
+        if self.start is None:
+            return None
+        model = self.start.model or self.model
+        changes = {"model": model, "objective": self.start.objective, "train": self.start.train}
+        return self.model_copy(update={**changes, "start": None, "weights": EmaWeights()})
+
+    @property
+    def base_objective(self) -> Objective:
+        """The objective that says what the network predicts: a head's is that of its start."""
+        head = isinstance(self.objective, OcmObjective) and self.start is not None
+        return self.start.objective if head and self.start else self.objective
+
+
+def misfits(experiment: Experiment) -> list[tuple[str, str]]:
+    """Sections that do not fit together: the dotted field at fault and why, in words."""
+    sampler, model, objective = experiment.sample, experiment.model, experiment.objective
+    found = []
+    if isinstance(objective, OcmObjective) and experiment.start is None:
+        found.append(("objective.kind", "ocm completes a finished training: say which in `start`"))
+    try:
+        check_weights(experiment.weights, experiment.train)
+    except ValueError as error:
+        found.append(("weights", str(error)))
+    if sampler.guidance != 1 and not (model.class_conditional and model.label_dropout > 0):
+        needs = "the model needs class_conditional: true and label_dropout above 0"
+        found.append(("sample.guidance", f"mixes predictions with and without label: {needs}"))
+    if isinstance(sampler, Flow) and sampler.sigma_max is None and not _knows_pure_noise(experiment):
+        reason = "the model was not trained there; set it to the largest noise level the model knows"
+        found.append(("sample.sigma_max", f"a flow starts at pure noise and {reason}"))
+    covariance = getattr(sampler, "covariance", None)
+    if covariance == "learned_range" and not objective.design.learned_variance:
+        advice = "train with hybrid or vlb, or use beta, beta_tilde or analytic"
+        reason = f"needs a variance the network has learned, and objective {objective.kind} gives it no gradient"
+        found.append(("sample.covariance", f"learned_range {reason}; {advice}"))
+    if covariance == "ocm" and not isinstance(objective, OcmObjective):
+        needs = f"needs the head that objective ocm trains, not objective {objective.kind}"
+        found.append(("sample.covariance", f"ocm {needs}"))
+    return found
+
+
+def _knows_pure_noise(experiment: Experiment) -> bool:
+    """Whether the network was shown pure noise and predicts something that is defined there."""
+    design = experiment.base_objective.design
+    return design.process.sigma_range[1] >= TERMINAL_SIGMA and design.target not in ("eps", "score")

@@ -43,7 +43,7 @@ def cell_rows(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
         "extractor": experiment.eval.extractor,
         "extractor_sha256": record["extractor_sha256"],
         "reference_id": record["reference_id"],
-        "weights": f"ema, half-life {experiment.train.ema_halflife_kimg:g} kimg",
+        "weights": experiment.weights.label(experiment.train),
         "snapshot_kimg": record["snapshot_kimg"],
         "train_seed": experiment.train.seed,
         "sample_seed": experiment.eval.sample_seed,

@@ -5,8 +5,10 @@ import math
 import os
 from dataclasses import dataclass
 
-from engine.backbones.flops import Cost, forward_cost
-from engine.data.catalog import CATALOG
+from engine.backbones.flops import Cost, forward_cost, head_cost
+from engine.backbones.layout import unet_layout
+from engine.data.catalog import CATALOG, NUM_AUGMENT_LABELS
+from engine.objective_spec import OcmObjective
 from engine.spec import Experiment
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
@@ -40,14 +42,29 @@ def model_cost(experiment: Experiment) -> Cost:
 
     Raises UsageError when there is no such network for the data set's images.
     """
-    info = CATALOG[experiment.data.name]
     try:
-        return forward_cost(
-            experiment.model, resolution=info.resolution, in_channels=info.channels, num_classes=info.num_classes
-        )
+        return _model_cost(experiment)
     except ValueError as error:
         data = experiment.data.name
         raise UsageError(f"the grid asks for a network that cannot be built on {data}: {error}") from None
+
+
+def _model_cost(experiment: Experiment) -> Cost:
+    info, objective, parent = CATALOG[experiment.data.name], experiment.objective, experiment.parent
+    if isinstance(objective, OcmObjective) and parent is not None:
+        layout = unet_layout(
+            parent.model, resolution=info.resolution, in_channels=info.channels, num_classes=info.num_classes
+        )
+        width = layout.decoder[-1].out_channels
+        return _model_cost(parent) + head_cost(objective.head, width, info.channels, info.resolution)
+    return forward_cost(
+        experiment.model,
+        resolution=info.resolution,
+        in_channels=info.channels,
+        num_classes=info.num_classes,
+        out_channels=info.channels * (2 if objective.design.learned_variance else 1),
+        augment_labels=NUM_AUGMENT_LABELS if experiment.data.augment > 0 else 0,
+    )
 
 
 def training_macs(unit: Training) -> float:

@@ -4,8 +4,11 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic import BaseModel
+
 from engine import ENGINE_VERSION
 from engine.spec import Experiment
+from engine.weights_spec import canonical_weights
 
 ID_LENGTH = 16
 
@@ -20,26 +23,44 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:ID_LENGTH]
 
 
-def train_id(experiment: Experiment) -> str:
-    """Identity of a training: data, model, objective, train and the engine's version."""
-    sections = {
-        name: getattr(experiment, name).model_dump(mode="json") for name in ("data", "model", "objective", "train")
+def essential(value: Any) -> Any:
+    """A configuration without the fields that have their default, as plain data; kinds always stay.
+
+    So a field that is added later, whose default means what was done before, changes no identity.
+    """
+    if not isinstance(value, BaseModel):
+        return [essential(item) for item in value] if isinstance(value, tuple) else value
+    fields = type(value).model_fields
+    return {
+        name: essential(getattr(value, name))
+        for name, field in fields.items()
+        if name == "kind" or getattr(value, name) != field.get_default(call_default_factory=True)
     }
+
+
+def train_id(experiment: Experiment) -> str:
+    """Identity of a training: data, model, objective, train, the training it starts from, and the engine's version."""
+    sections = {name: essential(getattr(experiment, name)) for name in ("data", "model", "objective", "train")}
+    if experiment.start is not None:
+        sections["start"] = essential(experiment.start)
     return digest({"engine": ENGINE_VERSION, **sections})
 
 
 def protocol_id(experiment: Experiment) -> str:
     """Identity of the evaluation protocol; rows that differ in it never share a table. Seeds are not part of it."""
-    return digest({"data": experiment.data.name, **experiment.eval.model_dump(mode="json", exclude={"sample_seed"})})
+    protocol = essential(experiment.eval.model_copy(update={"sample_seed": 0}))
+    return digest({"data": experiment.data.name, **protocol})
 
 
 def selection_id(experiment: Experiment, training: str) -> str:
     """Identity of a snapshot selection: the training and everything its scores depend on."""
-    rule = experiment.eval.model_dump(mode="json", include={"selection", "extractor", "batch_size"})
-    return digest({"training": training, **rule})
+    rule = experiment.eval
+    scored_by = [essential(rule.selection), rule.extractor, rule.batch_size]
+    return digest({"training": training, "scored_by": scored_by})
 
 
 def cell_id(experiment: Experiment, selection: str) -> str:
-    """Identity of a cell: the selected snapshot, the sampler's canonical form and the evaluation protocol."""
-    protocol = experiment.eval.model_dump(mode="json")
-    return digest({"selection": selection, "sampler": experiment.sample.canonical().form, "eval": protocol})
+    """Identity of a cell: the selected snapshot, the weights, the sampler's canonical form and the protocol."""
+    sampler = experiment.sample.canonical().form
+    weights = essential(canonical_weights(experiment.weights, experiment.train))
+    return digest({"selection": selection, "weights": weights, "sampler": sampler, "eval": essential(experiment.eval)})

@@ -6,9 +6,16 @@ from functools import cached_property
 from typing import Any
 
 from engine.spec import Experiment
+from engine.weights_spec import EmaWeights
 from orchestrator.grid import Point, Sweep
 from orchestrator.identity import cell_id, protocol_id, selection_id, train_id
 from orchestrator.store import DONE, Store
+
+TRAINED_SECTIONS = ("data", "model", "objective", "train", "start")
+"""Sections of an experiment that make its weights."""
+
+MEASURED_SECTIONS = ("sample", "eval", "weights")
+"""Sections that only act after training."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,8 @@ class Training:
     axes: dict[str, Any]
     """The swept fields that make this training differ from the sweep's others."""
     off_playbook: tuple[str, ...] = ()
+    parent_id: str = ""
+    """The training it starts from."""
 
     @property
     def done_file(self) -> str:
@@ -65,7 +74,9 @@ class Cell:
         """Training and sampler in words."""
         training = self.training.label if self.training.axes or self.experiment.train.seed else ""
         seed = self.experiment.eval.sample_seed
-        parts = (training, self.experiment.sample.label, f"sample seed {seed}" if seed else "")
+        weights = self.experiment.weights
+        averaged = "" if weights == EmaWeights() else weights.label(self.experiment.train)
+        parts = (training, averaged, self.experiment.sample.label, f"sample seed {seed}" if seed else "")
         return " · ".join(part for part in parts if part)
 
 
@@ -117,6 +128,8 @@ def make_plan(sweep: Sweep, points: Iterable[Point], store: Store) -> Plan:
     owners: dict[str, Training] = {}
     for point in points:
         training = _training(point)
+        if training.parent_id and training.parent_id not in trainings:
+            trainings[training.parent_id] = _parent(point)
         training = trainings.setdefault(training.train_id, training)
         identity = cell_id(point.experiment, training.selection_id)
         grouped.setdefault(identity, []).append(point)
@@ -146,9 +159,20 @@ def _short(value: Any) -> str:
 
 
 def _training(point: Point) -> Training:
-    identity = train_id(point.experiment)
-    swept = {field: value for field, value in point.axes.items() if not field.startswith(("sample.", "eval."))}
-    return Training(identity, selection_id(point.experiment, identity), point.experiment, swept, point.off_playbook)
+    experiment = point.experiment
+    identity = train_id(experiment)
+    swept = {field: value for field, value in point.axes.items() if field.split(".")[0] in TRAINED_SECTIONS}
+    parent = train_id(experiment.parent) if experiment.parent else ""
+    return Training(identity, selection_id(experiment, identity), experiment, swept, point.off_playbook, parent)
+
+
+def _parent(point: Point) -> Training:
+    """The training that a point's training starts from."""
+    experiment = point.experiment.parent
+    assert experiment is not None, "only a point with a start has a parent"
+    identity = train_id(experiment)
+    shared = {field: value for field, value in point.axes.items() if field.startswith(("data.", "start."))}
+    return Training(identity, selection_id(experiment, identity), experiment, {"start": "training", **shared})
 
 
 def _cell(identity: str, training: Training, members: list[Point]) -> Cell:

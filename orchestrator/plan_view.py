@@ -16,6 +16,7 @@ from orchestrator.cost import (
     speed_of,
     training_macs,
 )
+from orchestrator.memory import largest_memory, memory_words, shortage
 from orchestrator.plan import Plan, counted
 from orchestrator.progress import clock
 from orchestrator.store import Store
@@ -43,6 +44,7 @@ def show_plan(plan: Plan, store: Store, data_root: Path | None, console: Console
     console.print(cells_table(plan))
     show_collapsed(plan, console)
     show_cost(plan, store, console)
+    show_memory(plan, console)
     absent = missing_files(plan.sweep.anchor.data.name, data_root)
     if absent:
         console.print(
@@ -100,6 +102,17 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
         f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({basis})",
         highlight=False,
     )
+
+
+def show_memory(plan: Plan, console: Console) -> None:
+    """What a worker of the largest training holds, and a warning when a GPU of this machine does not."""
+    memory = largest_memory(plan)
+    if memory is None:
+        return
+    console.print(f"memory per worker: {memory_words(memory)}", highlight=False)
+    warning = shortage(memory, plan.sweep.grid.resources.gpus_per_worker)
+    if warning:
+        console.print(f"[yellow]not enough memory[/yellow]: {warning}", highlight=False)
 
 
 def _more(table: Table, total: int) -> None:

@@ -12,12 +12,12 @@ from ray.tune.experiment import Trial
 
 from orchestrator.errors import Interrupted, UsageError
 from orchestrator.grid import Resources
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, Training
 from orchestrator.progress import Progress
 from orchestrator.sample_worker import SampleTrial
 from orchestrator.session import SCRATCH_IN_STORE
 from orchestrator.space import Draining, MissingUnits
-from orchestrator.store import Store
+from orchestrator.store import DONE, Store
 from orchestrator.train_worker import train_trial
 from orchestrator.unit import Unit, load_judge
 
@@ -62,12 +62,20 @@ def run_missing(plan: Plan, job: Job) -> None:
     experiment, trainings_at_once = plan.sweep.anchor, job.trainings_at_once()
     judge = prepare_judge.remote(job.store.uri, experiment.data.name, experiment.eval.extractor, job.data_root)
     threads = max(1, int(job.resources.cpus_per_worker))
-    trainings = [Unit.of_training(unit, job.store.uri, job.data_root, threads) for unit in plan.missing_trainings]
-    run_trainings(trainings, trainings_at_once, job)
+    for wave in waves(plan):
+        startable = [unit for unit in wave if not unit.parent_id or job.store.training(unit.parent_id).exists(DONE)]
+        units = [Unit.of_training(unit, job.store.uri, job.data_root, threads) for unit in startable]
+        run_trainings(units, trainings_at_once, job)
     ray.get(judge)
     ready = job.store.finished(unit.selection_file for unit in plan.trainings)
     cells = [cell for cell in plan.missing_cells if cell.training.selection_file in ready]
     run_cells([Unit.of_cell(cell, job.store.uri, job.data_root, threads) for cell in cells], job)
+
+
+def waves(plan: Plan) -> tuple[list[Training], list[Training]]:
+    """Missing trainings that start from fresh weights, then those that start from another training."""
+    missing = plan.missing_trainings
+    return [unit for unit in missing if not unit.parent_id], [unit for unit in missing if unit.parent_id]
 
 
 @ray.remote(num_cpus=0)

@@ -7,7 +7,7 @@ from ray import tune
 
 from orchestrator.provenance import worker_environment
 from orchestrator.store import DONE, Store, mark_done, mark_failed
-from orchestrator.unit import Unit, load_judge, prepare_worker
+from orchestrator.unit import Unit, load_data, load_judge, prepare_worker
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class SampleTrial(tune.Trainable):
 
 def measure_cell(unit: Unit) -> dict[str, float]:
     """Measure one cell, write its folder and return its metrics; a finished cell is only read."""
-    from engine.evaluate import evaluate_cell
+    from engine.evaluate import evaluate_cell, measure_analytic_variance
 
     store = Store.open(unit.storage)
     folder = store.cell(unit.unit_id)
@@ -59,6 +59,9 @@ def measure_cell(unit: Unit) -> dict[str, float]:
         raise RuntimeError(f"training {unit.train_id} has no chosen snapshot")
     started = time.perf_counter()
     denoiser = warm_denoiser(unit, choice["chosen"], device)
+    if getattr(experiment.sample, "covariance", None) == "analytic":
+        images, training = load_data(experiment.data.name, unit.data_root), store.training(unit.train_id)
+        denoiser.variance_model = measure_analytic_variance(experiment, denoiser, images, training, choice["chosen"])
     measured = evaluate_cell(experiment, denoiser, judge)
     folder.write("panel.png", measured.panel)
     record = {
@@ -79,17 +82,20 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     return measured.metrics
 
 
-_LOADED: dict[tuple[str, str, int], "Denoiser"] = {}
+_LOADED: dict[tuple[str, ...], "Denoiser"] = {}
 """The one network this process keeps loaded."""
 
 
 def warm_denoiser(unit: Unit, images_shown: int, device: "torch.device") -> "Denoiser":
     """The chosen snapshot's denoiser, read from the store unless the previous unit used it too."""
+    from engine.build import variance_model
     from engine.evaluate import load_denoiser
 
-    key = (unit.storage, unit.train_id, images_shown)
+    experiment = unit.spec
+    key = (unit.storage, unit.train_id, str(images_shown), experiment.weights.model_dump_json())
     if key not in _LOADED:
         _LOADED.clear()
         folder = Store.open(unit.storage).training(unit.train_id)
-        _LOADED[key] = load_denoiser(unit.spec, folder, images_shown, device)
+        _LOADED[key] = load_denoiser(experiment, folder, images_shown, device)
+    _LOADED[key].variance_model = variance_model(experiment)
     return _LOADED[key]

@@ -10,7 +10,7 @@ from orchestrator.collect import collect, unit_failures
 from orchestrator.cost import cell_seconds, place_for, remember_speed, speed_of, training_seconds
 from orchestrator.errors import UnitsFailed
 from orchestrator.grid import Sweep, expand
-from orchestrator.plan import Plan, counted, make_plan
+from orchestrator.plan import MEASURED_SECTIONS, TRAINED_SECTIONS, Plan, counted, make_plan
 from orchestrator.progress import Progress
 from orchestrator.provenance import command_line, redacted
 from orchestrator.session import ray_session, storage_lock
@@ -199,7 +199,7 @@ def plan_record(plan: Plan) -> dict[str, object]:
                 "axes": unit.axes,
                 "label": unit.label,
                 "state": plan.training_state(unit),
-                "experiment": unit.experiment.model_dump(mode="json", include={"data", "model", "objective", "train"}),
+                "experiment": unit.experiment.model_dump(mode="json", include=set(TRAINED_SECTIONS)),
             }
             for unit in plan.trainings
         ],
@@ -210,8 +210,7 @@ def plan_record(plan: Plan) -> dict[str, object]:
                 "label": cell.label,
                 "points": list(cell.points),
                 "reasons": list(cell.reasons),
-                "sample": cell.experiment.sample.model_dump(mode="json"),
-                "eval": cell.experiment.eval.model_dump(mode="json"),
+                **cell.experiment.model_dump(mode="json", include=set(MEASURED_SECTIONS)),
             }
             for cell in plan.cells
         ],

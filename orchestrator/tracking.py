@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pyarrow.parquet as pq
 
-from orchestrator.plan import Cell, Plan, Training
+from orchestrator.plan import TRAINED_SECTIONS, Cell, Plan, Training
 from orchestrator.store import CURVES_FILE, DONE, FAILED, Folder, Store
 
 MAX_PARAM_LENGTH = 500
@@ -148,7 +148,7 @@ class Mirror:
         data = folder.read(CURVES_FILE)
         rows = pq.read_table(io.BytesIO(data)).to_pylist() if data else []
         metrics = [(row["name"], row["value"], row["kimg"]) for row in rows if row["kimg"] > last]
-        params = _flat(unit.experiment.model_dump(mode="json", include={"data", "model", "objective", "train"}))
+        params = _flat(unit.experiment.model_dump(mode="json", include=set(TRAINED_SECTIONS)))
         if done and choice:
             metrics += [(f"selection/{choice['metric']}", value, images / 1000) for images, value in choice["scores"]]
             metrics += [("selection/chosen_kimg", choice["chosen"] / 1000, 0.0)]

@@ -72,7 +72,8 @@ def run_training(unit: Unit, rank: int, report: Any) -> None:
     if rank == 0:
         folder.write_json("spec.json", unit.experiment)
     if not folder.exists(DONE):
-        seconds = train(experiment, images, folder, on_tick, device)
+        parent = Store.open(unit.storage).training(unit.parent_id) if unit.parent_id else None
+        seconds = train(experiment, images, folder, on_tick, device, parent)
         if rank == 0:
             mark_done(
                 folder, {"train_id": unit.train_id, "seconds": seconds, "environment": worker_environment(str(device))}

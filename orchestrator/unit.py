@@ -30,20 +30,22 @@ class Unit:
     storage: str
     data_root: str | None
     threads: int
+    parent_id: str = ""
 
     @classmethod
     def of_training(cls, training: Training, storage: str, data_root: str | None, threads: int) -> "Unit":
         """The unit that trains and chooses the snapshot."""
         experiment = training.experiment.model_dump(mode="json")
         ids = (training.train_id, training.train_id, training.selection_id)
-        return cls("train", *ids, experiment, training.label, storage, data_root, threads)
+        return cls("train", *ids, experiment, training.label, storage, data_root, threads, training.parent_id)
 
     @classmethod
     def of_cell(cls, cell: Cell, storage: str, data_root: str | None, threads: int) -> "Unit":
         """The unit that samples and measures."""
         ids = (cell.cell_id, cell.training.train_id, cell.training.selection_id)
         experiment = cell.experiment.model_dump(mode="json")
-        return cls("sample", *ids, experiment, cell.label, storage, data_root, threads)
+        parent = cell.training.parent_id
+        return cls("sample", *ids, experiment, cell.label, storage, data_root, threads, parent)
 
     @classmethod
     def from_json(cls, text: str) -> "Unit":

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.errors import UsageError
-from orchestrator.plan import describe
+from orchestrator.plan import MEASURED_SECTIONS, TRAINED_SECTIONS, describe
 from orchestrator.status_view import PlannedUnit, planned_sweeps, planned_units
 from orchestrator.store import DONE, Store
 
@@ -91,7 +91,7 @@ def planned_configuration(unit: dict[str, Any]) -> dict[str, Any]:
     if "experiment" in unit:
         return flatten(unit["experiment"])
     return {
-        **flatten({"sample": unit["sample"], "eval": unit["eval"]}),
+        **flatten({name: unit[name] for name in MEASURED_SECTIONS}),
         "train_id": unit["train_id"],
     }
 
@@ -100,9 +100,9 @@ def finished_configuration(store: Store, folder: str) -> dict[str, Any]:
     """The same of a finished unit, from what its worker wrote."""
     if folder.startswith("train/"):
         spec = store.root.read_json(f"{folder}/spec.json")
-        return flatten({name: spec[name] for name in ("data", "model", "objective", "train")})
+        return flatten({name: spec[name] for name in TRAINED_SECTIONS})
     record = store.root.read_json(f"{folder}/cell.json")
-    own = {name: record["experiment"][name] for name in ("sample", "eval")}
+    own = {name: record["experiment"][name] for name in MEASURED_SECTIONS}
     return {**flatten(own), "train_id": record["train_id"]}
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.backbones.layers import GroupNorm, SelfAttention, resample, sinusoidal_embedding, xavier_init
-from engine.backbones.layout import Block, unet_layout
+from engine.backbones.layout import Block, has_null_label, unet_layout
 from engine.backbones.trunk import Trunk
 from engine.spec import DdpmPlusPlus
 
@@ -46,8 +46,8 @@ class ResidualBlock(nn.Module):
 class DdpmPlusPlusNet(nn.Module):
     """DDPM++: additive embedding, one attention head, branches that start near zero.
 
-    EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks) has 55.73 M parameters. Its nine augmentation
-    labels, a Linear(9, C) without bias, are not part of this network.
+    EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks) has 55.73 M parameters; 1,152 of them are the
+    Linear(9, C) without bias of its nine augmentation labels, present with `augment_labels` 9.
     Raises ValueError when the configuration does not fit the resolution.
     """
 
@@ -59,15 +59,24 @@ class DdpmPlusPlusNet(nn.Module):
         in_channels: int,
         num_classes: int,
         out_channels: int | None = None,
+        augment_labels: int = 0,
     ) -> None:
         super().__init__()
         layout = unet_layout(
-            config, resolution=resolution, in_channels=in_channels, num_classes=num_classes, out_channels=out_channels
+            config,
+            resolution=resolution,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            out_channels=out_channels,
+            augment_labels=augment_labels,
         )
         width, wide, last = layout.width, layout.embedding_width, layout.decoder[-1].out_channels
         self.width = width
+        self.feature_channels = last
         self.num_labels = layout.num_labels
+        self.has_null_label = has_null_label(config)
         self.map_label = xavier_init(nn.Linear(layout.num_labels, width)) if layout.num_labels else None
+        self.map_augment = xavier_init(nn.Linear(augment_labels, width, bias=False)) if augment_labels else None
         self.map0 = xavier_init(nn.Linear(width, wide))
         self.map1 = xavier_init(nn.Linear(wide, wide))
         first = xavier_init(nn.Conv2d(in_channels, width, 3, padding=1))
@@ -75,24 +84,51 @@ class DdpmPlusPlusNet(nn.Module):
         self.norm = _norm(last)
         self.last = xavier_init(nn.Conv2d(last, layout.out_channels, 3, padding=1), NEAR_ZERO)
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B] and classes `label` int64 [B].
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
+    ) -> Tensor:
+        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B], classes `label` int64 [B] and
+        augmentation labels `augment` [B, augment_labels].
 
-        An unconditional network ignores the label. Raises ValueError when a conditional one gets none.
+        `augment` None means zeros, images as they are. Label -1 means none, for a network with label dropout alone:
+        numbers are not checked here, and in another network -1 is an index out of range.
+        An unconditional network ignores the label. Raises ValueError when a conditional one gets none, and when a
+        network without augmentation labels gets some.
         """
-        h = self.trunk(x, self.embed(c_noise, label))
-        output: Tensor = self.last(F.silu(self.norm(h)))
+        return self.readout(self.features(x, c_noise, label, augment))
+
+    def features(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
+    ) -> Tensor:
+        """What the decoder ends with, [B, feature_channels, H, W], before the last norm; same arguments as the call."""
+        features: Tensor = self.trunk(x, self.embed(c_noise, label, augment))
+        return features
+
+    def readout(self, features: Tensor) -> Tensor:
+        """Output [B, out_channels, H, W] of features [B, feature_channels, H, W]."""
+        output: Tensor = self.last(F.silu(self.norm(features)))
         return output
 
-    def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
-        """Embedding [B, 4 C] of noise level and class; a one-hot label is scaled to unit variance a feature."""
+    def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
+        """Embedding [B, 4 C] of noise level, class and augmentation, each added to the waves of the noise level."""
         embedding = sinusoidal_embedding(c_noise, self.width, endpoint=True, sine_first=True)
         if self.map_label is not None:
             if label is None:
                 raise ValueError("a class-conditional network needs a label for every image")
-            one_hot = F.one_hot(label, self.num_labels).to(embedding.dtype)
-            embedding = embedding + self.map_label(one_hot * math.sqrt(self.num_labels))
+            # Scaled to unit variance a feature.
+            one_hot = self.one_hot(label).to(embedding.dtype) * math.sqrt(self.num_labels)
+            embedding = embedding + self.map_label(one_hot)
+        if augment is not None:
+            if self.map_augment is None:
+                raise ValueError("a network built without augmentation labels cannot be told of augmentation")
+            embedding = embedding + self.map_augment(augment)
         return F.silu(self.map1(F.silu(self.map0(embedding))))
+
+    def one_hot(self, label: Tensor) -> Tensor:
+        """One-hot vectors [B, classes] of classes [B]; zeros for label -1 where the network knows it."""
+        if not self.has_null_label:
+            return F.one_hot(label, self.num_labels)
+        return F.one_hot(label + 1, self.num_labels + 1)[:, 1:]
 
 
 def _norm(channels: int) -> GroupNorm:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from engine.backbones.layout import Block, Layout, unet_layout
 from engine.spec import Model, UNet
@@ -20,16 +21,27 @@ class Cost:
 
 @cache
 def forward_cost(
-    model: Model, *, resolution: int, in_channels: int, num_classes: int, out_channels: int | None = None
+    model: Model,
+    *,
+    resolution: int,
+    in_channels: int,
+    num_classes: int,
+    out_channels: int | None = None,
+    augment_labels: int = 0,
 ) -> Cost:
-    """Cost of the network `build_backbone` makes from the same arguments.
+    """Cost of the network `build_backbone` makes from the same arguments, fed with all its inputs.
 
     MACs count convolutions, linear layers and attention's two matrix products. Norms, activations, softmax, sums,
     resampling without weights and table look-ups are left out. A convolution counts its padding as pixels, as is usual.
     Raises ValueError when the model does not fit the resolution.
     """
     layout = unet_layout(
-        model, resolution=resolution, in_channels=in_channels, num_classes=num_classes, out_channels=out_channels
+        model,
+        resolution=resolution,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        out_channels=out_channels,
+        augment_labels=augment_labels,
     )
     # iDDPM's embedding gives every channel a scale and a shift, DDPM++'s a shift alone.
     modulations = 2 if isinstance(model, UNet) else 1
@@ -40,15 +52,26 @@ def forward_cost(
     return cost + _norm(last) + _conv(last, layout.out_channels, 3, resolution)
 
 
+def head_cost(kind: Literal["simple", "complex"], width: int, in_channels: int, resolution: int) -> Cost:
+    """Cost of OCM's head on features of `width` channels (`layout.decoder[-1].out_channels`), its backbone apart."""
+    cost = _norm(width) + _conv(width, in_channels, 3, resolution)
+    if kind == "complex":
+        for _ in range(2):
+            cost += _norm(width) + _conv(width, width, 3, resolution)
+    return cost
+
+
 def _embedding(model: Model, layout: Layout) -> Cost:
-    """Two linear layers on the noise level, and the label: a linear layer on a one-hot vector, or iDDPM's table."""
+    """Two linear layers on the noise level; the label's linear layer on a one-hot vector, or iDDPM's table; and the
+    augmentation labels' linear layer without bias."""
     width, embedding = layout.width, layout.embedding_width
-    noise = _linear(width, embedding) + _linear(embedding, embedding)
+    weights = layout.augment_labels * (embedding if isinstance(model, UNet) else width)
+    cost = _linear(width, embedding) + _linear(embedding, embedding) + Cost(weights, weights)
     if layout.num_labels == 0:
-        return noise
+        return cost
     if isinstance(model, UNet):
-        return noise + Cost(layout.num_labels * embedding, 0)
-    return noise + _linear(layout.num_labels, width)
+        return cost + Cost(layout.num_labels * embedding, 0)
+    return cost + _linear(layout.num_labels, width)
 
 
 def _block(block: Block, embedding: int, modulations: int) -> Cost:

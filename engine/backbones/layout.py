@@ -44,7 +44,9 @@ class Layout:
     out_channels: int
     width: int
     num_labels: int
-    """Classes the network is told about; 0 without a label input."""
+    """Entries of the label input: the classes and, in iDDPM's table, a row for "no label". 0 without a label input."""
+    augment_labels: int
+    """Numbers that tell the network how an image was augmented; 0 without that input."""
     encoder: tuple[Block, ...]
     middle: tuple[Block, ...]
     decoder: tuple[Block, ...]
@@ -56,7 +58,13 @@ class Layout:
 
 
 def unet_layout(
-    model: Model, *, resolution: int, in_channels: int, num_classes: int, out_channels: int | None = None
+    model: Model,
+    *,
+    resolution: int,
+    in_channels: int,
+    num_classes: int,
+    out_channels: int | None = None,
+    augment_labels: int = 0,
 ) -> Layout:
     """The layout of a model for images of `resolution` pixels a side.
 
@@ -72,7 +80,8 @@ def unet_layout(
         in_channels=in_channels,
         out_channels=in_channels if out_channels is None else out_channels,
         width=width,
-        num_labels=num_classes if model.class_conditional else 0,
+        num_labels=_label_entries(model, num_classes),
+        augment_labels=augment_labels,
         encoder=encoder,
         middle=(
             Block("residual", channels, channels, lowest, attention=True),
@@ -80,6 +89,11 @@ def unet_layout(
         ),
         decoder=_decoder(model, width, encoder),
     )
+
+
+def has_null_label(model: Model) -> bool:
+    """Whether the network also learns without labels, which label -1 stands for."""
+    return model.class_conditional and model.label_dropout > 0
 
 
 def network_width(model: Model) -> int:
@@ -94,6 +108,13 @@ def network_width(model: Model) -> int:
     if model.channels % multiple:
         raise ValueError(f"channels {model.channels} is no multiple of {multiple} (of 4 and of the number of heads)")
     return model.channels
+
+
+def _label_entries(model: Model, num_classes: int) -> int:
+    """DDPM++ writes "no label" as zeros in place of a one-hot vector; iDDPM's table needs a row for it."""
+    if not model.class_conditional:
+        return 0
+    return num_classes + 1 if isinstance(model, UNet) and has_null_label(model) else num_classes
 
 
 def _check_halvings(resolution: int, channel_mult: tuple[int, ...]) -> None:

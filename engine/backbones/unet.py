@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.backbones.layers import GroupNorm, SelfAttention, resample, sinusoidal_embedding, zero_init
-from engine.backbones.layout import Block, unet_layout
+from engine.backbones.layout import Block, has_null_label, unet_layout
 from engine.backbones.trunk import Trunk
 from engine.spec import UNet
 
@@ -58,17 +58,32 @@ class UNetNet(nn.Module):
     """
 
     def __init__(
-        self, config: UNet, *, resolution: int, in_channels: int, num_classes: int, out_channels: int | None = None
+        self,
+        config: UNet,
+        *,
+        resolution: int,
+        in_channels: int,
+        num_classes: int,
+        out_channels: int | None = None,
+        augment_labels: int = 0,
     ) -> None:
         super().__init__()
         layout = unet_layout(
-            config, resolution=resolution, in_channels=in_channels, num_classes=num_classes, out_channels=out_channels
+            config,
+            resolution=resolution,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            out_channels=out_channels,
+            augment_labels=augment_labels,
         )
         width, wide, last = layout.width, layout.embedding_width, layout.decoder[-1].out_channels
         self.width = width
+        self.feature_channels = last
         self.map0 = nn.Linear(width, wide)
         self.map1 = nn.Linear(wide, wide)
+        self.has_null_label = has_null_label(config)
         self.map_label = nn.Embedding(layout.num_labels, wide) if layout.num_labels else None
+        self.map_augment = zero_init(nn.Linear(augment_labels, wide, bias=False)) if augment_labels else None
 
         def build(block: Block) -> nn.Module:
             return ResidualBlock(block, wide, config) if block.kind == "residual" else ResamplingConv(block)
@@ -77,25 +92,45 @@ class UNetNet(nn.Module):
         self.norm = _norm(last)
         self.last = zero_init(nn.Conv2d(last, layout.out_channels, 3, padding=1))
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B] and classes `label` int64 [B].
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
+    ) -> Tensor:
+        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B], classes `label` int64 [B] and
+        augmentation labels `augment` [B, augment_labels].
 
-        An unconditional network ignores the label. Raises ValueError when a conditional one gets none.
+        `augment` None means zeros, images as they are. Label -1 means none, for a network with label dropout alone:
+        numbers are not checked here, and in another network -1 is an index out of range.
+        An unconditional network ignores the label. Raises ValueError when a conditional one gets none, and when a
+        network without augmentation labels gets some.
         """
-        h = self.trunk(x, self.embed(c_noise, label))
-        output: Tensor = self.last(F.silu(self.norm(h)))
+        return self.readout(self.features(x, c_noise, label, augment))
+
+    def features(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
+    ) -> Tensor:
+        """What the decoder ends with, [B, feature_channels, H, W], before the last norm; same arguments as the call."""
+        features: Tensor = self.trunk(x, self.embed(c_noise, label, augment))
+        return features
+
+    def readout(self, features: Tensor) -> Tensor:
+        """Output [B, out_channels, H, W] of features [B, feature_channels, H, W]."""
+        output: Tensor = self.last(F.silu(self.norm(features)))
         return output
 
-    def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
-        """Embedding [B, 4 C] of noise level and class, before the activation that every block applies itself."""
+    def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
+        """Embedding [B, 4 C] of noise level, class and augmentation, before the activation every block applies."""
         waves = sinusoidal_embedding(c_noise, self.width, endpoint=False, sine_first=False)
         embedding: Tensor = self.map1(F.silu(self.map0(waves)))
-        if self.map_label is None:
-            return embedding
-        if label is None:
-            raise ValueError("a class-conditional network needs a label for every image")
-        conditioned: Tensor = embedding + self.map_label(label)
-        return conditioned
+        if self.map_label is not None:
+            if label is None:
+                raise ValueError("a class-conditional network needs a label for every image")
+            # The first row stands for "no label" where the network knows that.
+            embedding = embedding + self.map_label(label + 1 if self.has_null_label else label)
+        if augment is not None:
+            if self.map_augment is None:
+                raise ValueError("a network built without augmentation labels cannot be told of augmentation")
+            embedding = embedding + self.map_augment(augment)
+        return embedding
 
 
 def _norm(channels: int) -> GroupNorm:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+NUM_AUGMENT_LABELS = 9
+"""Numbers that tell the network how an image was augmented [P3 F.2]; `engine.data.augment` says what they are."""
+
 
 class DataNotFound(FileNotFoundError):
     """A data set's files are not under the data root, or not the published ones. The message says what to do."""

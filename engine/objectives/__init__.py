@@ -1,10 +1,17 @@
-"""Objectives: a loss draws a noise level, adds noise, denoises, weighs and squares."""
+"""Objectives: a loss adds noise to images at given noise levels, denoises, weighs and squares."""
 
-from collections.abc import Callable
+from engine.objectives import ocm, regression, vlb
+from engine.objectives.base import LossFn, Noised, Terms
 
-from torch import Tensor
+OBJECTIVES: dict[str, LossFn] = {
+    "edm": regression.losses,
+    "simple": regression.losses,
+    "hybrid": vlb.hybrid_losses,
+    "vlb": vlb.vlb_losses,
+    "flow": regression.losses,
+    "regression": regression.losses,
+    "ocm": ocm.losses,
+}
+"""Loss of each objective kind: (objective, denoiser, batch) -> values per image, `loss` among them."""
 
-from engine.objectives import ddpm, edm
-
-OBJECTIVES: dict[str, Callable[..., Tensor]] = {"edm": edm.losses, "simple": ddpm.losses}
-"""Loss of each objective kind: (objective, denoise, x0, label, uniform, eps) -> one value per image."""
+__all__ = ["OBJECTIVES", "LossFn", "Noised", "Terms"]

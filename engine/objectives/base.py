@@ -1,18 +1,37 @@
-"""The steps every loss shares."""
+"""What every loss is given and gives back."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-DenoiseFn = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(x [B, C, H, W], sigma [B], label [B] or None) -> x0_hat [B, C, H, W]."""
+from engine.denoiser import Denoiser, columns
+
+Terms = dict[str, Tensor]
+"""Values per image [B]: `loss`, which is minimised, and the terms it is made of, which are logged under their names."""
 
 
-def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """One value per image [B] as a column [B, 1, 1, 1] in the dtype of `like`."""
-    return values.to(like.dtype)[:, None, None, None]
+@dataclass(frozen=True)
+class Noised:
+    """A batch to learn from: clean images, the noise to add to each, and what the network is told."""
+
+    x0: Tensor
+    """[B, C, H, W] in [-1, 1]."""
+    eps: Tensor
+    """Standard normal noise, same shape."""
+    sigma: Tensor
+    """Noise levels [B], float64."""
+    label: Tensor | None = None
+    """Classes [B], int64; -1 where the label is hidden; None for an unconditional network."""
+    augment: Tensor | None = None
+    """Augmentation labels [B, 9]; None without augmentation."""
+
+    @property
+    def x(self) -> Tensor:
+        """x0 + sigma * eps."""
+        return self.x0 + columns(self.sigma, self.x0) * self.eps
 
 
-def add_noise(x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    """x = x0 + sigma * eps."""
-    return x0 + per_image(sigma, x0) * eps
+LossFn = Callable[[Any, Denoiser, Noised], Terms]
+"""(objective, denoiser, batch) -> values per image."""

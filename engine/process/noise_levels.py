@@ -1,20 +1,143 @@
 """Distributions of the training noise level sigma, each a map from uniform draws in (0, 1)."""
 
 import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch import Tensor
+from pydantic import Field, model_validator
 
-from engine.process.schedules import ScheduleName, vp_sigmas
+from engine.frozen import Frozen
+from engine.process.processes import ProcessBase
 
-
-def log_normal(uniform: Tensor, mean: float, std: float) -> Tensor:
-    """sigma with ln(sigma) ~ N(mean, std^2), by inverting the normal distribution [P3 Table 1; playbook 3.4]."""
-    standard_normal = math.sqrt(2) * torch.erfinv(2 * uniform - 1)
-    return (mean + std * standard_normal).exp()
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def uniform_timestep(uniform: Tensor, schedule: ScheduleName, num_timesteps: int) -> Tensor:
-    """sigma = sqrt((1 - alpha_bar) / alpha_bar) at a uniformly drawn timestep of a VP schedule [P1 2.1]."""
-    table = torch.tensor(vp_sigmas(schedule, num_timesteps), dtype=torch.float64, device=uniform.device)
-    return table[(uniform * num_timesteps).long()]
+class NoiseLevelsBase(Frozen):
+    """How a noise level is drawn for each image of a batch."""
+
+    stratified: bool = False
+    """Draw image i of a batch of B from the i-th of B equal slices of the distribution: less variance, same mean."""
+
+    @abstractmethod
+    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+        """Noise levels at uniform draws in (0, 1), float64."""
+
+
+class UniformTime(NoiseLevelsBase):
+    """Uniform over the process's own time: timesteps of a discrete chain, t of a flow or an SDE [P1 2.1]."""
+
+    kind: Literal["uniform"] = "uniform"
+
+    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+        """The process's noise level at that fraction of its time."""
+        return process.sigma_at(uniform)
+
+
+class LogNormal(NoiseLevelsBase):
+    """ln(sigma) ~ N(mean, std^2) [P3 Table 1; playbook 3.4]."""
+
+    kind: Literal["log_normal"] = "log_normal"
+    mean: float = -1.2
+    """Mean of ln(sigma)."""
+    std: float = Field(default=1.2, gt=0)
+    """Standard deviation of ln(sigma)."""
+
+    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+        """By inverting the normal distribution."""
+        return (self.mean + self.std * standard_normal(uniform)).exp()
+
+
+class LogUniform(NoiseLevelsBase):
+    """ln(sigma) uniform between two levels; P3's VE loss between 0.02 and 100."""
+
+    kind: Literal["log_uniform"] = "log_uniform"
+    sigma_min: float = Field(default=0.02, gt=0)
+    """Smallest noise level."""
+    sigma_max: float = Field(default=100.0, gt=0)
+    """Largest noise level."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> "LogUniform":
+        _check_range(self.sigma_min, self.sigma_max)
+        return self
+
+    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+        """sigma_min (sigma_max / sigma_min)^u."""
+        return self.sigma_min * (uniform * math.log(self.sigma_max / self.sigma_min)).exp()
+
+
+class LinearUniform(NoiseLevelsBase):
+    """sigma uniform between two levels [playbook 3.4]."""
+
+    kind: Literal["linear_uniform"] = "linear_uniform"
+    sigma_min: float = Field(default=0.002, gt=0)
+    """Smallest noise level."""
+    sigma_max: float = Field(default=80.0, gt=0)
+    """Largest noise level."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> "LinearUniform":
+        _check_range(self.sigma_min, self.sigma_max)
+        return self
+
+    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+        """sigma_min + u (sigma_max - sigma_min)."""
+        return self.sigma_min + uniform * (self.sigma_max - self.sigma_min)
+
+
+class LogitNormal(NoiseLevelsBase):
+    """logit(t) ~ N(mean, std^2) over the process's time: more training in the middle of a flow [Esser et al. 2024]."""
+
+    kind: Literal["logit_normal"] = "logit_normal"
+    mean: float = 0.0
+    """Mean of logit(t)."""
+    std: float = Field(default=1.0, gt=0)
+    """Standard deviation of logit(t)."""
+
+    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+        """The process's noise level at t = 1 / (1 + exp(-z))."""
+        return process.sigma_at((self.mean + self.std * standard_normal(uniform)).sigmoid())
+
+
+class LossSecondMoment(NoiseLevelsBase):
+    """Timesteps in proportion to the root mean square of their recent losses [P1 3.3, code; playbook 3.3].
+
+    Only for a discrete process. Uniform until every timestep has a full history; the loss is divided by the
+    probability, so its mean stays the same. The history is part of the checkpoint.
+    """
+
+    kind: Literal["loss_second_moment"] = "loss_second_moment"
+    history: int = Field(default=10, ge=1)
+    """Losses remembered for each timestep."""
+    uniform_share: float = Field(default=0.001, gt=0, le=1)
+    """Part of the draws that stays uniform."""
+
+    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+        """The noise levels before every timestep has its history: uniform."""
+        return process.sigma_at(uniform)
+
+
+NoiseLevels = Annotated[
+    UniformTime | LogNormal | LogUniform | LinearUniform | LogitNormal | LossSecondMoment, Field(discriminator="kind")
+]
+"""Any distribution of noise levels, told apart by its `kind`."""
+
+NOISE_LEVELS: dict[str, type[NoiseLevelsBase]] = {
+    "uniform": UniformTime,
+    "log_normal": LogNormal,
+    "log_uniform": LogUniform,
+    "linear_uniform": LinearUniform,
+    "logit_normal": LogitNormal,
+    "loss_second_moment": LossSecondMoment,
+}
+
+
+def standard_normal(uniform: "Tensor") -> "Tensor":
+    """The standard normal quantile of uniform draws."""
+    return math.sqrt(2) * (2 * uniform - 1).erfinv()
+
+
+def _check_range(sigma_min: float, sigma_max: float) -> None:
+    if sigma_min >= sigma_max:
+        raise ValueError(f"sigma_min {sigma_min:g} is not below sigma_max {sigma_max:g}")

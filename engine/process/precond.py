@@ -1,77 +1,73 @@
 """Preconditioning: what is fed to the network at a noise level, and how its output becomes x0_hat."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from engine.process.schedules import ScheduleName, vp_sigmas
-from engine.spec import EdmObjective, Objective, SimpleObjective
+from engine.process.processes import DiscreteProcess, EdmProcess, ProcessBase, VeProcess, VpProcess
+from engine.process.targets import TargetName, mix
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """x0_hat = c_skip * x + c_out * net(c_in * x, c_noise): tensors with the shape of sigma, float64."""
+    """x0_hat = c_skip * x + c_out * net(c_in * x, c_noise), the network's target being p * x0 + q * eps.
+
+    Tensors with the shape of sigma, float64.
+    """
 
     c_skip: Tensor
     c_out: Tensor
     c_in: Tensor
     c_noise: Tensor
+    p: Tensor
+    q: Tensor
 
 
+@dataclass(frozen=True)
 class Preconditioning:
-    """The coefficients of x = x0 + sigma * eps at any noise level."""
+    """The coefficients of x = x0 + sigma * eps for a network that predicts `target` of a `process`.
 
-    @abstractmethod
-    def __call__(self, sigma: Tensor) -> Coefficients:
-        """Coefficients at noise levels `sigma` (float64, any shape)."""
-
-
-@dataclass(frozen=True)
-class EdmPreconditioning(Preconditioning):
-    """Unit variance in and out of the network at every noise level [P3 Table 1, Eq. 7; playbook 2.4]."""
-
-    sigma_data: float
-
-    def __call__(self, sigma: Tensor) -> Coefficients:
-        """c_skip = sd^2 / v, c_out = sigma sd / sqrt(v), c_in = 1 / sqrt(v) with v = sigma^2 + sd^2; ln(sigma) / 4."""
-        total = sigma**2 + self.sigma_data**2
-        return Coefficients(
-            c_skip=self.sigma_data**2 / total,
-            c_out=sigma * self.sigma_data / total.sqrt(),
-            c_in=1 / total.sqrt(),
-            c_noise=sigma.log() / 4,
-        )
-
-
-@dataclass(frozen=True)
-class NoisePrediction(Preconditioning):
-    """The network predicts eps from the variance-preserving x_t = c_in * x and the timestep [P1; P3 Table 1, iDDPM].
-
-    A noise level is rounded, in log sigma, to the schedule's nearest timestep; levels beyond its ends get the end.
+    The network sees x_t = a x as its process scales it. Predicting EDM's F, it sees x scaled to unit variance, and
+    `sigma_data` is the data's standard deviation [P3 Table 1, Eq. 7; playbook 2.4].
     """
 
-    schedule: ScheduleName
-    num_timesteps: int
+    process: ProcessBase
+    target: TargetName
+    sigma_data: float = 0.5
 
     def __call__(self, sigma: Tensor) -> Coefficients:
-        """c_skip = 1, c_out = -sigma, c_in = 1 / sqrt(1 + sigma^2), c_noise = timestep scaled to 0..1000."""
-        table = torch.tensor(vp_sigmas(self.schedule, self.num_timesteps), dtype=torch.float64, device=sigma.device)
-        boundaries = (table[1:] * table[:-1]).sqrt()
-        timestep = torch.bucketize(sigma, boundaries)
+        """Coefficients at noise levels `sigma` (float64, any shape)."""
+        target = mix(self.target, sigma, self.process, self.sigma_data)
+        determinant = target.p * sigma - target.q
+        whole = (sigma**2 + self.sigma_data**2).sqrt()
         return Coefficients(
-            c_skip=torch.ones_like(sigma),
-            c_out=-sigma,
-            c_in=1 / (1 + sigma**2).sqrt(),
-            c_noise=timestep.double() * (1000 / self.num_timesteps),
+            c_skip=-target.q / determinant,
+            c_out=sigma / determinant,
+            c_in=1 / whole if self.target == "F" else self.process.scale(sigma),
+            c_noise=self.process.c_noise(sigma),
+            p=target.p,
+            q=target.q,
         )
 
 
-def preconditioning(objective: Objective) -> Preconditioning:
-    """The preconditioning that belongs to an objective."""
-    match objective:
-        case EdmObjective(sigma_data=sigma_data):
-            return EdmPreconditioning(sigma_data)
-        case SimpleObjective(schedule=schedule, num_timesteps=num_timesteps):
-            return NoisePrediction(schedule, num_timesteps)
+PUBLISHED: dict[str, Preconditioning] = {
+    "vp": Preconditioning(VpProcess(), "eps"),
+    "ve": Preconditioning(VeProcess(), "eps"),
+    "iddpm": Preconditioning(DiscreteProcess(schedule="cosine"), "eps"),
+    "edm": Preconditioning(EdmProcess(), "F"),
+}
+"""The four columns of P3's Table 1. VE's network there predicts -eps, which only flips the sign of c_out."""
+
+
+def whitening(target: TargetName, sigma: Tensor, process: ProcessBase, sigma_data: float) -> tuple[Tensor, Tensor]:
+    """(skip, out) with which skip * x + out * net is `target`, the network's part having mean 0 and variance 1.
+
+    skip = Cov(T, x) / Var x and out = sqrt(Var T - Cov(T, x)^2 / Var x) for data of standard deviation sigma_data. The
+    seeds' table gives (0, 1) for v, which holds only at sigma_data = 1. Whatever the target, what is left to the
+    network is EDM's F up to its sign: the choice of a whitened target is the choice of a weight.
+    """
+    target_mix = mix(target, sigma, process, sigma_data)
+    variance = sigma**2 + sigma_data**2
+    skip = (target_mix.p * sigma_data**2 + target_mix.q * sigma) / variance
+    out = sigma_data * (target_mix.p * sigma - target_mix.q).abs() / variance.sqrt()
+    return skip, out

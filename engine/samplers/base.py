@@ -3,11 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.frozen import Frozen
+from engine.samplers.sigma_grid import IDDPM_MAX_STEPS, TABLE_GRIDS, sigma_grid
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,17 @@ DenoiseFn = Callable[["torch.Tensor", float], "torch.Tensor"]
 
 NoiseFn = Callable[[int], "torch.Tensor"]
 """step number -> standard normal noise with the shape of x; keyed, so calling it or not changes no other step."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What one evaluation says of x0 given x = x0 + sigma eps: the mean, and what is known of the variance."""
+
+    x0_hat: "torch.Tensor"
+    range_fraction: "torch.Tensor | None" = None
+    """iDDPM's learned coordinate v of the reverse variance: -1 at beta_tilde, 1 at beta; not clamped."""
+    x0_variance: "torch.Tensor | None" = None
+    """Diagonal of Cov[x0 | x], broadcastable to x."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +44,46 @@ class SamplerBase(Frozen):
 
     num_steps: int = Field(ge=1, le=10_000)
     """Number of integration steps N."""
+    guidance: float = Field(default=1.0, ge=0)
+    """Classifier-free guidance w in x0_u + w (x0_c - x0_u): 1 is plain conditional sampling, 0 unconditional."""
 
     @property
     @abstractmethod
+    def evaluations(self) -> int:
+        """Times the sampler asks for x0_hat."""
+
+    @property
     def nfe(self) -> int:
-        """Network evaluations per image."""
+        """Network evaluations per image: two for each x0_hat that is guided."""
+        return self.evaluations * (1 if self.guidance in (0, 1) else 2)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the images follow from the latents alone."""
+        return True
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """Short name for tables and figures."""
+        """Short name for tables and figures; ends with `suffix`."""
+
+    @property
+    def suffix(self) -> str:
+        """What a label says of the guidance: nothing when it is plain."""
+        return "" if self.guidance == 1 else f" w {self.guidance:g}"
 
     @abstractmethod
     def canonical(self) -> Canonical:
-        """The canonical form: equal for two configurations exactly when they perform the same actions."""
+        """The canonical form: equal for two configurations exactly when they perform the same actions.
+
+        What a sampler does itself, passed through `guided`.
+        """
+
+    def guided(self, canonical: Canonical) -> Canonical:
+        """`canonical` with the guidance in its form, unless it is plain."""
+        if self.guidance == 1:
+            return canonical
+        return Canonical({**canonical.form, "guidance": self.guidance}, canonical.reasons)
 
     @abstractmethod
     def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
@@ -53,25 +91,45 @@ class SamplerBase(Frozen):
 
 
 class SigmaGridSampler(SamplerBase):
-    """A sampler that walks EDM's noise levels."""
+    """A sampler that walks noise levels from the largest down to 0."""
 
+    grid: Literal["edm", "vp", "ve", "iddpm"] = "edm"
+    """Which noise levels: EDM's, set by the three fields below, or those of another column of P3's Table 1."""
     sigma_min: float = Field(default=0.002, gt=0)
-    """Smallest noise level before 0."""
+    """Smallest noise level before 0. Grid edm only, as the next two."""
     sigma_max: float = Field(default=80.0, gt=0)
     """Largest noise level, where sampling starts."""
     rho: float = Field(default=7.0, gt=0)
     """Warp of the noise levels: larger puts more steps near sigma_min."""
 
+    @model_validator(mode="after")
+    def _table_has_enough_levels(self) -> "SigmaGridSampler":
+        if self.grid == "iddpm" and self.num_steps > IDDPM_MAX_STEPS:
+            raise ValueError(f"grid iddpm has {IDDPM_MAX_STEPS} noise levels, fewer than num_steps {self.num_steps}")
+        return self
+
     @property
     def sigmas(self) -> tuple[float, ...]:
         """The noise levels t_0 > ... > t_{N-1} > t_N = 0."""
-        from engine.samplers.sigma_grid import sigma_grid
+        if self.grid == "edm":
+            return sigma_grid(self.num_steps, self.sigma_min, self.sigma_max, self.rho)
+        return TABLE_GRIDS[self.grid](self.num_steps)
 
-        return sigma_grid(self.num_steps, self.sigma_min, self.sigma_max, self.rho)
+    @property
+    def suffix(self) -> str:
+        """What a label says of the grid and the guidance: nothing when they are EDM's and plain."""
+        return ("" if self.grid == "edm" else f" {self.grid} grid") + super().suffix
 
     def grid_form(self) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Canonical form of the noise levels alone: one step never uses sigma_min and rho."""
+        """Canonical form of the noise levels alone, and which fields do nothing to them."""
+        names, reasons = ("sigma_min", "sigma_max", "rho"), []
+        if self.grid != "edm":
+            fields = type(self).model_fields
+            inert = [name for name in names if getattr(self, name) != fields[name].default]
+            reasons += [f"grid {self.grid} is P3's table: {', '.join(inert)} do nothing"] if inert else []
+        elif self.num_steps == 1:
+            reasons.append("one step uses neither sigma_min nor rho")
         if self.num_steps == 1:
-            return {"num_steps": 1, "sigma_max": self.sigma_max}, ("one step uses neither sigma_min nor rho",)
-        names = ("num_steps", "sigma_min", "sigma_max", "rho")
-        return {name: getattr(self, name) for name in names}, ()
+            return {"num_steps": 1, "sigma_max": self.sigmas[0]}, tuple(reasons)
+        settings = {name: getattr(self, name) for name in names} if self.grid == "edm" else {"grid": self.grid}
+        return {"num_steps": self.num_steps, **settings}, tuple(reasons)

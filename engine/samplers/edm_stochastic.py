@@ -29,15 +29,21 @@ class EdmStochastic(SigmaGridSampler):
     """Standard deviation of the added noise, relative to what theory asks for."""
 
     @property
-    def nfe(self) -> int:
-        """Network evaluations per image: 2N - 1."""
+    def evaluations(self) -> int:
+        """Evaluations of x0_hat: 2N - 1."""
         return 2 * self.num_steps - 1
 
     @property
     def label(self) -> str:
         """Short name for tables and figures."""
         interval = f" [{self.s_tmin:g}, {self.s_tmax:g}] noise {self.s_noise:g}" if self.s_churn else ""
-        return f"EDM {self.num_steps} churn {self.s_churn:g}{interval}"
+        return f"EDM {self.num_steps} churn {self.s_churn:g}{interval}{self.suffix}"
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether no step is churned."""
+        first, last = self.churned_steps
+        return self.s_churn == 0 or first == last
 
     @property
     def gamma(self) -> float:
@@ -53,8 +59,7 @@ class EdmStochastic(SigmaGridSampler):
     def canonical(self) -> Canonical:
         """Heun when nothing is churned; else what the four parameters do on this grid of noise levels."""
         first, last = self.churned_steps
-        heun = Heun(num_steps=self.num_steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max, rho=self.rho)
-        base = heun.canonical()
+        base = Heun(**{name: getattr(self, name) for name in SigmaGridSampler.model_fields}).canonical()
         if self.s_churn == 0:
             return Canonical(base.form, (*base.reasons, "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing"))
         if first == last:

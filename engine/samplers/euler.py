@@ -15,19 +15,19 @@ class Euler(SigmaGridSampler):
     kind: Literal["euler"] = "euler"
 
     @property
-    def nfe(self) -> int:
-        """Network evaluations per image: N."""
+    def evaluations(self) -> int:
+        """Evaluations of x0_hat: N."""
         return self.num_steps
 
     @property
     def label(self) -> str:
         """Short name for tables and figures."""
-        return f"Euler {self.num_steps}"
+        return f"Euler {self.num_steps}{self.suffix}"
 
     def canonical(self) -> Canonical:
         """Noise levels and the order of the method."""
         grid, reasons = self.grid_form()
-        return Canonical({"method": "euler", **grid}, reasons)
+        return self.guided(Canonical({"method": "euler", **grid}, reasons))
 
     def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
         """Integrate dx/dsigma = (x - D(x, sigma)) / sigma from sigma_max to 0."""

@@ -25,21 +25,22 @@ class Heun(SigmaGridSampler):
     kind: Literal["heun"] = "heun"
 
     @property
-    def nfe(self) -> int:
-        """Network evaluations per image: 2N - 1."""
+    def evaluations(self) -> int:
+        """Evaluations of x0_hat: 2N - 1."""
         return 2 * self.num_steps - 1
 
     @property
     def label(self) -> str:
         """Short name for tables and figures."""
-        return f"Heun {self.num_steps}"
+        return f"Heun {self.num_steps}{self.suffix}"
 
     def canonical(self) -> Canonical:
         """Noise levels and the order of the method; a single step ends at 0, so it is Euler's."""
         grid, reasons = self.grid_form()
+        method = "heun"
         if self.num_steps == 1:
-            return Canonical({"method": "euler", **grid}, (*reasons, "one Heun step to sigma = 0 is one Euler step"))
-        return Canonical({"method": "heun", **grid}, reasons)
+            method, reasons = "euler", (*reasons, "one Heun step to sigma = 0 is one Euler step")
+        return self.guided(Canonical({"method": method, **grid}, reasons))
 
     def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
         """Integrate from sigma_max to 0; `noise` is never asked for."""

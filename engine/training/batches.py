@@ -9,17 +9,21 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from engine.data.augment import NUM_DRAWS, augment
 from engine.data.datasets import ImageSet, to_unit
-from engine.noise import Purpose, normal, uniform
-from engine.spec import Data
+from engine.noise import Purpose, normal, uniform, uniforms
+from engine.spec import Experiment
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean images x0 in [-1, 1] and noise eps [B, C, H, W], labels [B], and uniform draws [B] for the noise levels."""
+    """Clean images x0 in [-1, 1] and noise eps [B, C, H, W], and uniform draws [B] for the noise levels."""
 
     x0: Tensor
-    label: Tensor
+    label: Tensor | None
+    """Classes [B], -1 where hidden; None for an unconditional network."""
+    augment: Tensor | None
+    """Which augmentations were applied [B, 9]; None without augmentation."""
     uniform: Tensor
     eps: Tensor
 
@@ -40,17 +44,33 @@ def image_indices(seed: int, num_images: int, positions: Tensor) -> Tensor:
     return indices
 
 
-def make_batch(images: ImageSet, data: Data, seed: int, positions: Tensor, device: torch.device) -> Batch:
+def make_batch(images: ImageSet, experiment: Experiment, positions: Tensor, device: torch.device) -> Batch:
     """The batch shown at int64 `positions` (on the CPU), on `device`."""
+    data, seed = experiment.data, experiment.train.seed
     indices = image_indices(seed, len(images.images), positions)
     x0 = to_unit(images.images[indices].to(device, non_blocking=True))
     keys = positions.to(device, non_blocking=True)
     if data.x_flip:
         flipped = uniform(seed, Purpose.FLIP, keys) < 0.5
         x0 = torch.where(flipped[:, None, None, None], x0.flip(-1), x0)
+    shown_as = None
+    if data.augment > 0:
+        x0, shown_as = augment(x0, uniforms(seed, Purpose.AUGMENT, positions, NUM_DRAWS), data.augment)
     return Batch(
         x0=x0,
-        label=images.labels[indices].to(device, non_blocking=True),
+        label=shown_labels(images.labels[indices].to(device, non_blocking=True), experiment, keys),
+        augment=shown_as,
         uniform=uniform(seed, Purpose.NOISE_LEVEL, keys),
         eps=normal(seed, Purpose.TRAINING_NOISE, keys, tuple(x0.shape[1:])).float(),
     )
+
+
+def shown_labels(labels: Tensor, experiment: Experiment, keys: Tensor) -> Tensor | None:
+    """The labels [B] the network is told: -1 for those that label dropout hides, None when it takes no label."""
+    model = experiment.model
+    if not model.class_conditional:
+        return None
+    if model.label_dropout == 0:
+        return labels
+    hidden = uniform(experiment.train.seed, Purpose.LABEL_DROPOUT, keys) < model.label_dropout
+    return torch.where(hidden, -1, labels)

@@ -1,34 +1,71 @@
-"""Adam with EDM's learning-rate ramp and optional gradient clipping."""
+"""Adam or AdamW, the learning rate's ramp and decay, and one optimizer step."""
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from engine.train_spec import Train
+from engine.training.clip import clip_gradients
+from engine.training.precision import LossScaler
 
 
 def build_optimizer(params: Iterable[nn.Parameter], train: Train) -> torch.optim.Adam:
-    """Adam, betas (0.9, 0.999), eps 1e-8, no weight decay [P1 p11; P3 Table 7; playbook 4.0], as one fused kernel."""
-    return torch.optim.Adam(params, lr=train.lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    """Adam or AdamW as one fused kernel [P1 p11; P3 Table 7; playbook 4.0]; weight decay acts on every parameter."""
+    kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
+    return kind(
+        params,
+        lr=train.lr,
+        betas=train.adam_betas,
+        eps=train.adam_eps,
+        weight_decay=train.weight_decay,
+        fused=True,
+    )
 
 
 def learning_rate(train: Train, images_shown: int) -> float:
-    """Linear ramp by the images shown before the step, so the very first step has rate 0 [P3, code]."""
-    if train.lr_rampup_kimg == 0:
-        return train.lr
-    return train.lr * min(images_shown / (train.lr_rampup_kimg * 1000), 1.0)
+    """Rate of a step by the images shown before it: ramp times decay, so the very first step has rate 0 [P3, code]."""
+    ramp = min(images_shown / (train.lr_rampup_kimg * 1000), 1.0) if train.lr_rampup_kimg else 1.0
+    return train.lr * ramp * lr_decay_factor(train, images_shown)
+
+
+def lr_decay_factor(train: Train, images_shown: int) -> float:
+    """What the decay leaves of the learning rate, from 1 down.
+
+    inverse_sqrt is 1 / sqrt(max(n / n_ref, 1)) [EDM2]. cosine and linear fall to 0 at the end of training, from the end
+    of the ramp.
+    """
+    if train.lr_decay == "none":
+        return 1.0
+    if train.lr_decay_kimg is not None:
+        return 1 / math.sqrt(max(images_shown / (train.lr_decay_kimg * 1000), 1.0))
+    start, end = train.lr_rampup_kimg * 1000, train.num_steps * train.batch_size
+    progress = min(max((images_shown - start) / (end - start), 0.0), 1.0)
+    return 0.5 * (1 + math.cos(math.pi * progress)) if train.lr_decay == "cosine" else 1 - progress
 
 
 def optimizer_step(
-    optimizer: torch.optim.Optimizer, params: list[nn.Parameter], train: Train, images_shown: int
-) -> None:
-    """Set the learning rate, clip if asked, and update the weights."""
+    optimizer: torch.optim.Adam,
+    params: list[nn.Parameter],
+    train: Train,
+    images_shown: int,
+    scaler: LossScaler | None = None,
+) -> Tensor:
+    """Set the learning rate, unscale, clip and update the weights; returns the gradient norm before clipping.
+
+    With a `scaler` a step whose gradients are not finite leaves weights and optimizer as they are. Nothing waits for
+    the device.
+    """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(train, images_shown)
-    if train.grad_clip_norm is not None:
-        nn.utils.clip_grad_norm_(params, train.grad_clip_norm)
+    found_inf = scaler.unscale_and_check(params) if scaler is not None else None
+    norm = clip_gradients(params, train.grad_clip)
+    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # the fused kernel skips the step where this is 1
     optimizer.step()
+    if scaler is not None and found_inf is not None:
+        scaler.update(found_inf)
+    return norm
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

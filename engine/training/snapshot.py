@@ -3,14 +3,28 @@
 Both are safetensors: tensors and a JSON header, nothing that runs code when it is read.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from engine.files import Files, pack, unpack
-from engine.training.ema import Ema
-from engine.training.optim import optimizer_tensors, restore_optimizer
+from engine.train_spec import Precision, Train
+from engine.training.ema import EmaSet
+from engine.training.levels import LevelDrawer
+from engine.training.optim import build_optimizer, optimizer_tensors, restore_optimizer
+from engine.training.posthoc import Profile, mix, mixing_weights
+from engine.training.precision import LossScaler, loss_scaler
+from engine.weights_spec import (
+    EmaWeights,
+    PowerWeights,
+    RawWeights,
+    Weights,
+    canonical_weights,
+    check_weights,
+    tracked_weights,
+)
 
 CHECKPOINT = "checkpoint/state.safetensors"
 
@@ -20,42 +34,104 @@ class TrainingState:
     """Everything that changes during training. `curves` holds rows (kimg, name, value)."""
 
     net: nn.Module
-    ema: Ema
-    optimizer: torch.optim.Optimizer
+    ema: EmaSet
+    optimizer: torch.optim.Adam
+    levels: LevelDrawer
+    scaler: LossScaler | None = None
+    precision: Precision = "fp32"
+    """What the network computes in now; after a fall back to fp32 this is not what the settings say."""
     step: int = 0
     curves: list[tuple[float, str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
+    @classmethod
+    def start(cls, net: nn.Module, train: Train, levels: LevelDrawer) -> "TrainingState":
+        """The state before the first step; `net` is on the device where it will be trained."""
+        optimizer = build_optimizer(net.parameters(), train)
+        scaler = loss_scaler(train.precision, next(net.parameters()).device)
+        return cls(net, EmaSet(net, train), optimizer, levels, scaler, train.precision)
 
-def snapshot_path(images_shown: int) -> str:
-    """Where the snapshot taken after that many images lies in the training's folder."""
-    return f"snapshots/images_{images_shown:010d}.safetensors"
+    def fall_back_to_fp32(self) -> None:
+        """Go on in single precision, which needs no loss scale."""
+        self.precision, self.scaler = "fp32", None
+
+
+def snapshot_path(images_shown: int, weights: Weights | None = None) -> str:
+    """Where a snapshot's weights lie in the training's folder; None is the primary average."""
+    name = "" if weights in (None, EmaWeights()) else f".{weights.name}"
+    return f"snapshots/images_{images_shown:010d}{name}.safetensors"
 
 
 def save_snapshot(files: Files, state: TrainingState, images_shown: int) -> None:
-    """Keep the averaged weights for reporting."""
-    files.write(
-        snapshot_path(images_shown), pack(state.ema.net.state_dict(), {"images_shown": images_shown, "weights": "ema"})
-    )
+    """Keep every average for reporting, and the weights themselves where the settings ask for it."""
+    kept: list[tuple[Weights, nn.Module]] = [
+        (weights, state.ema.averages[weights.name].net) for weights in state.ema.tracked
+    ]
+    if state.ema.train.keep_raw:
+        kept.append((RawWeights(), state.net))
+    for weights, net in kept:
+        metadata = {"images_shown": images_shown, "weights": weights.name}
+        files.write(snapshot_path(images_shown, weights), pack(net.state_dict(), metadata))
 
 
-def load_snapshot(files: Files, images_shown: int, net: nn.Module) -> None:
-    """Load a snapshot's weights into `net`; FileNotFoundError when there is none."""
-    data = files.read(snapshot_path(images_shown))
+def load_snapshot(files: Files, train: Train, images_shown: int, net: nn.Module, weights: Weights) -> None:
+    """Load a snapshot's weights into `net`; a power-function average that was not tracked is reconstructed.
+
+    Raises FileNotFoundError when a snapshot is missing, ValueError when the training does not keep such weights.
+    """
+    check_weights(weights, train)
+    weights = canonical_weights(weights, train)
+    if isinstance(weights, PowerWeights) and weights not in tracked_weights(train):
+        load_posthoc(files, train, images_shown, net, weights.sigma_rel)
+    else:
+        net.load_state_dict(read_snapshot(files, images_shown, weights))
+
+
+def load_posthoc(files: Files, train: Train, images_shown: int, net: nn.Module, sigma_rel: float) -> None:
+    """Load the power-function average of an untracked width, fitted to all tracked ones up to that snapshot.
+
+    Parameters are mixed; buffers are those of the snapshot itself.
+    """
+    times = [images for images in train.snapshot_images if images <= images_shown]
+    tracked = [Profile(width, images) for width in train.ema_power for images in times]
+    names = {name for name, _ in net.named_parameters()}
+
+    def parts() -> Iterator[dict[str, Tensor]]:
+        for profile in tracked:
+            tensors = read_snapshot(files, profile.images_shown, PowerWeights(sigma_rel=profile.sigma_rel))
+            yield {name: tensors[name] for name in names}
+
+    net.load_state_dict(read_snapshot(files, images_shown, PowerWeights(sigma_rel=train.ema_power[0])))
+    mixture = mix(parts(), mixing_weights(tracked, Profile(sigma_rel, images_shown)))
+    net.load_state_dict(mixture, strict=False)
+
+
+def read_snapshot(files: Files, images_shown: int, weights: Weights) -> dict[str, Tensor]:
+    """The tensors of one snapshot file; FileNotFoundError when there is none."""
+    path = snapshot_path(images_shown, weights)
+    data = files.read(path)
     if data is None:
-        raise FileNotFoundError(snapshot_path(images_shown))
-    net.load_state_dict(unpack(data)[0])
+        raise FileNotFoundError(path)
+    return unpack(data)[0]
 
 
 def save_checkpoint(files: Files, state: TrainingState) -> None:
     """Replace the checkpoint by the present state."""
+    averages = {name: average.net.state_dict() for name, average in state.ema.averages.items()}
     groups = {
         "net": state.net.state_dict(),
-        "ema": state.ema.net.state_dict(),
         "optimizer": optimizer_tensors(state.optimizer),
+        "levels": state.levels.tensors(),
+        **averages,
     }
     tensors = {f"{group}/{name}": tensor for group, entries in groups.items() for name, tensor in entries.items()}
-    metadata = {"step": state.step, "curves": state.curves, "seconds": state.seconds}
+    metadata = {
+        "step": state.step,
+        "curves": state.curves,
+        "seconds": state.seconds,
+        "precision": state.precision,
+        "scaler": None if state.scaler is None else state.scaler.state(),
+    }
     files.write(CHECKPOINT, pack(tensors, metadata))
 
 
@@ -65,13 +141,19 @@ def restore_checkpoint(files: Files, state: TrainingState) -> bool:
     if data is None:
         return False
     tensors, metadata = unpack(data)
-    groups: dict[str, dict[str, Tensor]] = {"net": {}, "ema": {}, "optimizer": {}}
+    groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         group, name = key.split("/", 1)
-        groups[group][name] = tensor
+        groups.setdefault(group, {})[name] = tensor
     state.net.load_state_dict(groups["net"])
-    state.ema.net.load_state_dict(groups["ema"])
-    restore_optimizer(state.optimizer, groups["optimizer"])
+    for name, average in state.ema.averages.items():
+        average.net.load_state_dict(groups[name])
+    restore_optimizer(state.optimizer, groups.get("optimizer", {}))
+    state.levels.restore(groups.get("levels", {}))
     state.step, state.seconds = metadata["step"], metadata["seconds"]
     state.curves = [(kimg, name, value) for kimg, name, value in metadata["curves"]]
+    if metadata["precision"] == "fp32":
+        state.fall_back_to_fp32()
+    elif state.scaler is not None:
+        state.scaler.restore(metadata["scaler"])
     return True

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from engine.frozen import Frozen
 from engine.spec import Experiment
@@ -49,17 +49,35 @@ def section_type(name: str) -> TypeAdapter[Any]:
 
 
 @lru_cache(maxsize=4096)
-def _changed_section(name: str, section: Frozen, changes: tuple[tuple[str, Any], ...]) -> Frozen:
-    values = section.model_dump(exclude_unset=True)
-    kind = dict(changes).get("kind", values.get("kind"))
-    if kind != values.get("kind"):
-        new = [model for model in children([Experiment], name) if kind_of(model) == kind]
-        values = {key: value for key, value in values.items() if any(key in model.model_fields for model in new)}
-    for path, value in changes:
-        *parents, last = path.split(".")
-        target = values
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        target[last] = value
-    result: Frozen = section_type(name).validate_python(values)
+def _changed_section(name: str, section: Frozen | None, changes: tuple[tuple[str, Any], ...]) -> Frozen:
+    holder: dict[str, Any] = {}
+    for path, value in sorted(changes, key=lambda change: not change[0].endswith("kind")):
+        _set(holder, {name: section}, (name, *path.split(".")), value)
+    result: Frozen = section_type(name).validate_python(holder[name])
     return result
+
+
+def _set(target: dict[str, Any], current: Any, parts: tuple[str, ...], value: Any) -> None:
+    """Set a field below `target`, whose sections begin as what `current` was written as."""
+    models: list[type[BaseModel]] = [Experiment]
+    for part in parts[:-1]:
+        current = current.get(part) if isinstance(current, dict) else getattr(current, part, None)
+        models = children(models, part)
+        if not isinstance(target.get(part), dict):
+            target[part] = written(current)
+        target = target[part]
+    if parts[-1] == "kind" and target.get("kind") != value:
+        kept = {field for model in models if kind_of(model) == value for field in model.model_fields}
+        for field in [*target]:
+            if field not in kept:
+                del target[field]
+    target[parts[-1]] = value
+
+
+def written(section: Frozen | None) -> dict[str, Any]:
+    """The fields of a section that were written down, as plain data, and its kind."""
+    if section is None:
+        return {}
+    kind = {"kind": section.kind} if "kind" in type(section).model_fields else {}  # type: ignore[attr-defined]
+    below = {name: getattr(section, name) for name in section.model_fields_set}
+    return kind | {name: written(value) if isinstance(value, Frozen) else value for name, value in below.items()}

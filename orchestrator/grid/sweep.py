@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.linked import LINKED_RULES
 from engine.samplers import Sampler
-from engine.spec import Experiment
+from engine.spec import Experiment, misfits
 from orchestrator.errors import GridError, Problem
 from orchestrator.grid.check import bind, grid_faults
 from orchestrator.grid.entries import Role, combinations, entries
@@ -151,6 +151,8 @@ def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
             point = point.model_copy(update={"sample": sampler})
         axes = {field: value for field in sweep.swept if (value := value_of(point, field)) is not ABSENT}
         given = {**grid.set, **overrides, **written}
+        if unfit := [Fault(tuple(field.split(".")), reason) for field, reason in misfits(point)]:
+            raise InvalidFields(unfit, given)
         off = tuple(f"{field} = {value}" for field, value in given.items() if is_off_playbook(field, value))
         yield Point(axes, point, linked, off)
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from engine.noise import Purpose, normal, philox, uniform
+from engine.noise import Purpose, normal, philox, uniform, uniforms
 
 # Known-answer tests published with the generator (Random123, philox4x32 with 10 rounds).
 KNOWN_ANSWERS = [
@@ -66,6 +66,17 @@ def test_neighbouring_pixels_steps_and_items_are_uncorrelated() -> None:
             draws.narrow(axis, 0, draws.shape[axis] - 1) * draws.narrow(axis, 1, draws.shape[axis] - 1)
         ).flatten()
         assert abs(product.mean()) < 5 / math.sqrt(product.numel())
+
+
+def test_uniform_draws_of_an_item_depend_on_neither_batch_nor_count() -> None:
+    items = torch.arange(10)
+    together = uniforms(1, Purpose.AUGMENT, items, 13, step=2)
+    alone = torch.cat([uniforms(1, Purpose.AUGMENT, items[i : i + 1], 13, step=2) for i in range(10)])
+    assert torch.equal(together, alone)
+    assert together.shape == (10, 13)
+    assert together.unique().numel() == 130
+    assert torch.equal(uniforms(1, Purpose.AUGMENT, items, 5, step=2), together[:, :5])
+    assert torch.equal(uniform(1, Purpose.AUGMENT, items, step=2), together[:, 0])
 
 
 def test_uniform_draws_stay_inside_the_open_interval_and_fill_it() -> None:

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from engine.objective_spec import EdmObjective, SimpleObjective
 from engine.samplers import Ddim, EdmStochastic, Euler, Heun
-from engine.spec import Data, DdpmPlusPlus, EdmObjective, Evaluation, Experiment, Selection
+from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment, Selection, Start
 from engine.train_spec import Train
+from engine.weights_spec import EmaWeights
 from orchestrator import identity
-from orchestrator.identity import canonical_json, cell_id, protocol_id, selection_id, train_id
+from orchestrator.identity import canonical_json, cell_id, essential, protocol_id, selection_id, train_id
 
 BASE = Experiment(
     data=Data(name="digits"),
@@ -56,10 +58,10 @@ def test_identities_of_a_fixed_experiment_never_change(monkeypatch: pytest.Monke
     training = train_id(BASE)
     selection = selection_id(BASE, training)
     assert (training, selection, cell_id(BASE, selection), protocol_id(BASE)) == (
-        "471cf9c855ecbf6b",
-        "41df85d7081e01fa",
-        "67fe996ba1d4e838",
-        "e75199e0b97bfcee",
+        "f1da95606ccb2b73",
+        "93509afd54c9b501",
+        "a83f56a90f02fd23",
+        "21b67fa800abc283",
     )
 
 
@@ -100,6 +102,33 @@ def test_layout_of_the_grid_file_and_style_of_its_numbers_make_no_difference(fak
 )
 def test_whatever_changes_the_weights_changes_the_training(field: str, value: Any) -> None:
     assert train_id(changed(field, value)) != train_id(BASE)
+
+
+def test_a_field_written_out_with_its_default_changes_no_identity() -> None:
+    spelled = Experiment.model_validate(BASE.model_dump(mode="json"))
+    assert "grad_clip" in spelled.train.model_fields_set
+    assert "grad_clip" not in BASE.train.model_fields_set
+    assert (train_id(spelled), cell_of(spelled)) == (train_id(BASE), cell_of(BASE))
+    assert protocol_id(spelled) == protocol_id(BASE)
+    assert essential(BASE.train) == {"batch_size": 100, "total_kimg": 4, "snapshot_kimg": 2, "lr": 0.002}
+    assert essential(BASE.objective) == {"kind": "edm"}
+
+
+def test_the_choice_of_weights_is_another_cell_of_the_same_training() -> None:
+    tracked = changed("train.ema_extra_halflives_kimg", [8.0])
+    longer = tracked.model_copy(update={"weights": EmaWeights(halflife_kimg=8.0)})
+    primary = tracked.model_copy(update={"weights": EmaWeights(halflife_kimg=tracked.train.ema_halflife_kimg)})
+    assert train_id(longer) == train_id(tracked)
+    assert cell_of(longer) != cell_of(tracked)
+    assert cell_of(primary) == cell_of(tracked)
+
+
+def test_a_training_that_starts_from_another_has_an_identity_of_its_own() -> None:
+    start = Start(objective=SimpleObjective(), train=BASE.train)
+    continued = BASE.model_copy(update={"start": start})
+    other = BASE.model_copy(update={"start": start.model_copy(update={"train": Train(total_kimg=8, snapshot_kimg=2)})})
+    assert len({train_id(BASE), train_id(continued), train_id(other)}) == 3
+    assert train_id(continued.parent) == train_id(BASE.model_copy(update={"objective": SimpleObjective()}))
 
 
 def test_another_engine_version_is_another_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What every registered backbone must do; a new entry is tested on the day it is added."""
 
+import itertools
 from typing import get_args
 
 import pytest
@@ -60,8 +61,8 @@ def test_the_registry_names_exactly_the_kinds_of_the_spec():
 @every_backbone
 @pytest.mark.parametrize("conditional", [False, True])
 def test_gradients_reach_every_weight(kind, conditional):
-    net = trained_looking(small(kind, class_conditional=conditional))
-    net(*inputs(4)).square().sum().backward()
+    net = trained_looking(small(kind, class_conditional=conditional), augment_labels=9)
+    net(*inputs(4), torch.ones(4, 9)).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -117,6 +118,52 @@ def test_an_unconditional_network_ignores_the_label(kind):
     net, (x, c_noise, label) = trained_looking(small(kind)), inputs(2)
     with torch.no_grad():
         assert torch.equal(net(x, c_noise, label), net(x, c_noise, None))
+
+
+@every_backbone
+def test_no_augmentation_labels_are_exactly_zeros_and_others_are_heard(kind):
+    net, arguments = trained_looking(small(kind), augment_labels=9), inputs(3)
+    with torch.no_grad():
+        output = net(*arguments)
+        assert torch.equal(net(*arguments, torch.zeros(3, 9)), output)
+        for number in range(9):
+            augment = torch.eye(9)[[number]].expand(3, 9)
+            # A label is one part in a few of the embedding: its effect is far above fp32 rounding.
+            assert relative_error(net(*arguments, augment), output) > 1e-3
+
+
+@every_backbone
+def test_a_network_without_augmentation_labels_refuses_them(kind):
+    with pytest.raises(ValueError, match="without augmentation labels"):
+        trained_looking(small(kind))(*inputs(2), torch.zeros(2, 9))
+
+
+@every_backbone
+def test_with_label_dropout_label_minus_one_is_an_answer_of_its_own(kind):
+    net = trained_looking(small(kind, class_conditional=True, label_dropout=0.1))
+    x, c_noise, _ = inputs(1)
+    labels = torch.arange(-1, 10)
+    with torch.no_grad():
+        outputs = net(x.expand(11, -1, -1, -1), c_noise.expand(11), labels)
+    for a, b in itertools.combinations(outputs, 2):
+        # A label is one part in a few of the embedding: its effect is far above fp32 rounding.
+        assert relative_error(a, b) > 1e-3
+
+
+@every_backbone
+@pytest.mark.parametrize(("label_dropout", "label"), [(0.0, -1), (0.0, 10), (0.1, -2), (0.1, 10)])
+def test_a_label_that_is_no_class_is_an_index_out_of_range(kind, label_dropout, label):
+    net = trained_looking(small(kind, class_conditional=True, label_dropout=label_dropout))
+    x, c_noise, _ = inputs(1)
+    with pytest.raises((IndexError, RuntimeError)):
+        net(x, c_noise, torch.tensor([label]))
+
+
+@every_backbone
+def test_label_dropout_changes_nothing_in_an_unconditional_network(kind):
+    plain, same = (trained_looking(small(kind, label_dropout=dropout)) for dropout in (0.0, 0.1))
+    with torch.no_grad():
+        assert torch.equal(plain(*inputs(2)), same(*inputs(2)))
 
 
 @every_backbone

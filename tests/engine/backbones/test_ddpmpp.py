@@ -79,3 +79,19 @@ def test_a_fresh_network_answers_almost_zero():
     # The last layer sums 9 * 8 normalised features, each at most sqrt(4 * 64) (one spike in a group of 256 values).
     bound = 9 * 8 * math.sqrt(4 * 64) * 1e-5 * limit(net.last)
     assert 0 < output.abs().max() < bound
+
+
+def test_augmentation_labels_add_their_columns_before_the_layers_and_no_label_adds_the_bias_alone():
+    torch.manual_seed(0)
+    config = SMALL.model_copy(update={"label_dropout": 0.1})
+    net = DdpmPlusPlusNet(config, resolution=8, in_channels=1, num_classes=5, augment_labels=9).eval()
+    torch.nn.init.normal_(net.map_label.bias)
+    c_noise, label, augment = torch.tensor([0.3, -0.7]), torch.tensor([-1, 1]), torch.randn(2, 9)
+    angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 3)
+    waves = torch.cat([angles.sin(), angles.cos()], 1) + net.map_label.bias
+    waves[1] += math.sqrt(5) * net.map_label.weight[:, 1]
+    waves = waves + augment @ net.map_augment.weight.T
+    expected = F.silu(net.map1(F.silu(net.map0(waves))))
+    # fp32 rounding of three short matrix products of values of order 1.
+    torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-24)
+    assert 0.7 * limit(net.map_augment) < net.map_augment.weight.abs().max() <= limit(net.map_augment)

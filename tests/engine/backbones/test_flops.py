@@ -21,7 +21,15 @@ CASES = [
         DdpmPlusPlus(width_divisor=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(8, 4)),
         {"resolution": 8, "in_channels": 1, "num_classes": 10, "out_channels": 5},
     ),
+    (
+        DdpmPlusPlus(class_conditional=True, label_dropout=0.1),
+        {"resolution": 32, "in_channels": 3, "num_classes": 10, "augment_labels": 9},
+    ),
     (UNet(), {"resolution": 64, "in_channels": 3, "num_classes": 10, "out_channels": 6}),
+    (
+        UNet(channel_mult=(1, 2), class_conditional=True, label_dropout=0.1),
+        {"resolution": 32, "in_channels": 3, "num_classes": 10, "augment_labels": 9},
+    ),
     (UNet(channel_mult=(1, 2, 2, 2), class_conditional=True), {"resolution": 32, "in_channels": 3, "num_classes": 10}),
     (
         UNet(channels=96, width_divisor=8, channel_mult=(3, 1), num_blocks=2, num_heads=2, attention_resolutions=()),
@@ -40,8 +48,9 @@ def measured_cost(model, shape):
     with torch.device("meta"):
         net = build_backbone(model, **shape)
         label = torch.empty(1, dtype=torch.long) if model.class_conditional else None
+        augment = torch.empty(1, shape["augment_labels"]) if "augment_labels" in shape else None
         with FlopCounterMode(display=False) as counter:
-            net(torch.empty(1, shape["in_channels"], side, side), torch.empty(1), label)
+            net(torch.empty(1, shape["in_channels"], side, side), torch.empty(1), label, augment)
     flops = counter.get_total_flops()
     assert flops % 2 == 0
     return Cost(sum(parameter.numel() for parameter in net.parameters()), flops // 2)

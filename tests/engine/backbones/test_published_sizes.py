@@ -6,16 +6,27 @@ from torch import nn
 
 from engine.backbones.flops import forward_cost
 from engine.backbones.registry import build_backbone
+from engine.data.catalog import NUM_AUGMENT_LABELS
 from engine.spec import DdpmPlusPlus, Model, UNet
 
 
 def build_on_meta(
-    model: Model, *, resolution: int, num_classes: int = 10, out_channels: int | None = None
+    model: Model,
+    *,
+    resolution: int,
+    num_classes: int = 10,
+    out_channels: int | None = None,
+    augment_labels: int = 0,
 ) -> nn.Module:
     """The network without memory for its weights."""
     with torch.device("meta"):
         return build_backbone(
-            model, resolution=resolution, in_channels=3, num_classes=num_classes, out_channels=out_channels
+            model,
+            resolution=resolution,
+            in_channels=3,
+            num_classes=num_classes,
+            out_channels=out_channels,
+            augment_labels=augment_labels,
         )
 
 
@@ -23,19 +34,17 @@ def count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-# EDM's networks also hold a Linear(9, C) without bias for the labels of its augmentation, which ours leave out.
-AUGMENTATION = 9 * 128
-
-
 @pytest.mark.parametrize(
     ("channel_mult", "resolution", "exact", "published_millions"),
-    [((2, 2, 2), 32, 55_732_739, 55.73), ((1, 2, 2, 2), 64, 61_804_419, 61.8)],
+    [((2, 2, 2), 32, 55_733_891, 55.73), ((1, 2, 2, 2), 64, 61_805_571, 61.8)],
 )
 def test_ddpmpp_has_edms_parameter_count(channel_mult, resolution, exact, published_millions):
-    parameters = count(build_on_meta(DdpmPlusPlus(channel_mult=channel_mult), resolution=resolution))
+    model = DdpmPlusPlus(channel_mult=channel_mult)
+    parameters = count(build_on_meta(model, resolution=resolution, augment_labels=NUM_AUGMENT_LABELS))
     assert parameters == exact
     digits = len(str(published_millions).split(".")[1])
-    assert round((parameters + AUGMENTATION) / 1e6, digits) == published_millions
+    assert round(parameters / 1e6, digits) == published_millions
+    assert count(build_on_meta(model, resolution=resolution)) == exact - 1_152
 
 
 def test_a_ddpmpp_label_input_is_one_linear_layer_from_classes_to_width():
@@ -71,3 +80,11 @@ def test_unet_at_128_channels_takes_iddpms_39_gmacs_on_imagenet64():
 def test_a_unet_label_input_is_one_table_row_of_four_widths_a_class():
     conditional = build_on_meta(UNet(class_conditional=True), resolution=64, num_classes=1000)
     assert count(conditional) - count(build_on_meta(UNet(), resolution=64)) == 1000 * 4 * 128
+
+
+@pytest.mark.parametrize(("model", "added"), [(DdpmPlusPlus, 0), (UNet, 4 * 128)])
+def test_label_dropout_adds_a_table_row_to_the_unet_and_nothing_to_ddpmpp(model, added):
+    never, sometimes = (
+        build_on_meta(model(class_conditional=True, label_dropout=dropout), resolution=32) for dropout in (0.0, 0.1)
+    )
+    assert count(sometimes) - count(never) == added

@@ -64,3 +64,20 @@ def test_a_label_adds_its_row_to_the_noise_embedding():
     expected = net.map1(F.silu(net.map0(waves))) + net.map_label.weight[label]
     # Angles reach 700, so their fp32 rounding is 700 * 2^-23 in the waves; the layers' weights are below 1.
     torch.testing.assert_close(net.embed(c_noise, label), expected, rtol=0, atol=8 * 700 * 2.0**-23)
+
+
+def test_no_label_has_a_row_of_its_own_and_augmentation_labels_start_by_adding_nothing():
+    torch.manual_seed(0)
+    config = SMALL.model_copy(update={"label_dropout": 0.1})
+    net = UNetNet(config, resolution=8, in_channels=1, num_classes=5, augment_labels=9).eval()
+    c_noise, label, augment = torch.zeros(2), torch.tensor([-1, 4]), torch.randn(2, 9)
+    rows = net.map_label.weight
+    assert rows.shape == (6, 32)
+    unlabelled = net.embed(c_noise, label) - rows[[0, 5]]
+    # The same noise level twice, so the same embedding but for fp32 rounding of sums of order 1.
+    torch.testing.assert_close(unlabelled[0], unlabelled[1], rtol=0, atol=8 * 2.0**-23)
+    assert torch.equal(net.embed(c_noise, label, augment), net.embed(c_noise, label))
+    torch.nn.init.normal_(net.map_augment.weight)
+    expected = net.embed(c_noise, label) + augment @ net.map_augment.weight.T
+    # fp32 rounding of a sum of nine products of order 1.
+    torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-23)

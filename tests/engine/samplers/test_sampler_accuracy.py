@@ -9,8 +9,8 @@ from torch import Tensor
 
 from engine.noise import Purpose, normal
 from engine.oracle import GaussianOracle
+from engine.process.schedules import alpha_bars
 from engine.samplers import Ddim, EdmStochastic, Euler, Heun, SamplerBase
-from engine.samplers.ddim import alpha_bars
 
 STD = 0.5
 ORACLE = GaussianOracle(STD)

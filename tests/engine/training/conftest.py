@@ -3,8 +3,9 @@
 import pytest
 
 from engine.data.datasets import ImageSet, load_images
+from engine.objective_spec import EdmObjective
 from engine.samplers import Heun
-from engine.spec import Data, DdpmPlusPlus, EdmObjective, Evaluation, Experiment
+from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment
 from engine.train_spec import Train
 
 

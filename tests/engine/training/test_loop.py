@@ -15,6 +15,7 @@ from engine.spec import Experiment
 from engine.train_spec import Train
 from engine.training.loop import NonFiniteLoss, Tick, train
 from engine.training.snapshot import CHECKPOINT, load_snapshot, snapshot_path
+from engine.weights_spec import EmaWeights
 
 CPU = torch.device("cpu")
 
@@ -94,7 +95,7 @@ def test_weights_files_hold_no_pickle_and_load_as_tensors(tiny: Experiment, digi
 
 def test_missing_snapshot_is_named(tiny: Experiment, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="images_0000000999"):
-        load_snapshot(LocalFiles(tmp_path), 999, torch.nn.Linear(1, 1))
+        load_snapshot(LocalFiles(tmp_path), tiny.train, 999, torch.nn.Linear(1, 1), EmaWeights())
 
 
 def test_non_finite_loss_stops_training_and_keeps_the_checkpoint(

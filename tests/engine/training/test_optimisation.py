@@ -5,15 +5,25 @@ import torch
 from torch import nn
 
 from engine.data.datasets import ImageSet
-from engine.spec import Data
-from engine.train_spec import Train
+from engine.spec import Data, Experiment
+from engine.train_spec import AdaptiveClip, Train
 from engine.training.batches import epoch_order, image_indices, make_batch
 from engine.training.ema import Ema, ema_decay
-from engine.training.optim import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
+from engine.training.optim import (
+    build_optimizer,
+    learning_rate,
+    optimizer_step,
+    optimizer_tensors,
+    restore_optimizer,
+)
 
 
 def settings(**changes: object) -> Train:
     return Train.model_validate({"total_kimg": 200_000.0, "snapshot_kimg": 2_500.0, **changes})
+
+
+def with_flips(experiment: Experiment) -> Experiment:
+    return experiment.model_copy(update={"data": Data(name="digits", x_flip=True)})
 
 
 def test_learning_rate_ramps_linearly_from_zero_by_images_shown_before_the_step() -> None:
@@ -21,6 +31,75 @@ def test_learning_rate_ramps_linearly_from_zero_by_images_shown_before_the_step(
     assert learning_rate(train, 0) == 0
     assert learning_rate(train, 2_500_000) == pytest.approx(2.5e-4)
     assert learning_rate(train, 10_000_000) == learning_rate(train, 50_000_000) == 1e-3
+
+
+def test_learning_rate_decays_by_the_inverse_root_after_its_reference() -> None:
+    train = settings(lr=1e-2, lr_rampup_kimg=10.0, lr_decay="inverse_sqrt", lr_decay_kimg=70.0)
+    assert learning_rate(train, 5_000) == pytest.approx(5e-3)
+    assert learning_rate(train, 70_000) == 1e-2
+    assert learning_rate(train, 280_000) == pytest.approx(5e-3)
+    assert learning_rate(train, 7_000_000) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(("decay", "quarter"), [("linear", 0.75), ("cosine", 0.5 + 0.5**1.5)])
+def test_learning_rate_falls_to_zero_at_the_end_from_the_ramps_end(decay: str, quarter: float) -> None:
+    train = settings(batch_size=100, total_kimg=50.0, snapshot_kimg=10.0, lr=1.0, lr_rampup_kimg=10.0, lr_decay=decay)
+    assert learning_rate(train, 5_000) == pytest.approx(0.5)
+    assert learning_rate(train, 10_000) == 1
+    assert learning_rate(train, 20_000) == pytest.approx(quarter)
+    assert learning_rate(train, 30_000) == pytest.approx(0.5)
+    assert learning_rate(train, 50_000) == pytest.approx(0, abs=1e-15)
+
+
+def test_adam_and_adamw_are_built_with_their_settings() -> None:
+    plain = build_optimizer(nn.Linear(2, 2).parameters(), settings())
+    assert (type(plain), plain.defaults["betas"], plain.defaults["eps"]) == (torch.optim.Adam, (0.9, 0.999), 1e-8)
+    changes = {"optimizer": "adamw", "weight_decay": 0.1, "adam_betas": [0.8, 0.99], "adam_eps": 1e-6}
+    decayed = build_optimizer(nn.Linear(2, 2).parameters(), settings(**changes))
+    assert (type(decayed), decayed.defaults["betas"]) == (torch.optim.AdamW, (0.8, 0.99))
+    assert (decayed.defaults["weight_decay"], decayed.defaults["eps"]) == (0.1, 1e-6)
+    assert plain.defaults["fused"]
+    assert decayed.defaults["fused"]
+
+
+def test_adamw_shrinks_weights_by_rate_times_decay_where_there_is_no_gradient() -> None:
+    train = settings(optimizer="adamw", weight_decay=0.1, lr=0.5, lr_rampup_kimg=0.0)
+    weight = nn.Parameter(torch.ones(3))
+    weight.grad = torch.zeros(3)
+    optimizer_step(build_optimizer([weight], train), [weight], train, 0)
+    assert weight.tolist() == pytest.approx([0.95] * 3)
+
+
+def test_a_step_clips_before_it_updates_and_reports_the_norm() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    weight.grad = torch.full((4,), 3.0)
+    train = settings(grad_clip={"kind": "global_norm", "max_norm": 1.0})
+    norm = optimizer_step(build_optimizer([weight], train), [weight], train, 0)
+    assert float(norm) == 6
+    assert float(weight.grad.norm()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight_decay": 0.1}, "weight_decay belongs to optimizer: adamw"),
+        ({"lr_decay": "inverse_sqrt"}, "lr_decay_kimg need each other"),
+        ({"lr_decay_kimg": 5.0}, "lr_decay_kimg need each other"),
+        ({"lr_decay": "cosine", "lr_rampup_kimg": 200_000.0}, "shorter than total_kimg"),
+        ({"adam_betas": [0.9, 1.0]}, "less than 1"),
+        ({"grad_clip": {"kind": "value", "max_norm": 1.0}}, "max_value"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings(**changes)
+
+
+def test_settings_survive_json() -> None:
+    changes = {"grad_clip": {"kind": "adaptive"}, "adam_betas": [0.9, 0.99], "ema_power": [0.05, 0.1]}
+    train = settings(**changes)
+    assert Train.model_validate_json(train.model_dump_json()) == train
+    assert train.grad_clip == AdaptiveClip(ratio=0.01, eps=1e-3)
 
 
 def test_ema_decays_match_the_published_ones() -> None:
@@ -84,18 +163,18 @@ def test_every_epoch_shows_each_image_once_in_a_new_order() -> None:
     assert not torch.equal(epoch_order(0, 100, 0), epoch_order(1, 100, 0))
 
 
-def test_a_batch_does_not_depend_on_how_it_is_shared(digits: ImageSet) -> None:
-    data, device = Data(name="digits", x_flip=True), torch.device("cpu")
-    whole = make_batch(digits, data, 3, torch.arange(1790, 1806), device)
-    parts = [make_batch(digits, data, 3, torch.arange(a, a + 8), device) for a in (1790, 1798)]
-    for name in ("x0", "label", "uniform", "eps"):
+def test_a_batch_does_not_depend_on_how_it_is_shared(tiny: Experiment, digits: ImageSet) -> None:
+    mirrored, device = with_flips(tiny), torch.device("cpu")
+    whole = make_batch(digits, mirrored, torch.arange(1790, 1806), device)
+    parts = [make_batch(digits, mirrored, torch.arange(a, a + 8), device) for a in (1790, 1798)]
+    for name in ("x0", "uniform", "eps"):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
 
 
-def test_flips_mirror_about_half_of_the_images(digits: ImageSet) -> None:
+def test_flips_mirror_about_half_of_the_images(tiny: Experiment, digits: ImageSet) -> None:
     positions, device = torch.arange(1000), torch.device("cpu")
-    plain = make_batch(digits, Data(name="digits"), 0, positions, device).x0
-    flipped = make_batch(digits, Data(name="digits", x_flip=True), 0, positions, device).x0
+    plain = make_batch(digits, tiny, positions, device).x0
+    flipped = make_batch(digits, with_flips(tiny), positions, device).x0
     changed = (plain != flipped).flatten(1).any(1)
     assert torch.equal(flipped[changed], plain[changed].flip(-1))
     # Five standard deviations of a binomial; a few digits are symmetric and show no change.

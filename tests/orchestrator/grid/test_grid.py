@@ -14,8 +14,17 @@ from orchestrator.errors import GridError
 from orchestrator.grid import Point, Resources, Sweep, expand, load_sweep, points_for, search_dimensions
 from orchestrator.grid.recipe import PACKAGED, read_recipe
 
-COUNTS = {"quickstart": 16, "edm_stochastic": 40, "unet_channels": 16, "dropout_schedule": 12}
-RECIPES = ["edm_cifar10", "edm_digits", "iddpm_cifar10"]
+COUNTS = {
+    "quickstart": 16,
+    "edm_stochastic": 40,
+    "unet_channels": 16,
+    "dropout_schedule": 12,
+    "objectives": 150,
+    "learned_variance": 32,
+    "ocm_variance": 12,
+    "ema_lengths": 10,
+}
+RECIPES = ["edm_cifar10", "edm_digits", "iddpm_cifar10", "iddpm_digits", "ocm_digits"]
 ANCHOR = """
 data: {name: digits}
 model: {kind: ddpmpp, channels: 32, channel_mult: [1, 2], num_blocks: 1, attention_resolutions: [4], dropout: 0.05}
@@ -81,7 +90,7 @@ def test_edm_recipe_follows_the_papers_table() -> None:
     """[P3 Table 7; playbook A.4]"""
     train = read_recipe(PACKAGED / "recipes" / "edm_cifar10.yaml").train
     assert (train.batch_size, train.total_kimg, train.lr) == (512, 200_000, 1e-3)
-    assert (train.lr_rampup_kimg, train.ema_halflife_kimg, train.grad_clip_norm) == (10_000, 500, None)
+    assert (train.lr_rampup_kimg, train.ema_halflife_kimg, train.grad_clip) == (10_000, 500, None)
 
 
 def test_iddpm_recipe_has_the_papers_ema_and_length() -> None:

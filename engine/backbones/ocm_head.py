@@ -1,0 +1,87 @@
+"""OCM's head: the diagonal of the posterior covariance from a frozen network's last features [P6; playbook 3.7]."""
+
+from typing import Protocol, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.backbones.layers import GroupNorm, zero_init
+from engine.objective_spec import OcmObjective
+
+
+class FeatureNet(Protocol):
+    """What a backbone offers a head: its last features, and its own output read off them."""
+
+    feature_channels: int
+
+    def features(self, x: Tensor, c_noise: Tensor, label: Tensor | None, augment: Tensor | None) -> Tensor:
+        """[B, feature_channels, H, W] of images `x` [B, C, H, W]."""
+
+    def readout(self, features: Tensor) -> Tensor:
+        """[B, out_channels, H, W] of features."""
+
+
+class ResidualBlock(nn.Module):
+    """Norm, convolution, norm, convolution, added to the input. The features already know the noise level."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm0 = _norm(channels)
+        self.conv0 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1 = _norm(channels)
+        self.conv1 = zero_init(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W] to the same shape; at first the identity."""
+        h = self.conv0(F.silu(self.norm0(x)))
+        added: Tensor = self.conv1(F.silu(self.norm1(h)))
+        return x + added
+
+
+class OcmNet(nn.Module):
+    """A frozen backbone and a head: what the backbone predicts, and h = sigma^2 times the diagonal of the score's
+    Jacobian, from one evaluation.
+
+    The backbone's weights take no gradient and it stays in evaluation mode, whatever mode the head is in. The head
+    passes no gradient to the features. Both are part of the state dict.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, in_channels: int) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(False).eval()
+        self.head = head
+        self.in_channels = in_channels
+
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The backbone's first C channels and h, each [B, C, H, W], of images `x` [B, C, H, W].
+
+        The first can be differentiated with respect to `x`, where `x` asks for it. The other arguments are the
+        backbone's.
+        """
+        backbone = cast(FeatureNet, self.backbone)
+        features = backbone.features(x, c_noise, label, augment)
+        target = backbone.readout(features)[:, : self.in_channels]
+        return target, self.head(features.detach())
+
+    def train(self, mode: bool = True) -> "OcmNet":
+        """Set the mode of the head alone."""
+        self.training = mode
+        self.head.train(mode)
+        return self
+
+
+def attach_head(backbone: nn.Module, objective: OcmObjective, in_channels: int) -> OcmNet:
+    """Freeze `backbone`, for images of `in_channels`, and give it a head with fresh weights from torch's generator.
+
+    At first h is 0. The cost of the head is `engine.backbones.flops.head_cost`.
+    """
+    channels = cast(FeatureNet, backbone).feature_channels
+    last = zero_init(nn.Conv2d(channels, in_channels, 3, padding=1))
+    before = [ResidualBlock(channels)] if objective.head == "complex" else []
+    return OcmNet(backbone, nn.Sequential(*before, _norm(channels), nn.SiLU(), last), in_channels)
+
+
+def _norm(channels: int) -> GroupNorm:
+    return GroupNorm(channels, min_channels=2, eps=1e-5)

@@ -1,0 +1,144 @@
+"""What DDPM and DDIM share: one walk down a subsequence of a discrete chain, with any variance of its steps."""
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
+from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
+from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Posterior, SamplerBase
+from engine.samplers.timesteps import TauName, timesteps
+
+if TYPE_CHECKING:
+    import torch
+
+ClipName = Literal["none", "x0", "x0_and_eps"]
+"""none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted; x0_and_eps: eps_hat follows the clipped x0_hat."""
+
+
+class ChainSampler(SamplerBase):
+    """A sampler that walks down the timesteps of a variance-preserving chain [P2 Eq. 12, 16; playbook 0.3]."""
+
+    tau: TauName = "linear"
+    """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and released_quadratic as its
+    code does, even as P1's and P6's code, trailing for schedules that end in pure noise."""
+    schedule: ScheduleName = "linear"
+    """Variance-preserving schedule that is walked; any trained model can be sampled on any of them."""
+    num_timesteps: int = Field(default=1000, ge=2)
+    """Length T of the schedule."""
+    zero_terminal_snr: bool = False
+    """Rescale the schedule so that its last timestep is pure noise."""
+    clip_pixels: float | None = Field(default=1.0, gt=0)
+    """With covariance analytic or ocm, the step that lands on timestep 0 adds noise of at most this many grey levels on
+    average: P6's code has 2 for DDPM on CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is no limit."""
+
+    @model_validator(mode="after")
+    def _has_timesteps(self) -> "ChainSampler":
+        timesteps(self.tau, self.num_steps, self.num_timesteps)
+        return self
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """The timesteps visited, rising and without repeats."""
+        return timesteps(self.tau, self.num_steps, self.num_timesteps)
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of x0_hat: the number of distinct timesteps."""
+        return len(self.timesteps)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """alpha_bar of each visited timestep, noisiest first, then 1; a zero is what TERMINAL_SIGMA stands for."""
+        table = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)
+        return (*(max(table[t], TERMINAL_SIGMA**-2) for t in reversed(self.timesteps)), 1.0)
+
+    @property
+    def suffix(self) -> str:
+        """What a label says of the chain and the guidance: nothing where they are the default."""
+        tau = "" if self.tau == "linear" else f" {self.tau}"
+        return tau + (" zero SNR" if self.zero_terminal_snr else "") + super().suffix
+
+    def chain_form(self, eta: float, clip: ClipName, covariance: CovarianceName) -> Canonical:
+        """Canonical form of the walk; what is as in P2's DDIM is left out of it."""
+        form: dict[str, Any] = {"method": "ddim", "schedule": self.schedule, "num_timesteps": self.num_timesteps}
+        form |= {"timesteps": list(self.timesteps), "eta": eta}
+        reasons = list(self._timestep_reasons())
+        if self.evaluations == 1:
+            form["eta"] = 0.0
+            clip = "x0" if clip == "x0_and_eps" else clip
+            if eta > 0 or covariance != "beta_tilde":
+                reasons.append("a single step to x0 adds no noise: eta and covariance do nothing")
+        elif covariance != "beta_tilde":
+            form["covariance"] = covariance
+        if form.get("covariance") in ("analytic", "ocm") and self.timesteps[0] == 0:
+            form["clip_pixels"] = self.clip_pixels
+        elif self.clip_pixels != 1:
+            reasons.append("clip_pixels acts with covariance analytic or ocm, on a step that lands on timestep 0")
+        if clip != "none":
+            form["clip"] = clip
+        if self.zero_terminal_snr:
+            form["zero_terminal_snr"] = True
+        return self.guided(Canonical(form, tuple(reasons)))
+
+    def _timestep_reasons(self) -> tuple[str, ...]:
+        asked, visited = self.num_steps, self.evaluations
+        if visited < asked:
+            return (f"tau repeats timesteps near 0: {asked} steps visit {visited} timesteps",)
+        if visited > asked:
+            stride = self.num_timesteps // asked
+            return (f"tau takes all timesteps {stride} apart: {asked} steps visit {visited} timesteps",)
+        if asked <= 2 and self.tau in ("linear", "quadratic", "even"):
+            return ("one or two steps visit the same timesteps under tau linear, quadratic and even",)
+        return ()
+
+    def walk(
+        self,
+        denoise: DenoiseFn,
+        latents: "torch.Tensor",
+        noise: NoiseFn,
+        *,
+        eta: float,
+        clip: ClipName,
+        covariance: CovarianceName,
+    ) -> "torch.Tensor":
+        """From the noisiest timestep down; the last step lands on x0_hat and adds no noise, whatever the variance."""
+        x, lowest = latents, alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
+        for index, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.levels)):
+            step = ReverseStep(alpha_bar, alpha_bar_next, eta)
+            wanted = covariance if alpha_bar_next < 1 else "beta_tilde"
+            posterior = ask(denoise, wanted, x / math.sqrt(alpha_bar), sigma_of(alpha_bar))
+            x = step.mean(*clipped(clip, posterior.x0_hat, x, alpha_bar))
+            if alpha_bar_next == 1:
+                break
+            limit = pixel_std(self.clip_pixels) if self.clip_pixels and alpha_bar_next == lowest else math.inf
+            std = step.noise_std(covariance, posterior, limit)
+            if not isinstance(std, float) or std > 0:
+                x = x + std * noise(index)
+        return x
+
+
+def ask(denoise: DenoiseFn, covariance: CovarianceName, x: "torch.Tensor", sigma: float) -> Posterior:
+    """x0_hat and whatever of the variance the covariance needs, from one evaluation.
+
+    Raises ValueError when the denoiser has no `posterior(x, sigma)`, or when it does not say what is needed.
+    """
+    if covariance in ("beta", "beta_tilde"):
+        return Posterior(denoise(x, sigma))
+    needed = "range_fraction" if covariance == "learned_range" else "x0_variance"
+    posterior_of = getattr(denoise, "posterior", None)
+    posterior: Posterior | None = posterior_of(x, sigma) if posterior_of is not None else None
+    if posterior is None or getattr(posterior, needed) is None:
+        raise ValueError(f"covariance {covariance} needs a denoiser whose posterior(x, sigma) gives {needed}")
+    return posterior
+
+
+def clipped(
+    clip: ClipName, x0_hat: "torch.Tensor", x: "torch.Tensor", alpha_bar: float
+) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """(x0_hat, eps_hat) of x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps, clipped as named."""
+    kept = x0_hat if clip == "none" else x0_hat.clamp(-1, 1)
+    source = kept if clip == "x0_and_eps" else x0_hat
+    return kept, (x - math.sqrt(alpha_bar) * source) / math.sqrt(1 - alpha_bar)

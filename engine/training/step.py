@@ -1,0 +1,137 @@
+"""One optimizer step on one global batch, of which each worker computes its share."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from engine.build import build_denoiser
+from engine.data.datasets import ImageSet
+from engine.denoiser import Denoiser
+from engine.noise import Purpose, generator_seed
+from engine.objectives import OBJECTIVES, Noised, Terms
+from engine.spec import Experiment
+from engine.training.batches import make_batch
+from engine.training.optim import optimizer_step
+from engine.training.snapshot import TrainingState
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that share a training."""
+
+    rank: int
+    size: int
+
+    @classmethod
+    def current(cls) -> "World":
+        """The torch.distributed group, or a world of one."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls(0, 1)
+
+
+class LossModel(nn.Module):
+    """The denoiser and its loss as one module, so that distributed training sees one forward pass."""
+
+    def __init__(self, experiment: Experiment, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.objective, self.denoiser = experiment.objective, denoiser
+        self.losses = OBJECTIVES[experiment.objective.kind]
+
+    def forward(
+        self, x0: Tensor, eps: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None
+    ) -> Terms:
+        """The loss of each image [B] and the terms it is made of."""
+        return self.losses(self.objective, self.denoiser, Noised(x0, eps, sigma, label, augment))
+
+
+class TrainingStep:
+    """Runs optimizer steps; `names` are the losses it returns, in order."""
+
+    def __init__(
+        self, experiment: Experiment, images: ImageSet, state: TrainingState, world: World, device: torch.device
+    ) -> None:
+        self.experiment, self.images, self.state, self.world, self.device = experiment, images, state, world, device
+        self.params = [param for param in state.net.parameters() if param.requires_grad]
+        denoiser = build_denoiser(experiment, state.net)
+        denoiser.precision = state.precision
+        model = LossModel(experiment, denoiser)
+        self.model: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
+        self.names: tuple[str, ...] = ("loss",)
+        self.gradient_norm = torch.zeros((), device=device)
+        """Of the last step, before clipping."""
+
+    def __call__(self) -> Tensor:
+        """Run the step and return this worker's part of the mean of each loss, without waiting for the device."""
+        settings, state = self.experiment.train, self.state
+        images_shown = state.step * settings.batch_size
+        state.net.train()
+        state.optimizer.zero_grad(set_to_none=True)
+        parts, shown = [], []
+        for positions, is_last in self.microbatches(images_shown):
+            synchronise = is_last or self.world.size == 1
+            with nullcontext() if synchronise else self.without_sync():
+                terms, timestep, weight = self.losses(positions)
+                means = {name: (weight * values).sum() / settings.batch_size for name, values in terms.items()}
+                # Workers' gradients are averaged, the batch's must be summed.
+                self.scaled(means["loss"] * self.world.size).backward()
+            self.names = tuple(means)
+            parts.append(torch.stack([value.detach() for value in means.values()]))
+            shown.append((timestep, terms["loss"].detach()))
+        self.gradient_norm = optimizer_step(state.optimizer, self.params, settings, images_shown, state.scaler)
+        state.ema.update(state.net, images_shown)
+        self.remember(shown)
+        state.step += 1
+        return torch.stack(parts).sum(0)
+
+    def losses(self, positions: Tensor) -> tuple[Terms, Tensor | None, Tensor]:
+        """Losses of the images at these positions, their timesteps and importance weights.
+
+        Randomness inside the network is keyed by the first position.
+        """
+        seed = self.experiment.train.seed
+        torch.manual_seed(generator_seed(seed, Purpose.DROPOUT, int(positions[0])))
+        batch = make_batch(self.images, self.experiment, positions, self.device)
+        levels = self.state.levels.draw(batch.uniform, positions)
+        terms = self.model(batch.x0, batch.eps, levels.sigma, batch.label, batch.augment)
+        return terms, levels.timestep, levels.weight.to(terms["loss"].dtype)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss to differentiate: times the loss scale in half precision."""
+        return loss if self.state.scaler is None else loss * self.state.scaler.scale
+
+    def remember(self, shown: list[tuple[Tensor | None, Tensor]]) -> None:
+        """Tell the noise levels' distribution what the step's images lost, the same on every worker."""
+        drawer = self.state.levels
+        if drawer.history is None:
+            return
+        timestep = torch.cat([timestep for timestep, _ in shown if timestep is not None])
+        losses = torch.cat([values for _, values in shown])
+        drawer.record(self.gathered(timestep), self.gathered(losses))
+
+    def gathered(self, values: Tensor) -> Tensor:
+        """One worker's values, followed by those of the others, in the order of ranks."""
+        if self.world.size == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.world.size)]
+        dist.all_gather(parts, values)
+        return torch.cat(parts)
+
+    def without_sync(self) -> AbstractContextManager[None]:
+        """Let gradients add up locally until the step's last microbatch."""
+        assert isinstance(self.model, DistributedDataParallel)
+        return self.model.no_sync()
+
+    def microbatches(self, images_shown: int) -> Iterator[tuple[Tensor, bool]]:
+        """Positions in the training stream of each forward pass of this worker, and whether it is the last."""
+        settings = self.experiment.train
+        share = settings.batch_size // self.world.size
+        first = images_shown + self.world.rank * share
+        chunks = torch.arange(first, first + share).split(settings.microbatch_size or share)
+        for number, positions in enumerate(chunks, start=1):
+            yield positions, number == len(chunks)

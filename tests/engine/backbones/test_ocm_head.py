@@ -1,0 +1,151 @@
+"""OCM's head beside every registered backbone."""
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from engine.backbones.flops import Cost, forward_cost, head_cost
+from engine.backbones.layout import unet_layout
+from engine.backbones.ocm_head import attach_head
+from engine.backbones.registry import BACKBONES, build_backbone
+from engine.objective_spec import OcmObjective
+from engine.spec import DdpmPlusPlus, Model, UNet
+
+IMAGES = {"resolution": 8, "in_channels": 3, "num_classes": 10}
+every_backbone = pytest.mark.parametrize("kind", sorted(BACKBONES))
+every_head = pytest.mark.parametrize("head", ["simple", "complex"])
+
+
+def backbone(kind, seed=0, **shape):
+    """A smoke-sized backbone as after training, no weight zero, with dropout and augmentation labels."""
+    size = {"channels": 64, "width_divisor": 8, "channel_mult": (2, 1), "num_blocks": 1, "dropout": 0.5}
+    fields = {"kind": kind, **size, "attention_resolutions": (4,), "class_conditional": True}
+    torch.manual_seed(seed)
+    net = build_backbone(TypeAdapter(Model).validate_python(fields), **IMAGES, augment_labels=9, **shape)
+    return randomise(net)
+
+
+def randomise(net):
+    for parameter in net.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+    return net
+
+
+def ocm_net(kind, head="simple", seed=0, **shape):
+    return attach_head(backbone(kind, seed, **shape), OcmObjective(head=head), in_channels=3)
+
+
+def output_of(net, *args):
+    """Both halves as one tensor."""
+    return torch.cat(net(*args), dim=1)
+
+
+def inputs():
+    generator = torch.Generator().manual_seed(1)
+    x, augment = torch.randn(4, 3, 8, 8, generator=generator), torch.randn(4, 9, generator=generator)
+    return x, torch.linspace(-1.0, 1.0, 4), torch.arange(4), augment
+
+
+@every_backbone
+def test_a_backbone_is_its_readout_of_its_features(kind):
+    net = backbone(kind).eval()
+    features = net.features(*inputs())
+    assert features.shape == (4, net.feature_channels, 8, 8)
+    assert torch.equal(net.readout(features), net(*inputs()))
+
+
+@every_backbone
+@every_head
+def test_the_first_half_is_the_backbones_output_and_the_second_starts_at_zero(kind, head):
+    net = ocm_net(kind, head)
+    target, h = net(*inputs())
+    assert torch.equal(target, backbone(kind).eval()(*inputs()))
+    assert h.shape == (4, 3, 8, 8)
+    assert torch.equal(h, torch.zeros_like(h))
+
+
+@every_backbone
+def test_a_backbone_with_a_learned_variance_lends_its_first_half(kind):
+    net = ocm_net(kind, out_channels=6)
+    output = output_of(net, *inputs())
+    assert output.shape == (4, 6, 8, 8)
+    assert torch.equal(output[:, :3], backbone(kind, out_channels=6).eval()(*inputs())[:, :3])
+
+
+@every_head
+def test_training_mode_switches_the_head_alone_so_no_dropout_acts_in_the_backbone(head):
+    net = ocm_net("unet", head).train()
+    assert net.training
+    assert all(module.training for module in net.head.modules())
+    assert not any(module.training for module in net.backbone.modules())
+    assert torch.equal(output_of(net, *inputs()), output_of(net, *inputs()))
+    assert not any(module.training for module in net.eval().modules())
+
+
+@every_backbone
+@every_head
+def test_gradients_reach_every_weight_of_the_head_and_none_of_the_backbone(kind, head):
+    net = ocm_net(kind, head)
+    randomise(net.head)
+    output_of(net, *inputs()).square().sum().backward()
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in net.backbone.parameters())
+    for name, parameter in net.head.named_parameters():
+        assert parameter.grad.count_nonzero() > 0, name
+
+
+@every_backbone
+def test_only_the_backbones_half_is_differentiable_by_the_image(kind):
+    net, (x, *rest) = ocm_net(kind), inputs()
+    randomise(net.head)
+    target, h = net(x.requires_grad_(), *rest)
+    (by_target,) = torch.autograd.grad(target.sum(), x)
+    assert by_target.count_nonzero() == by_target.numel()
+    assert torch.autograd.grad(h.sum(), x, allow_unused=True) == (None,)
+
+
+@every_backbone
+@every_head
+def test_without_a_gradient_by_the_image_nothing_of_the_backbone_is_kept_for_one(kind, head):
+    net, graphs = ocm_net(kind, head), []
+    net.backbone.trunk.register_forward_hook(lambda module, args, output: graphs.append(output.grad_fn))
+    assert output_of(net, *inputs()).requires_grad
+    assert graphs == [None]
+
+
+@every_head
+def test_a_state_dict_carries_backbone_and_head(head):
+    source, target = (randomise(ocm_net("ddpmpp", head, seed)) for seed in (0, 1))
+    assert not torch.equal(output_of(source, *inputs()), output_of(target, *inputs()))
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(output_of(source, *inputs()), output_of(target, *inputs()))
+    names = {name.split(".")[0] for name in source.state_dict()}
+    assert names == {"backbone", "head"}
+
+
+def test_head_weights_are_a_function_of_the_global_generator():
+    def head(seed):
+        net = backbone("unet")
+        torch.manual_seed(seed)
+        return attach_head(net, OcmObjective(head="complex"), 3).head.state_dict()
+
+    first, again, other = head(0), head(0), head(1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@every_head
+@pytest.mark.parametrize("model", [DdpmPlusPlus(), UNet()])
+def test_cost_with_a_head_equals_the_modules_parameters_and_counted_macs_exactly(model, head):
+    shape = {"resolution": 32, "in_channels": 3, "num_classes": 10}
+    with torch.device("meta"):
+        net = attach_head(build_backbone(model, **shape), OcmObjective(head=head), 3)
+        with FlopCounterMode(display=False) as counter:
+            net(torch.empty(1, 3, 32, 32), torch.empty(1))
+    # The counter gives two FLOPs to each multiply-accumulate of a convolution or a matrix product.
+    built = Cost(sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2)
+    width = unet_layout(model, **shape).decoder[-1].out_channels
+    assert width == net.backbone.feature_channels
+    assert forward_cost(model, **shape) + head_cost(head, width, 3, 32) == built

@@ -1,0 +1,95 @@
+"""Analytic-DPM's variance: measured on Gaussian data it is the exact one."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.noise import Purpose, normal
+from engine.oracle import GaussianOracle
+from engine.process.analytic import AnalyticVariance, analytic_gammas
+from engine.process.schedules import vp_sigmas
+
+STD = 0.5
+SIGMAS = [vp_sigmas("linear", 1000)[t] for t in (0, 100, 300, 600, 999)]
+
+
+def denoise(x: Tensor, sigma: float, label: Tensor | None) -> Tensor:
+    return GaussianOracle(STD).denoise(x, sigma)
+
+
+def images(count: int = 400) -> Tensor:
+    return STD * normal(7, Purpose.LATENT, torch.arange(count), (1, 8, 8))
+
+
+def test_measured_variance_of_gaussian_data_is_the_exact_posterior_variance() -> None:
+    gammas = analytic_gammas(denoise, images(), SIGMAS, seed=0, batch_size=100)
+    measured = AnalyticVariance(tuple(SIGMAS), tuple(gammas))(torch.tensor(SIGMAS, dtype=torch.float64)).flatten()
+    for value, sigma in zip(measured.tolist(), SIGMAS, strict=True):
+        exact = STD**2 * sigma**2 / (STD**2 + sigma**2)
+        # sigma^2 (1 - Gamma) is the mean of 2 sigma eps d - d^2 with d = x0_hat - x0, and d's variance is `exact`. The
+        # product's standard deviation is at most sqrt(4 sigma^2 3 exact) each, that of d^2 sqrt(2) exact; times five.
+        error = (2 * sigma * math.sqrt(3 * exact) + math.sqrt(2) * exact) / math.sqrt(images().numel())
+        assert abs(value - exact) < 5 * error
+
+
+def test_gamma_is_the_mean_square_of_the_predicted_noise() -> None:
+    sigma, x0 = SIGMAS[2], images()
+    (gamma,) = analytic_gammas(denoise, x0, [sigma], seed=0, batch_size=400)
+    exact = sigma**2 / (STD**2 + sigma**2)  # eps_hat = sigma x / (STD^2 + sigma^2), Var x = STD^2 + sigma^2
+    noisy = x0 + sigma * normal(1, Purpose.TRAINING_NOISE, torch.arange(400), (1, 8, 8))
+    plain = float(((noisy - denoise(noisy, sigma, None)) / sigma).square().mean())
+    # Five standard errors of a mean square; the one that knows eps is no further off.
+    tolerance = 5 * exact * math.sqrt(2 / x0.numel())
+    assert abs(plain - exact) < tolerance
+    assert abs(gamma - exact) < tolerance
+
+
+def test_knowing_the_noise_saves_most_of_the_images_at_high_noise_levels() -> None:
+    sigma, exact = SIGMAS[-1], STD**2 * SIGMAS[-1] ** 2 / (STD**2 + SIGMAS[-1] ** 2)
+    errors: dict[str, list[float]] = {"ours": [], "plain": []}
+    for seed in range(8):
+        (gamma,) = analytic_gammas(denoise, images(), [sigma], seed=seed, batch_size=400)
+        noisy = images() + sigma * normal(seed, Purpose.LATENT, torch.arange(400), (1, 8, 8))
+        plain = float(((noisy - denoise(noisy, sigma, None)) / sigma).square().mean())
+        errors["ours"].append((sigma**2 * (1 - gamma) - exact) ** 2)
+        errors["plain"].append((sigma**2 * (1 - plain) - exact) ** 2)
+    # Standard errors of sqrt(2) sigma^2 and 2 sigma STD a pixel: the squares differ by sigma^2 / (2 STD^2) = 5e4. A
+    # thousand allows for the luck of eight draws.
+    assert sum(errors["plain"]) > 1000 * sum(errors["ours"])
+
+
+def test_batches_do_not_change_the_result_and_the_seed_does() -> None:
+    whole = analytic_gammas(denoise, images(40), SIGMAS, seed=3, batch_size=40)
+    split = analytic_gammas(denoise, images(40), SIGMAS, seed=3, batch_size=7)
+    assert split == pytest.approx(whole, rel=1e-13)  # the order of a sum
+    assert analytic_gammas(denoise, images(40), SIGMAS, seed=4, batch_size=40) != whole
+
+
+def test_labels_reach_the_denoiser_with_their_images() -> None:
+    labels, seen = torch.arange(10), []
+
+    def listening(x: Tensor, sigma: float, label: Tensor | None) -> Tensor:
+        seen.append(label)
+        return torch.zeros_like(x)
+
+    analytic_gammas(listening, images(10), [1.0], seed=0, batch_size=4, labels=labels)
+    assert torch.equal(torch.cat(seen), labels)
+
+
+def test_a_level_in_between_gets_its_nearest_neighbours_variance() -> None:
+    variance = AnalyticVariance((0.1, 1.0, 10.0), (0.5, 0.9, 1.5))
+    asked = torch.tensor([0.01, 0.1, 0.3, 0.4, 1.0, 500.0], dtype=torch.float64)
+    assert variance(asked).shape == (6, 1, 1, 1)
+    # Neighbours meet at sqrt(0.1 1.0) = 0.316; Gamma above 1 would make a negative variance.
+    expected = [0.005, 0.005, 0.005, 0.1, 0.1, 0.0]
+    assert variance(asked).flatten().tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "gammas"), [((1.0, 0.5), (0.5, 0.5)), ((0.5, 1.0), (0.5,)), ((1.0, 1.0), (0.5, 0.5))]
+)
+def test_levels_out_of_order_or_without_gamma_are_errors(sigmas: tuple[float, ...], gammas: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="rising noise levels and one Gamma"):
+        AnalyticVariance(sigmas, gammas)

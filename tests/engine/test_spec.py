@@ -1,0 +1,80 @@
+"""Parts of an experiment that do not fit together are refused, in words, at the field that is at fault."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from engine.objective_spec import EdmObjective, FlowObjective, HybridObjective, OcmObjective, SimpleObjective
+from engine.samplers import Ddpm, Flow, Heun
+from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment, Start, misfits
+from engine.train_spec import Train
+from engine.weights_spec import EmaWeights, PowerWeights, RawWeights
+
+TRAIN = Train(batch_size=10, total_kimg=1, snapshot_kimg=1)
+
+
+def experiment(**changes: Any) -> Experiment:
+    parts = {"data": Data(name="digits"), "model": DdpmPlusPlus(channels=8), "objective": EdmObjective()}
+    parts |= {"train": TRAIN, "sample": Heun(num_steps=18), "eval": Evaluation()}
+    return Experiment.model_construct(**parts | {"start": None, "weights": EmaWeights()} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"objective": OcmObjective()}, "objective.kind", "say which in `start`"),
+        ({"weights": RawWeights()}, "weights", "keep_raw"),
+        ({"weights": PowerWeights(sigma_rel=0.1)}, "weights", "ema_power"),
+        ({"sample": Heun(num_steps=18, guidance=2.0)}, "sample.guidance", "label_dropout above 0"),
+        (
+            {"objective": SimpleObjective(), "sample": Ddpm(num_steps=10, covariance="learned_range")},
+            "sample.covariance",
+            "simple gives it no gradient; train with hybrid or vlb",
+        ),
+        ({"sample": Ddpm(num_steps=10, covariance="ocm")}, "sample.covariance", "the head that objective ocm trains"),
+        ({"sample": Flow(num_steps=10)}, "sample.sigma_max", "a flow starts at pure noise"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_field_and_the_way_out(changes: Any, field: str, words: str) -> None:
+    [(found, reason)] = misfits(experiment(**changes))
+    assert found == field
+    assert words in reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": HybridObjective(), "sample": Ddpm(num_steps=10, covariance="learned_range")},
+        {"objective": FlowObjective(), "sample": Flow(num_steps=10)},
+        {"sample": Flow(num_steps=10, sigma_max=80.0)},
+        {
+            "objective": OcmObjective(),
+            "start": Start(objective=SimpleObjective(), train=TRAIN),
+            "sample": Ddpm(num_steps=10, covariance="ocm"),
+        },
+        {
+            "model": DdpmPlusPlus(channels=8, class_conditional=True, label_dropout=0.1),
+            "sample": Heun(num_steps=18, guidance=2.0),
+        },
+    ],
+)
+def test_what_fits_is_accepted(changes: Any) -> None:
+    assert misfits(experiment(**changes)) == []
+
+
+def test_a_whole_experiment_is_refused_for_the_same_reasons() -> None:
+    fields = experiment(sample=Ddpm(num_steps=10, covariance="ocm")).model_dump(mode="json")
+    with pytest.raises(ValidationError, match="needs the head that objective ocm trains"):
+        Experiment.model_validate(fields)
+
+
+def test_a_parent_shares_the_data_and_has_the_starts_sections() -> None:
+    start = Start(objective=SimpleObjective(), train=TRAIN, model=DdpmPlusPlus(channels=16))
+    child = experiment(objective=OcmObjective(), start=start)
+    parent = child.parent
+    assert parent is not None
+    assert (parent.data, parent.model.channels, parent.start) == (child.data, 16, None)
+    assert parent.objective == start.objective
+    assert child.base_objective == start.objective
+    assert experiment().parent is None
