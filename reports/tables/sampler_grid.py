@@ -28,10 +28,12 @@ def build(overview: Overview) -> Table | None:
     points = _points_per_cell(overview)
     rows = [_row(overview, one, fields, points) for one in configurations]
     order = "In grid order" if one_axis else "Best first"
-    caption = f"{order}. Δ: against the deterministic sampler of the same training and NFE. {overview.seeds_label}"
+    compared = any(overview.baseline(one) not in (None, one) for one in configurations)
+    against = " Δ: against the deterministic sampler of the same training and NFE." if compared else ""
+    caption = f"{order}.{against} {overview.seeds_label}"
     if overview.sweep.manifest.get("collapsed"):
         caption += " Points: grid points that are this one sampler."
-    return Table("sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields))
+    return Table("sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields, compared))
 
 
 def _row(overview: Overview, one: Configuration, fields: list[str], points: dict[str, int]) -> dict[str, Any]:
@@ -55,7 +57,11 @@ def _axis_text(one: Configuration, field: str) -> str:
     return value_text(one.axes[field]) if field in one.axes else "—"
 
 
-def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
+def _columns(overview: Overview, fields: list[str], compared: bool) -> tuple[Column, ...]:
+    gaps = [
+        Column("difference", "Δ", "signed", places_like=overview.distance),
+        Column("relative_difference", "Δ %", "percent"),
+    ]
     training = [Column("training", "training")] if len(overview.trainings) > 1 else []
     names = [*training, *(Column(field, axis_label(field)) for field in fields)]
     return (
@@ -64,8 +70,7 @@ def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
         Column("nfe", "NFE", "integer"),
         *([Column("points", "points", "integer")] if overview.sweep.manifest.get("collapsed") else []),
         metric_column(overview.distance),
-        Column("difference", "Δ", "signed", places_like=overview.distance),
-        Column("relative_difference", "Δ %", "percent"),
+        *(gaps if compared else []),
         *(metric_column(metric) for metric in METRICS),
     )
 

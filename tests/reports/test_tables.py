@@ -123,6 +123,14 @@ def test_consistency_lists_each_solver_by_cost_with_the_agreement_of_every_train
     assert build(scale_sweep, "consistency") is None
 
 
+def test_sampler_grid_has_no_gap_columns_where_nothing_deterministic_costs_the_same(write, make_cell):
+    samplers = [{"kind": "ddim", "num_steps": 10, "eta": eta} for eta in (0.5, 1.0)]
+    cells = [make_cell({"sample.eta": sampler["eta"]}, sampler, 3.0 + sampler["eta"]) for sampler in samplers]
+    table = build(write(cells), "sampler_grid")
+    assert "Δ" not in table.caption
+    assert "difference" not in {column.name for column in table.columns}
+
+
 def test_a_long_table_says_that_the_rest_is_in_the_file():
     frame = frame_of([{"value": float(number)} for number in range(MAX_SHOWN_ROWS + 5)])
     table = Table("long", "Long", "", frame, (Column("value", "value", "number", "lower"),))
