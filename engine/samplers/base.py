@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -31,6 +31,32 @@ class Posterior:
     """Diagonal of Cov[x0 | x], broadcastable to x."""
 
 
+class Step(Protocol):
+    """One action of a sampler. Two steps that compare equal do the same to the same state, whoever asks for them."""
+
+    @property
+    def evaluations(self) -> int:
+        """Times the step asks for x0_hat."""
+
+    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+        """The state after the step."""
+
+    def __hash__(self) -> int:
+        """Equal steps have equal hashes."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply the state: how unit latents become the noise that a sampler starts from."""
+
+    factor: float
+    evaluations: ClassVar[int] = 0
+
+    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+        """factor * x."""
+        return x * self.factor
+
+
 @dataclass(frozen=True)
 class Canonical:
     """The one description shared by all configurations that are the same sampler, and why they are."""
@@ -40,7 +66,7 @@ class Canonical:
 
 
 class SamplerBase(Frozen):
-    """Common fields and the four questions every sampler answers."""
+    """Common fields and the questions every sampler answers."""
 
     num_steps: int = Field(ge=1, le=10_000)
     """Number of integration steps N."""
@@ -86,8 +112,19 @@ class SamplerBase(Frozen):
         return Canonical({**canonical.form, "guidance": self.guidance}, canonical.reasons)
 
     @abstractmethod
+    def program(self) -> tuple[Step, ...]:
+        """Everything the sampler does to its latents, in order."""
+
     def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
-        """Turn standard normal `latents` [batch, ...] (float64) into images of the same shape."""
+        """Turn standard normal `latents` [batch, ...] (float64) into images of the same shape.
+
+        Noise is asked for by step number, so a step draws the same whatever was done before it. A sampler of a chain
+        may need a `denoise` that also has `posterior(x, sigma) -> Posterior`; ValueError when it has not.
+        """
+        x = latents
+        for step in self.program():
+            x = step(x, denoise, noise)
+        return x
 
 
 class SigmaGridSampler(SamplerBase):

@@ -1,14 +1,15 @@
 """What DDPM and DDIM share: one walk down a subsequence of a discrete chain, with any variance of its steps."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Posterior, SamplerBase
+from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Posterior, SamplerBase, Step
 from engine.samplers.timesteps import TauName, timesteps
 
 if TYPE_CHECKING:
@@ -94,30 +95,42 @@ class ChainSampler(SamplerBase):
             return ("one or two steps visit the same timesteps under tau linear, quadratic and even",)
         return ()
 
-    def walk(
-        self,
-        denoise: DenoiseFn,
-        latents: "torch.Tensor",
-        noise: NoiseFn,
-        *,
-        eta: float,
-        clip: ClipName,
-        covariance: CovarianceName,
-    ) -> "torch.Tensor":
-        """From the noisiest timestep down; the last step lands on x0_hat and adds no noise, whatever the variance."""
-        x, lowest = latents, alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
-        for index, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.levels)):
-            step = ReverseStep(alpha_bar, alpha_bar_next, eta)
-            wanted = covariance if alpha_bar_next < 1 else "beta_tilde"
-            posterior = ask(denoise, wanted, x / math.sqrt(alpha_bar), sigma_of(alpha_bar))
-            x = step.mean(*clipped(clip, posterior.x0_hat, x, alpha_bar))
+    def walk(self, *, eta: float, clip: ClipName, covariance: CovarianceName) -> tuple[Step, ...]:
+        """Steps from the noisiest timestep down; the last lands on x0_hat and adds no noise, whatever the variance."""
+        lowest = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
+        steps = []
+        for number, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.levels)):
             if alpha_bar_next == 1:
+                last_clip: ClipName = "none" if clip == "none" else "x0"
+                steps.append(ChainStep(ReverseStep(alpha_bar, 1.0, 0.0), last_clip, "beta_tilde", math.inf, number))
                 break
             limit = pixel_std(self.clip_pixels) if self.clip_pixels and alpha_bar_next == lowest else math.inf
-            std = step.noise_std(covariance, posterior, limit)
-            if not isinstance(std, float) or std > 0:
-                x = x + std * noise(index)
-        return x
+            steps.append(ChainStep(ReverseStep(alpha_bar, alpha_bar_next, eta), clip, covariance, limit, number))
+        return tuple(steps)
+
+
+@dataclass(frozen=True)
+class ChainStep:
+    """One reverse step of a chain in its own, variance-preserving coordinates [P2 Eq. 12, 16]."""
+
+    reverse: ReverseStep
+    clip: ClipName
+    covariance: CovarianceName
+    limit: float
+    """Largest standard deviation of the noise that a covariance of x0 asks for."""
+    number: int
+    """Number of the step, which keys its noise."""
+    evaluations: ClassVar[int] = 1
+
+    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+        """x at the next timestep."""
+        alpha_bar = self.reverse.alpha_bar
+        posterior = ask(denoise, self.covariance, x / math.sqrt(alpha_bar), sigma_of(alpha_bar))
+        mean = self.reverse.mean(*clipped(self.clip, posterior.x0_hat, x, alpha_bar))
+        if self.reverse.alpha_bar_next == 1:
+            return mean
+        std = self.reverse.noise_std(self.covariance, posterior, self.limit)
+        return mean if isinstance(std, float) and std == 0 else mean + std * noise(self.number)
 
 
 def ask(denoise: DenoiseFn, covariance: CovarianceName, x: "torch.Tensor", sigma: float) -> Posterior:

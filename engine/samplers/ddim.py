@@ -1,15 +1,12 @@
 """DDIM: few-step sampling on a variance-preserving schedule, deterministic at eta = 0."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from engine.process.covariance import CovarianceName
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn
+from engine.samplers.base import Canonical, Step
 from engine.samplers.chain import ChainSampler, ClipName
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Ddim(ChainSampler):
@@ -51,12 +48,9 @@ class Ddim(ChainSampler):
         """Schedule, the timesteps really visited, eta, and what else changes the images."""
         return self.chain_form(self.eta, self.clip, self._added)
 
-    def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
-        """Walk tau from the noisiest timestep down; the last step lands on x0_hat.
-
-        With a covariance `denoise` must have `posterior(x, sigma) -> Posterior`; raises ValueError when it has not.
-        """
-        return self.walk(denoise, latents, noise, eta=self.eta, clip=self.clip, covariance=self._added)
+    def program(self) -> tuple[Step, ...]:
+        """Steps from the noisiest timestep down; the last one lands on x0_hat."""
+        return self.walk(eta=self.eta, clip=self.clip, covariance=self._added)
 
     @property
     def _added(self) -> CovarianceName:

@@ -1,13 +1,10 @@
 """DDPM: ancestral sampling, with every choice of the reverse variance."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from engine.process.covariance import CovarianceName
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn
+from engine.samplers.base import Canonical, Step
 from engine.samplers.chain import ChainSampler, ClipName
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Ddpm(ChainSampler):
@@ -41,13 +38,9 @@ class Ddpm(ChainSampler):
         reason = f"DDPM with variance {self.covariance} is DDIM with eta 1{noisy}{clip}"
         return Canonical(walk.form, (*walk.reasons, reason))
 
-    def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
-        """Walk from the noisiest timestep down; the last step lands on x0_hat.
-
-        For learned_range, analytic and ocm `denoise` must have `posterior(x, sigma) -> Posterior`; raises ValueError
-        when it has not.
-        """
-        return self.walk(denoise, latents, noise, eta=1.0, clip=self._clip, covariance=self.covariance)
+    def program(self) -> tuple[Step, ...]:
+        """Steps from the noisiest timestep down; the last one lands on x0_hat."""
+        return self.walk(eta=1.0, clip=self._clip, covariance=self.covariance)
 
     @property
     def _clip(self) -> ClipName:

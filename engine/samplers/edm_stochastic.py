@@ -1,18 +1,35 @@
 """EDM's stochastic sampler: raise the noise a little, then take a Heun step from there."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, SigmaGridSampler
-from engine.samplers.heun import Heun, heun_step
+from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.heun import Heun, heun_or_euler
 
 if TYPE_CHECKING:
     import torch
 
 MAX_GAMMA = math.sqrt(2) - 1
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Raise the noise level from sigma to sigma_hat by fresh noise, s_noise times what theory asks for [P3 Alg. 2]."""
+
+    sigma: float
+    sigma_hat: float
+    s_noise: float
+    number: int
+    """Number of the step, which keys its noise."""
+    evaluations: ClassVar[int] = 0
+
+    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+        """x at sigma_hat."""
+        return x + math.sqrt(self.sigma_hat**2 - self.sigma**2) * self.s_noise * noise(self.number)
 
 
 class EdmStochastic(SigmaGridSampler):
@@ -75,14 +92,13 @@ class EdmStochastic(SigmaGridSampler):
         churn = {"gamma": self.gamma, "churned_steps": [first, last], "s_noise": self.s_noise}
         return Canonical({**base.form, **churn}, tuple(reasons))
 
-    def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
-        """Integrate from sigma_max to 0, adding `noise(i)` before each churned step i."""
-        sigmas, (first, last) = self.sigmas, self.churned_steps
-        x = latents * sigmas[0]
-        for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-            sigma_hat = sigma
-            if self.gamma > 0 and first <= step < last:
+    def program(self) -> tuple[Step, ...]:
+        """Heun steps from sigma_max to 0; a churned one starts from a raised noise level."""
+        (first, last), steps = self.churned_steps, list[Step]([Scale(self.sigmas[0])])
+        for number, (sigma, sigma_next) in enumerate(pairwise(self.sigmas)):
+            if self.gamma > 0 and first <= number < last:
                 sigma_hat = sigma * (1 + self.gamma)
-                x = x + math.sqrt(sigma_hat**2 - sigma**2) * self.s_noise * noise(step)
-            x = heun_step(denoise, x, sigma_hat, sigma_next)
-        return x
+                steps += [Churn(sigma, sigma_hat, self.s_noise, number), heun_or_euler(sigma_hat, sigma_next)]
+            else:
+                steps.append(heun_or_euler(sigma, sigma_next))
+        return tuple(steps)

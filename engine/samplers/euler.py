@@ -1,12 +1,27 @@
 """Euler's method on the probability-flow ODE."""
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, SigmaGridSampler
+from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Scale, SigmaGridSampler, Step
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class EulerStep:
+    """One first-order step of dx/dsigma = (x - D(x, sigma)) / sigma."""
+
+    sigma: float
+    sigma_next: float
+    evaluations: ClassVar[int] = 1
+
+    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+        """x at sigma_next."""
+        slope = (x - denoise(x, self.sigma)) / self.sigma
+        return x + (self.sigma_next - self.sigma) * slope
 
 
 class Euler(SigmaGridSampler):
@@ -29,11 +44,6 @@ class Euler(SigmaGridSampler):
         grid, reasons = self.grid_form()
         return self.guided(Canonical({"method": "euler", **grid}, reasons))
 
-    def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
-        """Integrate dx/dsigma = (x - D(x, sigma)) / sigma from sigma_max to 0."""
-        sigmas = self.sigmas
-        x = latents * sigmas[0]
-        for sigma, sigma_next in pairwise(sigmas):
-            slope = (x - denoise(x, sigma)) / sigma
-            x = x + (sigma_next - sigma) * slope
-        return x
+    def program(self) -> tuple[Step, ...]:
+        """Euler steps from sigma_max to 0."""
+        return (Scale(self.sigmas[0]), *(EulerStep(*levels) for levels in pairwise(self.sigmas)))

@@ -1,12 +1,14 @@
 """Flow matching's ODE, integrated in its own time from noise (t = 1) to data (t = 0)."""
 
 import math
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
 
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, SamplerBase
+from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, SamplerBase, Scale, Step
 
 if TYPE_CHECKING:
     import torch
@@ -79,22 +81,36 @@ class Flow(SamplerBase):
         reasons = ("one Heun step to t = 0 is one Euler step",) if one_heun_step else ()
         return self.guided(Canonical({**form, **start}, reasons))
 
-    def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
-        """Integrate from x_t = b(t) latents at the start time to t = 0; `noise` is never asked for."""
+    def program(self) -> tuple[Step, ...]:
+        """Equal steps from x_t = b(t) latents at the start time to t = 0."""
         start, (method, last_method) = self.start_time, METHODS[self.method]
-        x = latents * path_at(self.path, start).b
-        for step in range(self.num_steps):
-            last = step == self.num_steps - 1
-            t, t_next = (start * (1 - i / self.num_steps) for i in (step, step + 1))
-            x = self._step(denoise, x, t, t_next, last_method if last else method)
-        return x
+        times = [start * (1 - number / self.num_steps) for number in range(self.num_steps + 1)]
+        methods = [*[method] * (self.num_steps - 1), last_method]
+        steps = (FlowStep(*pair, one, self.path) for pair, one in zip(pairwise(times), methods, strict=True))
+        return (Scale(path_at(self.path, start).b), *steps)
 
-    def _step(self, denoise: DenoiseFn, x: "torch.Tensor", t: float, t_next: float, method: Method) -> "torch.Tensor":
-        slopes: list[torch.Tensor] = []
-        for node in method.nodes:
-            ahead = x + node * (t_next - t) * slopes[-1] if slopes else x
-            slopes.append(velocity(denoise, ahead, t + node * (t_next - t), self.path))
-        return x + (t_next - t) * sum(w * slope for w, slope in zip(method.weights, slopes, strict=True))
+
+@dataclass(frozen=True)
+class FlowStep:
+    """One Runge-Kutta step of dx_t / dt = u."""
+
+    t: float
+    t_next: float
+    method: Method
+    path: PathName
+
+    @property
+    def evaluations(self) -> int:
+        """One for each slope."""
+        return len(self.method.nodes)
+
+    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+        """x_t at t_next."""
+        span, slopes = self.t_next - self.t, list["torch.Tensor"]()
+        for node in self.method.nodes:
+            ahead = x + node * span * slopes[-1] if slopes else x
+            slopes.append(velocity(denoise, ahead, self.t + node * span, self.path))
+        return x + span * sum(w * slope for w, slope in zip(self.method.weights, slopes, strict=True))
 
 
 class PathPoint(NamedTuple):

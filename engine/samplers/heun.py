@@ -1,22 +1,35 @@
 """Heun's method on the probability-flow ODE: EDM's deterministic sampler."""
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, SigmaGridSampler
+from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.euler import EulerStep
 
 if TYPE_CHECKING:
     import torch
 
 
-def heun_step(denoise: DenoiseFn, x: "torch.Tensor", sigma: float, sigma_next: float) -> "torch.Tensor":
-    """One second-order step from `sigma` to `sigma_next`; plain Euler when it ends at 0 [P3 Alg. 1]."""
-    slope = (x - denoise(x, sigma)) / sigma
-    x_next = x + (sigma_next - sigma) * slope
-    if sigma_next == 0:
-        return x_next
-    slope_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
-    return x + (sigma_next - sigma) * (0.5 * slope + 0.5 * slope_next)
+@dataclass(frozen=True)
+class HeunStep:
+    """One second-order step: Euler's, then the mean of its two slopes [P3 Alg. 1]. sigma_next is above 0."""
+
+    sigma: float
+    sigma_next: float
+    evaluations: ClassVar[int] = 2
+
+    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+        """x at sigma_next."""
+        slope = (x - denoise(x, self.sigma)) / self.sigma
+        x_next = x + (self.sigma_next - self.sigma) * slope
+        slope_next = (x_next - denoise(x_next, self.sigma_next)) / self.sigma_next
+        return x + (self.sigma_next - self.sigma) * (0.5 * slope + 0.5 * slope_next)
+
+
+def heun_or_euler(sigma: float, sigma_next: float) -> Step:
+    """Heun's step; Euler's when it ends at 0, where there is no second slope [P3 Alg. 1]."""
+    return HeunStep(sigma, sigma_next) if sigma_next > 0 else EulerStep(sigma, sigma_next)
 
 
 class Heun(SigmaGridSampler):
@@ -42,10 +55,6 @@ class Heun(SigmaGridSampler):
             method, reasons = "euler", (*reasons, "one Heun step to sigma = 0 is one Euler step")
         return self.guided(Canonical({"method": method, **grid}, reasons))
 
-    def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
-        """Integrate from sigma_max to 0; `noise` is never asked for."""
-        sigmas = self.sigmas
-        x = latents * sigmas[0]
-        for sigma, sigma_next in pairwise(sigmas):
-            x = heun_step(denoise, x, sigma, sigma_next)
-        return x
+    def program(self) -> tuple[Step, ...]:
+        """Heun steps from sigma_max to 0, the last one Euler's."""
+        return (Scale(self.sigmas[0]), *(heun_or_euler(*levels) for levels in pairwise(self.sigmas)))
