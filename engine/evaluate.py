@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +12,8 @@ from engine.build import build_denoiser, build_network
 from engine.consistency import agreement
 from engine.data.datasets import ImageSet, to_unit
 from engine.denoiser import Denoiser
-from engine.files import Files
+from engine.drawing import Drawn, draw_cell
+from engine.files import Files, pack, unpack
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
 from engine.metrics.reference import Reference, distance, measure
@@ -21,7 +21,7 @@ from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import sigma_of
 from engine.samplers.chain import ChainSampler
 from engine.sampling import draw, panel_png
-from engine.spec import Consistency, Experiment
+from engine.spec import Experiment
 from engine.training.snapshot import load_snapshot
 from engine.weights_spec import EmaWeights
 
@@ -31,6 +31,8 @@ SELECTION_SEED = 2**40
 
 ANALYTIC_IMAGES = 2_048
 """Images over which Analytic-DPM's variance is measured; the control variate makes so few enough."""
+
+
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class CellMeasurement:
 
     metrics: dict[str, float]
     nfe: int
+    evaluations: int
+    """Images times network evaluations really done, which a shared pass does once for many cells."""
+    seconds: float
+    """Seconds of drawing the images."""
     panel: bytes
 
 
@@ -95,36 +101,46 @@ def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: 
     return SnapshotChoice(metric, tuple(scores), ranked[0][0], ranked[1][0] if len(ranked) > 1 else None)
 
 
-def evaluate_cell(experiment: Experiment, denoiser: Denoiser, judge: Judge) -> CellMeasurement:
-    """Sample with the experiment's sampler and measure the images.
+def evaluate_cell(
+    experiment: Experiment,
+    denoiser: Denoiser,
+    judge: Judge,
+    *,
+    drawn: Drawn | None = None,
+    reference: Tensor | None = None,
+) -> CellMeasurement:
+    """Measure the images of the experiment's sampler: those `drawn` before, else those drawn now.
+
+    With `reference`, images of the same latents, also how far the first images agree with them.
 
     Raises RuntimeError when the counted network evaluations differ from what the sampler declares.
     """
-    num_samples, batch_size, seed = experiment.eval.num_samples, experiment.eval.batch_size, experiment.eval.sample_seed
-    denoiser.nfe = 0
-    started = time.perf_counter()
-    images = draw(denoiser, experiment, experiment.sample, count=num_samples, seed=seed, batch_size=batch_size)
-    seconds = time.perf_counter() - started
-    batches = -(-num_samples // batch_size)
-    if denoiser.nfe != batches * experiment.sample.nfe:
-        raise RuntimeError(
-            f"{experiment.sample.label} declares NFE {experiment.sample.nfe} but used {denoiser.nfe / batches}"
-        )
-    metrics = measure(judge.extractor, judge.reference, images, experiment.eval.nearest_k)
-    metrics["seconds_per_image"] = seconds / num_samples
-    rule = experiment.eval.consistency
-    if rule is not None and experiment.sample.deterministic:
-        metrics["agreement"] = measure_agreement(experiment, denoiser, images, rule)
-    return CellMeasurement(metrics, experiment.sample.nfe, panel_png(images, experiment))
+    drawn = drawn or draw_cell(experiment, denoiser)
+    metrics = measure(judge.extractor, judge.reference, drawn.images, experiment.eval.nearest_k)
+    metrics["seconds_per_image"] = drawn.seconds / len(drawn.images)
+    if reference is not None:
+        metrics["agreement"] = agreement(drawn.images[: len(reference)].float(), reference.float())
+    panel = panel_png(drawn.images, experiment)
+    return CellMeasurement(metrics, experiment.sample.nfe, drawn.evaluations, drawn.seconds, panel)
 
 
-def measure_agreement(experiment: Experiment, denoiser: Denoiser, images: Tensor, rule: Consistency) -> float:
-    """How far a cell's first images are those of the same sampler at the rule's number of steps [playbook 5.2]."""
+def reference_images(experiment: Experiment, denoiser: Denoiser, files: Files, images_shown: int) -> Tensor | None:
+    """Images of the experiment's sampler at the many steps its protocol names, drawn once and kept with the training.
+
+    None when the protocol does not ask for them, or the sampler draws noise [P2 5.2; playbook 5.2].
+    """
+    rule, protocol = experiment.eval.consistency, experiment.eval
+    if rule is None or not experiment.sample.deterministic:
+        return None
     many = experiment.sample.model_copy(update={"num_steps": rule.num_steps})
-    batch_size, seed = experiment.eval.batch_size, experiment.eval.sample_seed
-    count = min(rule.num_samples, len(images))
-    reference = draw(denoiser, experiment, many, count=count, seed=seed, batch_size=batch_size)
-    return agreement(images[:count].float(), reference.float())
+    count = min(rule.num_samples, protocol.num_samples)
+    settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}
+    path = f"agreement/{_digest(images_shown, experiment.weights.model_dump(), many.canonical().form, settings)}"
+    kept = files.read(path)
+    if kept is None:
+        kept = pack({"images": draw(denoiser, experiment, many, **settings)}, {})
+        files.write(path, kept)
+    return unpack(kept)[0]["images"]
 
 
 def measure_analytic_variance(
@@ -137,8 +153,7 @@ def measure_analytic_variance(
     assert isinstance(experiment.sample, ChainSampler), "only a sampler of a chain has a covariance"
     sigmas = sorted(sigma_of(alpha_bar) for alpha_bar in experiment.sample.levels[:-1])
     count = min(ANALYTIC_IMAGES, len(images.images))
-    key = json.dumps([images_shown, experiment.weights.model_dump(), sigmas, count])
-    path = f"analytic/{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    path = f"analytic/{_digest(images_shown, experiment.weights.model_dump(), sigmas, count)}.json"
     kept = files.read(path)
     if kept is None:
         device = next(denoiser.parameters()).device
@@ -153,3 +168,8 @@ def measure_analytic_variance(
         kept = json.dumps({"sigmas": sigmas, "gammas": gammas}).encode()
         files.write(path, kept)
     return AnalyticVariance(**{name: tuple(values) for name, values in json.loads(kept).items()})
+
+
+def _digest(*parts: Any) -> str:
+    """Name of a file that depends on nothing but these parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

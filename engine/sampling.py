@@ -1,5 +1,9 @@
 """From a denoiser and a sampler to images, keyed by sample index and evaluated at one fixed batch shape."""
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,25 +14,58 @@ from engine.denoiser import Denoiser
 from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.samplers import SamplerBase
+from engine.samplers.shared import guided_trees, sample_shared
 from engine.spec import Experiment
 
 PANEL_ROWS = 8
 PANEL_PIXELS = 32
+
+NOISES_KEPT = 8
+"""Steps whose noise is kept while neighbouring branches of a tree ask for it again."""
+
+
+Emit = Callable[[int, Tensor, Tensor], None]
+"""(number of a sampler, sample indices [n], their images uint8 [n, C, H, W] on the CPU)."""
 
 
 def draw(
     denoiser: Denoiser, experiment: Experiment, sampler: SamplerBase, *, count: int, seed: int, batch_size: int
 ) -> Tensor:
     """The experiment's images of sample indices 0 .. count - 1, uint8 [count, C, H, W]."""
-    info = CATALOG[experiment.data.name]
-    return generate(
+    parts: list[Tensor] = []
+    draw_shared(
         denoiser,
-        sampler,
+        experiment,
+        [sampler],
         indices=torch.arange(count),
+        seed=seed,
+        batch_size=batch_size,
+        emit=lambda number, chunk, images: parts.append(images),
+    )
+    return torch.cat(parts)
+
+
+def draw_shared(
+    denoiser: Denoiser,
+    experiment: Experiment,
+    samplers: Sequence[SamplerBase],
+    *,
+    indices: Tensor,
+    seed: int,
+    batch_size: int,
+    emit: Emit,
+) -> None:
+    """The experiment's images of these sample indices under several samplers, handed on batch by batch."""
+    info = CATALOG[experiment.data.name]
+    generate_shared(
+        denoiser,
+        samplers,
+        indices=indices,
         shape=(info.channels, info.resolution, info.resolution),
         seed=seed,
         batch_size=batch_size,
         num_classes=info.num_classes if experiment.model.class_conditional else None,
+        emit=emit,
     )
 
 
@@ -45,34 +82,46 @@ def panel_png(images: Tensor, experiment: Experiment) -> bytes:
     return save_grid(images[:count], columns=columns, scale=max(1, PANEL_PIXELS // images.shape[-1]))
 
 
+def generate(denoiser: Denoiser, sampler: SamplerBase, **settings: Any) -> Tensor:
+    """Images uint8 [len(indices), C, H, W] on the CPU under one sampler; the settings are `generate_shared`'s."""
+    parts: list[Tensor] = []
+    generate_shared(denoiser, [sampler], emit=lambda number, chunk, images: parts.append(images), **settings)
+    return torch.cat(parts)
+
+
 @torch.inference_mode()
-def generate(
+def generate_shared(
     denoiser: Denoiser,
-    sampler: SamplerBase,
+    samplers: Sequence[SamplerBase],
     *,
     indices: Tensor,
     shape: tuple[int, int, int],
     seed: int,
     batch_size: int,
+    emit: Emit,
     num_classes: int | None = None,
-) -> Tensor:
-    """Images uint8 [len(indices), C, H, W] on the CPU, one for each sample index.
+) -> None:
+    """Images of sample indices under several samplers, each batch handed on as soon as a sampler has finished it.
 
-    An image depends only on (seed, its index, the sampler, the weights): latents and step noise are keyed, and the
-    network always sees `batch_size` images (the last batch is padded), so on one kind of device images are equal bit
-    for bit however the indices are split. With `num_classes`, index i gets class i modulo num_classes.
+    What samplers do alike is done once. An image depends only on (seed, its index, the sampler, the weights): latents
+    and step noise are keyed, and the network always sees `batch_size` images (the last batch is padded), so on one kind
+    of device images are equal bit for bit however the indices are split and whichever samplers run together. With
+    `num_classes`, index i gets class i modulo num_classes.
     """
     device = next(denoiser.parameters()).device
     denoiser.eval()
-    parts = []
+    trees = guided_trees(samplers)
     for chunk in indices.split(batch_size):
         keys = torch.nn.functional.pad(chunk, (0, batch_size - len(chunk))).to(device)
         label = keys % num_classes if num_classes is not None else None
+        latents = normal(seed, Purpose.LATENT, keys, shape)
 
+        @lru_cache(maxsize=NOISES_KEPT)
         def step_noise(step: int, keys: Tensor = keys) -> Tensor:
             return normal(seed, Purpose.SAMPLER_STEP, keys, shape, step)
 
-        latents = normal(seed, Purpose.LATENT, keys, shape)
-        x0 = sampler.sample(Guided(denoiser, label, sampler.guidance), latents, step_noise)
-        parts.append(to_uint8(x0)[: len(chunk)].cpu())
-    return torch.cat(parts)
+        def hand_on(number: int, x0: Tensor, chunk: Tensor = chunk) -> None:
+            emit(number, chunk, to_uint8(x0)[: len(chunk)].cpu())
+
+        for guidance, tree in trees.items():
+            sample_shared(tree, Guided(denoiser, label, guidance), latents, step_noise, hand_on)

@@ -3,6 +3,7 @@
 import glob
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.backbones.flops import Cost, forward_cost, head_cost
@@ -13,6 +14,7 @@ from engine.spec import Experiment
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
 from orchestrator.plan import Cell, Plan, Training
+from orchestrator.sharing import groups
 from orchestrator.store import DONE, Store
 
 SPEED_FILE = "speed.json"
@@ -78,12 +80,6 @@ def selection_nfe(unit: Training) -> int:
     return len(unit.experiment.train.snapshot_steps) * rule.num_samples * rule.sampler.nfe
 
 
-def cell_nfe(cell: Cell) -> int:
-    """Network evaluations of one cell over all images; the last batch is padded to the fixed shape."""
-    batch = cell.experiment.eval.batch_size
-    return -(-cell.experiment.eval.num_samples // batch) * batch * cell.experiment.sample.nfe
-
-
 def training_seconds(unit: Training, state: str, speed: Speed) -> float:
     """Predicted seconds of a training unit in a given state (train, select or cached)."""
     if state == "cached":
@@ -93,9 +89,13 @@ def training_seconds(unit: Training, state: str, speed: Speed) -> float:
     return START_SECONDS["train"] + training + selection
 
 
-def cell_seconds(cell: Cell, speed: Speed) -> float:
-    """Predicted seconds of a cell on a warm actor."""
-    return cell_nfe(cell) * model_cost(cell.experiment).macs / speed.sample
+def cell_predictions(cells: Iterable[Cell], speed: Speed) -> dict[str, float]:
+    """Predicted seconds of each cell on a warm actor; cells drawn in one pass take equal parts of it."""
+    return {
+        cell.cell_id: group.evaluations / len(group.cells) * model_cost(cell.experiment).macs / speed.sample
+        for group in groups(cells)
+        for cell in group.cells
+    }
 
 
 def search_share(sweep: Sweep) -> float:
@@ -112,7 +112,7 @@ def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
         return 0.0
     workers = plan.sweep.grid.resources.workers
     trainings = [training_seconds(unit, plan.training_state(unit), speed) for unit in plan.missing_trainings]
-    cells = sum(cell_seconds(cell, speed) for cell in plan.missing_cells)
+    cells = sum(cell_predictions(plan.missing_cells, speed).values())
     at_once = max(1, min(len(trainings), slots // workers))
     training_wall = max(max(trainings, default=0.0), sum(trainings) / at_once)
     sampling_wall = START_SECONDS["sample"] + cells / max(1, slots) if plan.missing_cells else 0.0
@@ -149,8 +149,10 @@ def _training_speed(trained: list[Training], store: Store) -> float | None:
 
 
 def _sampling_speed(sampled: list[Cell], store: Store) -> float | None:
-    seconds = sum(store.cell(cell.cell_id).read_json(DONE)["seconds"] for cell in sampled)
-    return sum(cell_nfe(cell) * model_cost(cell.experiment).macs for cell in sampled) / seconds if sampled else None
+    records = [store.cell(cell.cell_id).read_json(DONE) for cell in sampled]
+    pairs = zip(sampled, records, strict=True)
+    macs = sum(record["evaluations"] * model_cost(cell.experiment).macs for cell, record in pairs)
+    return macs / sum(record["seconds"] for record in records) if macs else None
 
 
 def speed_key(experiment: Experiment) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ from rich.text import Text
 from orchestrator.plan import counted
 from orchestrator.store import Folder, now
 from orchestrator.unit import Unit
+
+MEASURING_SECONDS = 0.5
+"""Predicted seconds of a cell whose images are there already."""
 
 
 @dataclass
@@ -61,6 +65,12 @@ class Progress:
         """Take the live view away."""
         if self.live:
             self.live.stop()
+
+    def expect_passes(self, cells: Sequence[str], passes: Sequence[str]) -> None:
+        """Some cells' images will be drawn in shared passes: that is where their predicted seconds will be spent."""
+        seconds = sum(self.predicted.pop(cell, 0.0) for cell in cells)
+        self.predicted |= dict.fromkeys(passes, seconds / len(passes))
+        self.predicted |= dict.fromkeys(cells, MEASURING_SECONDS)
 
     def unit_started(self, unit: Unit) -> None:
         """A unit begins, or begins again after its process died."""

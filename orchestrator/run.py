@@ -16,6 +16,7 @@ from orchestrator.plan import Plan, Training
 from orchestrator.progress import Progress
 from orchestrator.sample_worker import SampleTrial
 from orchestrator.session import SCRATCH_IN_STORE
+from orchestrator.sharing import Group, groups
 from orchestrator.space import Draining, MissingUnits
 from orchestrator.store import DONE, Store
 from orchestrator.train_worker import train_trial
@@ -69,7 +70,19 @@ def run_missing(plan: Plan, job: Job) -> None:
     ray.get(judge)
     ready = job.store.finished(unit.selection_file for unit in plan.trainings)
     cells = [cell for cell in plan.missing_cells if cell.training.selection_file in ready]
-    run_cells([Unit.of_cell(cell, job.store.uri, job.data_root, threads) for cell in cells], job)
+    measured = {cell.cell_id: Unit.of_cell(cell, job.store.uri, job.data_root, threads) for cell in cells}
+    run_cells([*shared_passes(groups(cells), measured, job), *measured.values()], job)
+
+
+def shared_passes(found: list[Group], units: dict[str, Unit], job: Job) -> list[Unit]:
+    """Units that draw many cells' images in one pass, in blocks for all workers; a lost block costs its images only."""
+    passes: list[Unit] = []
+    for group in (group for group in found if group.shares):
+        like = units[group.cells[0].cell_id]
+        blocks = [Unit.of_pass(cells, batches, like) for cells, batches in group.passes(job.slots())]
+        job.progress.expect_passes([cell.cell_id for cell in group.cells], [unit.unit_id for unit in blocks])
+        passes += blocks
+    return passes
 
 
 def waves(plan: Plan) -> tuple[list[Training], list[Training]]:
@@ -92,7 +105,7 @@ def run_trainings(units: list[Unit], at_once: int, job: Job) -> None:
 
 
 def run_cells(units: list[Unit], job: Job) -> None:
-    """Sample and measure with actors that keep the model loaded."""
+    """Draw or measure with actors that keep the model loaded."""
     per_actor = {"cpu": job.resources.cpus_per_worker, "gpu": job.resources.gpus_per_worker}
     trainable = tune.with_resources(SampleTrial, per_actor)
     tune_units(trainable, units, {}, job.slots(), job)

@@ -3,8 +3,10 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from ray import tune
 
+from engine.samplers import Sampler
 from orchestrator.provenance import worker_environment
 from orchestrator.store import DONE, Store, mark_done, mark_failed
 from orchestrator.unit import Unit, load_data, load_judge, prepare_worker
@@ -29,6 +31,8 @@ class SampleTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Do the whole unit. An exception of ours would only repeat, so it is recorded, not retried."""
+        if self.unit.kind == "draw":
+            return {**draw_pass(self.unit), tune.result.DONE: True}
         folder = Store.open(self.unit.storage).cell(self.unit.unit_id)
         try:
             metrics = measure_cell(self.unit)
@@ -44,9 +48,37 @@ class SampleTrial(tune.Trainable):
         """Nothing to load."""
 
 
+def draw_pass(unit: Unit) -> dict[str, str]:
+    """Draw a block of images for many cells; if that fails, each cell draws its own when it is measured."""
+    import torch
+
+    from engine.drawing import draw_block
+
+    store, experiment, device = Store.open(unit.storage), unit.spec, prepare_worker(unit)
+    batch_size, num_samples = experiment.eval.batch_size, experiment.eval.num_samples
+    try:
+        denoiser = warm_denoiser(unit, chosen_snapshot(unit, store), device)
+        batches = torch.arange(num_samples).split(batch_size)
+        indices = torch.cat([batches[number] for number in unit.batches])
+        samplers = [TypeAdapter(Sampler).validate_python(sampler) for _, sampler in unit.samplers]
+        draw_block(experiment, samplers, indices, denoiser, [store.cell(cell_id) for cell_id, _ in unit.samplers])
+    except Exception as error:
+        return {"state": "failed", "message": f"{type(error).__name__}: {error}"}
+    return {"state": "done"}
+
+
+def chosen_snapshot(unit: Unit, store: Store) -> int:
+    """Images shown at the snapshot that was chosen; RuntimeError when none was."""
+    choice = store.training(unit.train_id).read_json(f"selections/{unit.selection_id}.json")
+    if choice is None:
+        raise RuntimeError(f"training {unit.train_id} has no chosen snapshot")
+    return int(choice["chosen"])
+
+
 def measure_cell(unit: Unit) -> dict[str, float]:
     """Measure one cell, write its folder and return its metrics; a finished cell is only read."""
-    from engine.evaluate import evaluate_cell, measure_analytic_variance
+    from engine.drawing import DRAWN_FOLDER, read_drawn
+    from engine.evaluate import evaluate_cell, measure_analytic_variance, reference_images
 
     store = Store.open(unit.storage)
     folder = store.cell(unit.unit_id)
@@ -54,31 +86,35 @@ def measure_cell(unit: Unit) -> dict[str, float]:
         return dict(folder.read_json("cell.json")["metrics"])
     device, experiment = prepare_worker(unit), unit.spec
     judge = load_judge(unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root)
-    choice = store.training(unit.train_id).read_json(f"selections/{unit.selection_id}.json")
-    if choice is None:
-        raise RuntimeError(f"training {unit.train_id} has no chosen snapshot")
+    chosen = chosen_snapshot(unit, store)
     started = time.perf_counter()
-    denoiser = warm_denoiser(unit, choice["chosen"], device)
+    drawn, denoiser = read_drawn(experiment, folder), warm_denoiser(unit, chosen, device)
+    training = store.training(unit.train_id)
     if getattr(experiment.sample, "covariance", None) == "analytic":
-        images, training = load_data(experiment.data.name, unit.data_root), store.training(unit.train_id)
-        denoiser.variance_model = measure_analytic_variance(experiment, denoiser, images, training, choice["chosen"])
-    measured = evaluate_cell(experiment, denoiser, judge)
+        images = load_data(experiment.data.name, unit.data_root)
+        denoiser.variance_model = measure_analytic_variance(experiment, denoiser, images, training, chosen)
+    reference = reference_images(experiment, denoiser, training, chosen)
+    measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)
     folder.write("panel.png", measured.panel)
     record = {
         "cell_id": unit.unit_id,
         "train_id": unit.train_id,
         "experiment": unit.experiment,
         "sampler": experiment.sample.canonical().form,
-        "snapshot_kimg": choice["chosen"] / 1000,
+        "snapshot_kimg": chosen / 1000,
         "metrics": measured.metrics,
         "nfe": measured.nfe,
+        "evaluations": measured.evaluations,
         "num_params": sum(parameter.numel() for parameter in denoiser.parameters()),
         "extractor_sha256": judge.extractor.sha256,
         "reference_id": judge.reference.id,
     }
     folder.write_json("cell.json", record)
-    seconds = time.perf_counter() - started
-    mark_done(folder, {"cell_id": unit.unit_id, "seconds": seconds, "environment": worker_environment(str(device))})
+    seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
+    environment = worker_environment(str(device))
+    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations}
+    mark_done(folder, {**done, "environment": environment})
+    folder.delete_folder(DRAWN_FOLDER)
     return measured.metrics
 
 

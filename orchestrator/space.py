@@ -17,21 +17,29 @@ class Draining:
 
 
 class MissingUnits(Searcher):
-    """Enumerates a fixed list of units; ends early when draining."""
+    """Enumerates a fixed list of units; ends early when draining. What comes after shared passes waits for them."""
 
     def __init__(self, units: Iterable[Unit], settings: dict[str, Any], draining: Draining) -> None:
         super().__init__()
         self.waiting = deque(units)
         self.settings, self.draining = settings, draining
+        self.passes: set[str] = set()
+        """Trials that draw images for units still waiting."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Configuration of the next trial, or FINISHED."""
+        """Configuration of the next trial, None to ask again later, or FINISHED."""
         if self.draining.requested or not self.waiting:
             return str(Searcher.FINISHED)
+        is_pass = self.waiting[0].kind == "draw"
+        if self.passes and not is_pass:
+            return None
+        if is_pass:
+            self.passes.add(trial_id)
         return {"unit": self.waiting.popleft().to_json(), **self.settings}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing to learn from a result."""
+        """A pass that has ended, well or not, is waited for no longer."""
+        self.passes.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: what is finished is in the store."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.collect import collect, unit_failures
-from orchestrator.cost import cell_seconds, place_for, remember_speed, speed_of, training_seconds
+from orchestrator.cost import cell_predictions, place_for, remember_speed, speed_of, training_seconds
 from orchestrator.errors import UnitsFailed
 from orchestrator.grid import Sweep, expand
 from orchestrator.plan import MEASURED_SECTIONS, TRAINED_SECTIONS, Plan, counted, make_plan
@@ -88,7 +88,7 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
     predicted = {
         unit.train_id: training_seconds(unit, plan.training_state(unit), speed) for unit in plan.missing_trainings
     }
-    predicted |= {cell.cell_id: cell_seconds(cell, speed) for cell in plan.missing_cells}
+    predicted |= cell_predictions(plan.missing_cells, speed)
     cached = len(plan.cells) - len(plan.missing_cells)
     trainings, cells = counted(len(plan.missing_trainings), "training"), counted(len(plan.missing_cells), "cell")
     todo = f"{trainings} and {cells} to run, {counted(cached, 'cell')} cached"

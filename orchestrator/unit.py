@@ -1,7 +1,8 @@
 """What a worker is told: one unit of work as plain data, readable on any machine of the cluster."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ class Unit:
     data_root: str | None
     threads: int
     parent_id: str = ""
+    samplers: tuple[tuple[str, dict[str, Any]], ...] = ()
+    """Of a shared pass: the cells it draws for and their samplers."""
+    batches: tuple[int, ...] = ()
+    """Of a shared pass: which batches of sample indices it draws."""
 
     @classmethod
     def of_training(cls, training: Training, storage: str, data_root: str | None, threads: int) -> "Unit":
@@ -46,6 +51,19 @@ class Unit:
         experiment = cell.experiment.model_dump(mode="json")
         parent = cell.training.parent_id
         return cls("sample", *ids, experiment, cell.label, storage, data_root, threads, parent)
+
+    @classmethod
+    def of_pass(cls, cells: Sequence[Cell], batches: Sequence[int], like: "Unit") -> "Unit":
+        """The unit that draws some batches of images for many cells at once; `like` is the unit of one of the cells."""
+        first = batches[0] * cells[0].experiment.eval.batch_size
+        return replace(
+            like,
+            kind="draw",
+            unit_id=f"{cells[0].cell_id}-{batches[0]}",
+            label=f"{len(cells)} samplers, images from {first:,} on",
+            samplers=tuple((cell.cell_id, cell.experiment.sample.model_dump(mode="json")) for cell in cells),
+            batches=tuple(batches),
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "Unit":

@@ -35,10 +35,10 @@ class Node:
         return total
 
 
-def prefix_tree(programs: Iterable[Sequence[Step]]) -> Node:
-    """The tree of the programs' distinct beginnings; program i ends in the node that lists i."""
+def prefix_tree(programs: Iterable[tuple[int, Sequence[Step]]]) -> Node:
+    """The tree of the distinct beginnings of numbered programs; each number is listed in the node where it ends."""
     root = Node()
-    for number, program in enumerate(programs):
+    for number, program in programs:
         node = root
         for step in program:
             node = node.children.setdefault(step, Node())
@@ -46,18 +46,21 @@ def prefix_tree(programs: Iterable[Sequence[Step]]) -> Node:
     return root
 
 
-def shared_evaluations(samplers: Iterable[SamplerBase]) -> int:
-    """Network evaluations per image of all samplers together, guided ones counted twice.
+def guided_trees(samplers: Iterable[SamplerBase]) -> dict[float, Node]:
+    """A tree for each guidance, over the samplers' places in the list.
 
     Samplers of different guidance see different denoisers, so they share nothing.
     """
-    by_guidance: dict[float, list[SamplerBase]] = {}
-    for sampler in samplers:
-        by_guidance.setdefault(sampler.guidance, []).append(sampler)
-    return sum(
-        prefix_tree(sampler.program() for sampler in alike).evaluations * (1 if guidance in (0, 1) else 2)
-        for guidance, alike in by_guidance.items()
-    )
+    by_guidance: dict[float, list[tuple[int, Sequence[Step]]]] = {}
+    for number, sampler in enumerate(samplers):
+        by_guidance.setdefault(sampler.guidance, []).append((number, sampler.program()))
+    return {guidance: prefix_tree(programs) for guidance, programs in by_guidance.items()}
+
+
+def shared_evaluations(samplers: Iterable[SamplerBase]) -> int:
+    """Network evaluations per image of all samplers together, two for each x0_hat that is guided."""
+    trees = guided_trees(samplers)
+    return sum(tree.evaluations * (1 if guidance in (0, 1) else 2) for guidance, tree in trees.items())
 
 
 def sample_shared(tree: Node, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn, emit: Emit) -> None:

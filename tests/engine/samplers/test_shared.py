@@ -67,7 +67,8 @@ def random_sampler(draw: random.Random) -> SamplerBase:
 def test_images_are_those_of_each_sampler_alone_bit_for_bit(seed: int) -> None:
     draw = random.Random(seed)
     samplers = [random_sampler(draw) for _ in range(25)]
-    tree, oracle, images = prefix_tree(sampler.program() for sampler in samplers), CountingOracle(), {}
+    tree = prefix_tree((number, sampler.program()) for number, sampler in enumerate(samplers))
+    oracle, images = CountingOracle(), {}
     sample_shared(tree, oracle, LATENTS, noise, images.__setitem__)
     assert sorted(images) == list(range(25))
     for number, sampler in enumerate(samplers):
@@ -113,7 +114,8 @@ def test_different_guidance_shares_nothing_and_counts_twice() -> None:
 
 
 def test_equal_samplers_are_evaluated_once_and_each_gets_its_images() -> None:
-    tree, oracle, images = prefix_tree(Euler(num_steps=5).program() for _ in range(3)), CountingOracle(), {}
+    tree = prefix_tree((number, Euler(num_steps=5).program()) for number in range(3))
+    oracle, images = CountingOracle(), {}
     sample_shared(tree, oracle, LATENTS, noise, images.__setitem__)
     assert oracle.calls == 5
     assert all(torch.equal(images[number], images[0]) for number in range(3))

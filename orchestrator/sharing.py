@@ -1,0 +1,91 @@
+"""Which cells are drawn together: those of one model and protocol, whose samplers do part of their work alike."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TypeVar
+
+from engine.samplers.shared import guided_trees, shared_evaluations
+from orchestrator.identity import canonical_json, essential
+from orchestrator.plan import Cell
+
+Item = TypeVar("Item")
+
+WORTH_SHARING = 0.9
+"""Cells are drawn together when that takes at most this part of the evaluations of drawing each alone."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that sample the same weights from the same latents at the same batch shape."""
+
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def alone(self) -> int:
+        """Network evaluations per image when each cell is drawn alone."""
+        return sum(cell.experiment.sample.nfe for cell in self.cells)
+
+    @cached_property
+    def together(self) -> int:
+        """The same when they are drawn in one pass."""
+        return shared_evaluations(cell.experiment.sample for cell in self.cells)
+
+    @property
+    def shares(self) -> bool:
+        """Whether one pass is worth it."""
+        return len(self.cells) > 1 and self.together <= WORTH_SHARING * self.alone
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of sample indices."""
+        protocol = self.cells[0].experiment.eval
+        return -(-protocol.num_samples // protocol.batch_size)
+
+    @property
+    def evaluations(self) -> int:
+        """Images times network evaluations of the whole group, the last batch padded, drawn in the cheaper way."""
+        images = self.num_batches * self.cells[0].experiment.eval.batch_size
+        return images * (self.together if self.shares else self.alone)
+
+    def passes(self, workers: int) -> list[tuple[tuple[Cell, ...], tuple[int, ...]]]:
+        """Work for `workers` workers: cells, and the batches of sample indices to draw for them.
+
+        Batches are shared out first, because every one costs the whole tree once. Where they are fewer than workers,
+        the samplers are cut too, in the tree's order, so that little is done twice.
+        """
+        blocks = _even_parts(range(self.num_batches), workers)
+        cuts = _even_parts(_in_tree_order(self.cells), workers // len(blocks))
+        return [(cells, block) for block in blocks for cells in cuts]
+
+
+def _in_tree_order(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells so that neighbours share the longest beginnings."""
+    numbers: list[int] = []
+    for tree in guided_trees(cell.experiment.sample for cell in cells).values():
+        waiting = [tree]
+        while waiting:
+            node = waiting.pop()
+            numbers += node.ends
+            waiting += reversed(node.children.values())
+    return [cells[number] for number in numbers]
+
+
+def _even_parts(items: Sequence[Item], count: int) -> list[tuple[Item, ...]]:
+    """The items in order, cut into at most `count` parts of nearly equal length."""
+    count = max(1, min(count, len(items)))
+    ends = [round(number * len(items) / count) for number in range(count + 1)]
+    return [tuple(items[first:last]) for first, last in pairwise(ends)]
+
+
+def groups(cells: Iterable[Cell]) -> list[Group]:
+    """Cells by what they have in common, in order. A variance measured for each sampler (analytic) shares nothing."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        experiment = cell.experiment
+        own = cell.cell_id if getattr(experiment.sample, "covariance", None) == "analytic" else ""
+        common = [essential(part) for part in (experiment.weights, experiment.eval)]
+        key = canonical_json([cell.training.train_id, cell.training.selection_id, common, own])
+        found.setdefault(key, []).append(cell)
+    return [Group(tuple(members)) for members in found.values()]
