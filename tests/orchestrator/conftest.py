@@ -41,6 +41,7 @@ panel:
 
 ENVIRONMENT = {"device": "a test's machine", "gpu": None, "threads": 1, "python": "3.11", "packages": {}}
 TRAIN_SECONDS, CELL_SECONDS = 8.0, 0.5
+CELL_EVALUATIONS = 640
 CURVES_KIMG = (1.0, 2.0, 3.0, 4.0)
 
 
@@ -60,6 +61,7 @@ class FakeStore:
     sweep: Sweep
     train_seconds = TRAIN_SECONDS
     cell_seconds = CELL_SECONDS
+    cell_evaluations = CELL_EVALUATIONS
 
     @property
     def store(self) -> Store:
@@ -126,7 +128,8 @@ class FakeStore:
         self.bytes(f"{folder}/panel.png", png())
         self.json(f"{folder}/cell.json", record)
         if done:
-            self.json(f"{folder}/DONE.json", done_record(CELL_SECONDS, cell_id=cell.cell_id))
+            identity = {"cell_id": cell.cell_id, "evaluations": CELL_EVALUATIONS}
+            self.json(f"{folder}/DONE.json", done_record(CELL_SECONDS, **identity))
 
     def fail(self, folder: str, message: str) -> None:
         """A unit that recorded why it failed."""
@@ -148,7 +151,7 @@ def curve_rows(kimg: tuple[float, ...]) -> list[tuple[float, str, float]]:
     return [row for reached in kimg for row in ((reached, "train/loss", 10 / reached), (reached, "train/lr", 0.002))]
 
 
-def done_record(seconds: float, **identity: str) -> dict[str, Any]:
+def done_record(seconds: float, **identity: Any) -> dict[str, Any]:
     """Content of a DONE.json."""
     return {**identity, "seconds": seconds, "environment": ENVIRONMENT, "finished": "2026-01-02T03:04:05+00:00"}
 

@@ -8,8 +8,7 @@ from orchestrator import cost
 from orchestrator.cost import (
     START_SECONDS,
     Speed,
-    cell_nfe,
-    cell_seconds,
+    cell_predictions,
     model_cost,
     place_for,
     plan_seconds,
@@ -50,9 +49,9 @@ def test_a_network_that_cannot_be_built_is_a_usage_error(fake: Any, old: str, ne
 
 
 def test_the_last_batch_of_a_cell_counts_whole(fake: Any) -> None:
-    heun, stochastic = fake.plan().cells[:2]
-    assert cell_nfe(heun) == 2 * 64 * 5  # 100 images are two batches of 64; 3 Heun steps are 5 evaluations
-    assert cell_nfe(stochastic) == 2 * 64 * 5
+    heun = fake.plan().cells[0]
+    # 100 images are two batches of 64; 3 Heun steps are 5 evaluations.
+    assert cell_predictions([heun], SPEED) == {heun.cell_id: 2 * 64 * 5 * model_cost(heun.experiment).macs / 2e6}
 
 
 def test_choosing_a_snapshot_samples_from_each_of_them(fake: Any) -> None:
@@ -74,7 +73,7 @@ def test_a_finished_plan_takes_no_time(finished: Any) -> None:
 
 def test_cells_alone_take_their_share_of_the_workers(finished: Any) -> None:
     plan = finished.changed("s_churn: [0, 5, 6]", "s_churn: [0, 1, 5, 6]").plan()
-    cells = sum(cell_seconds(cell, SPEED) for cell in plan.missing_cells)
+    cells = sum(cell_predictions(plan.missing_cells, SPEED).values())
     fixed = START_SECONDS["session"] + START_SECONDS["sample"]
     assert plan_seconds(plan, SPEED, slots=4) == pytest.approx(fixed + cells / 4)
 
@@ -82,7 +81,7 @@ def test_cells_alone_take_their_share_of_the_workers(finished: Any) -> None:
 def test_trainings_run_side_by_side_and_the_longest_sets_the_end(fake: Any) -> None:
     plan = fake.plan()
     narrow, wide = (training_seconds(unit, "train", SPEED) for unit in plan.trainings)
-    cells = sum(cell_seconds(cell, SPEED) for cell in plan.cells)
+    cells = sum(cell_predictions(plan.cells, SPEED).values())
     fixed = START_SECONDS["session"] + START_SECONDS["sample"]
     assert plan_seconds(plan, SPEED, slots=1) == pytest.approx(fixed + narrow + wide + cells)
     assert plan_seconds(plan, SPEED, slots=2) == pytest.approx(fixed + wide + cells / 2)
@@ -113,7 +112,7 @@ def test_speed_of_finished_units_is_remembered_and_used(fake: Any) -> None:
     fake.finish_everything()
     remember_speed(before, fake.plan(), fake.store)
     trained = sum(map(training_macs, before.trainings)) / (2 * fake.train_seconds)
-    evaluated = sum(cell_nfe(cell) * model_cost(cell.experiment).macs for cell in before.cells)
+    evaluated = sum(fake.cell_evaluations * model_cost(cell.experiment).macs for cell in before.cells)
     speed = speed_of(fake.sweep, fake.store)
     assert speed.measured
     assert (speed.train, speed.sample) == pytest.approx((trained, evaluated / (4 * fake.cell_seconds)))

@@ -1,0 +1,86 @@
+"""Images drawn for many cells in one pass are those of each cell alone, and cost what the pass counted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.denoiser import Denoiser
+from engine.drawing import draw_block, draw_cell, read_drawn
+from engine.files import LocalFiles
+from engine.objective_spec import EdmObjective
+from engine.process.precond import Preconditioning
+from engine.process.processes import EdmProcess
+from engine.samplers import Ddim, EdmStochastic, Euler, Heun, SamplerBase
+from engine.samplers.shared import shared_evaluations
+from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment
+from engine.train_spec import Train
+
+NUM_SAMPLES, BATCH_SIZE = 21, 8
+SAMPLERS = [
+    Heun(num_steps=6),
+    EdmStochastic(num_steps=6, s_churn=2, s_tmax=1.0),
+    EdmStochastic(num_steps=6, s_churn=2, s_tmax=1.0, s_noise=1.007),
+    EdmStochastic(num_steps=6, s_churn=1, s_tmin=0.1, s_tmax=30.0),
+    Euler(num_steps=4),
+    Ddim(num_steps=5, eta=0.5),
+    Ddim(num_steps=5),
+]
+
+
+class Convolution(torch.nn.Module):
+    """A small network in single precision, whose rounding would show any change of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.Conv2d(16, 1, 3, padding=1)
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
+        output: Tensor = self.last(torch.nn.functional.silu(self.first(x) + c_noise[:, None, None, None]))
+        return output
+
+
+def experiment(sampler: SamplerBase) -> Experiment:
+    return Experiment(
+        data=Data(name="digits"),
+        model=DdpmPlusPlus(),
+        objective=EdmObjective(),
+        train=Train(total_kimg=1, snapshot_kimg=1),
+        sample=sampler,
+        eval=Evaluation(num_samples=NUM_SAMPLES, batch_size=BATCH_SIZE),
+    )
+
+
+@pytest.fixture
+def denoiser() -> Denoiser:
+    return Denoiser(Convolution(), Preconditioning(EdmProcess(), "F"))
+
+
+@pytest.mark.parametrize("blocks", [[range(21)], [range(8), range(8, 21)], [range(16, 21), range(16)]], ids=str)
+def test_a_shared_pass_gives_each_cells_own_images_however_it_is_cut(
+    denoiser: Denoiser, tmp_path: Path, blocks: list[range]
+) -> None:
+    folders = [LocalFiles(tmp_path / str(number)) for number in range(len(SAMPLERS))]
+    for block in blocks:
+        assert read_drawn(experiment(SAMPLERS[0]), folders[0]) is None
+        draw_block(experiment(SAMPLERS[0]), SAMPLERS, torch.tensor(block), denoiser, folders)
+    together = [read_drawn(experiment(sampler), folder) for sampler, folder in zip(SAMPLERS, folders, strict=True)]
+    for sampler, drawn in zip(SAMPLERS, together, strict=True):
+        assert drawn is not None
+        assert torch.equal(drawn.images, draw_cell(experiment(sampler), denoiser).images), sampler.label
+    padded = 3 * BATCH_SIZE
+    assert sum(drawn.evaluations for drawn in together if drawn) == padded * shared_evaluations(SAMPLERS)
+
+
+def test_a_cell_alone_counts_its_own_evaluations_and_padding(denoiser: Denoiser) -> None:
+    drawn = draw_cell(experiment(Heun(num_steps=6)), denoiser)
+    assert drawn.images.shape == (NUM_SAMPLES, 1, 8, 8)
+    assert drawn.evaluations == 3 * BATCH_SIZE * 11
+
+
+def test_a_wrong_declaration_of_cost_is_an_error(denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.drawing.shared_evaluations", lambda samplers: 12)
+    with pytest.raises(RuntimeError, match=r"Heun 6 declare 12 evaluations per image but used 11\.0"):
+        draw_cell(experiment(Heun(num_steps=6)), denoiser)
