@@ -79,9 +79,18 @@ def selection_nfe(unit: Training) -> int:
 
 
 def cell_nfe(cell: Cell) -> int:
-    """Network evaluations of one cell over all images; the last batch is padded to the fixed shape."""
-    batch = cell.experiment.eval.batch_size
-    return -(-cell.experiment.eval.num_samples // batch) * batch * cell.experiment.sample.nfe
+    """Network evaluations of one cell over all images, those of the consistency check included."""
+    rule, sampler = cell.experiment.eval, cell.experiment.sample
+    evaluations = _padded(rule.num_samples, rule.batch_size) * sampler.nfe
+    if rule.consistency is not None and sampler.deterministic:
+        many = sampler.model_copy(update={"num_steps": rule.consistency.num_steps})
+        evaluations += _padded(min(rule.consistency.num_samples, rule.num_samples), rule.batch_size) * many.nfe
+    return evaluations
+
+
+def _padded(num_images: int, batch_size: int) -> int:
+    """Images that are really sampled: the last batch is padded to the fixed shape."""
+    return -(-num_images // batch_size) * batch_size
 
 
 def training_seconds(unit: Training, state: str, speed: Speed) -> float:

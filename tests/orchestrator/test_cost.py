@@ -55,6 +55,28 @@ def test_the_last_batch_of_a_cell_counts_whole(fake: Any) -> None:
     assert cell_nfe(stochastic) == 2 * 64 * 5
 
 
+def test_agreement_with_many_steps_costs_a_second_sampling_of_deterministic_samplers(fake: Any) -> None:
+    checked = fake.changed("panel:", "set: {eval.consistency.num_steps: 20, eval.consistency.num_samples: 65}\npanel:")
+    heun, stochastic = checked.plan().cells[:2]
+    assert cell_nfe(heun) == 2 * 64 * 5 + 2 * 64 * 39  # 65 images are two batches again; 20 Heun steps are 39
+    assert cell_nfe(stochastic) == 2 * 64 * 5
+    few = fake.changed("panel:", "set: {eval.consistency.num_steps: 20, eval.consistency.num_samples: 999}\npanel:")
+    assert cell_nfe(few.plan().cells[0]) == cell_nfe(heun)  # no more than there are
+
+
+def test_guided_evaluations_count_twice(fake: Any) -> None:
+    conditional = "set: {model.class_conditional: true, model.label_dropout: 0.1}\npanel:"
+    guided = fake.changed("heun, num_steps: 3}", "heun, num_steps: 3, guidance: 2}").changed("panel:", conditional)
+    assert cell_nfe(guided.plan().cells[0]) == 2 * 64 * 10
+
+
+def test_a_head_costs_its_backbone_and_itself(head: Any) -> None:
+    """A norm of 8 channels and a 3x3 convolution from them to the grey pixel, with its bias, at 8x8 pixels."""
+    parent, child = (model_cost(unit.experiment) for unit in head.plan().trainings)
+    assert child.params - parent.params == 2 * 8 + 8 * 9 + 1
+    assert child.macs - parent.macs == 8 * 9 * 64
+
+
 def test_choosing_a_snapshot_samples_from_each_of_them(fake: Any) -> None:
     assert selection_nfe(fake.plan().trainings[0]) == 2 * 64 * 5  # snapshots, images, evaluations
 
