@@ -14,6 +14,7 @@ from engine.data.datasets import ImageSet, to_unit
 from engine.denoiser import Denoiser
 from engine.drawing import Drawn, draw_cell
 from engine.files import Files, pack, unpack
+from engine.guidance import NULL_LABEL
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
 from engine.metrics.reference import Reference, distance, measure
@@ -73,8 +74,10 @@ class CellMeasurement:
 def load_denoiser(experiment: Experiment, files: Files, images_shown: int, device: torch.device) -> Denoiser:
     """A snapshot in a training's folder with the experiment's choice of weights, ready to sample."""
     net = build_network(experiment)
-    load_snapshot(files, experiment.train, images_shown, net, experiment.weights)
-    return build_denoiser(experiment, net).to(device).eval().requires_grad_(False)
+    precision = load_snapshot(files, experiment.train, images_shown, net, experiment.weights)
+    denoiser = build_denoiser(experiment, net)
+    denoiser.precision = precision
+    return denoiser.to(device).eval().requires_grad_(False)
 
 
 def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: torch.device) -> SnapshotChoice:
@@ -148,22 +151,25 @@ def measure_analytic_variance(
 ) -> AnalyticVariance:
     """Analytic-DPM's variance of a snapshot at the sampler's noise levels, measured once and kept with the training.
 
-    It uses the training set's first ANALYTIC_IMAGES images [Bao et al. 2022; engine facts B9].
+    It uses the training set's first ANALYTIC_IMAGES images [Bao et al. 2022; engine facts B9], with their labels unless
+    the sampler hides them.
     """
     assert isinstance(experiment.sample, ChainSampler), "only a sampler of a chain has a covariance"
     sigmas = sorted(sigma_of(alpha_bar) for alpha_bar in experiment.sample.levels[:-1])
     count = min(ANALYTIC_IMAGES, len(images.images))
-    path = f"analytic/{_digest(images_shown, experiment.weights.model_dump(), sigmas, count)}.json"
+    hidden = experiment.sample.guidance == 0
+    path = f"analytic/{_digest(images_shown, experiment.weights.model_dump(), sigmas, count, hidden)}.json"
     kept = files.read(path)
     if kept is None:
         device = next(denoiser.parameters()).device
+        labels = torch.full_like(images.labels, NULL_LABEL) if hidden else images.labels
         gammas = analytic_gammas(
             denoiser,
             to_unit(images.images[:count].to(device)),
             sigmas,
             seed=experiment.train.seed,
             batch_size=experiment.eval.batch_size,
-            labels=images.labels[:count].to(device) if experiment.model.class_conditional else None,
+            labels=labels[:count].to(device) if experiment.model.class_conditional else None,
         )
         kept = json.dumps({"sigmas": sigmas, "gammas": gammas}).encode()
         files.write(path, kept)

@@ -1,5 +1,6 @@
 """The typed, frozen configuration of one experiment: data, model, objective, train, sample, eval. Imports no torch."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -149,8 +150,10 @@ class Experiment(Frozen):
         if self.start is None:
             return None
         model = self.start.model or self.model
-        changes = {"model": model, "objective": self.start.objective, "train": self.start.train}
-        return self.model_copy(update={**changes, "start": None, "weights": EmaWeights()})
+        sections = {"model": model, "objective": self.start.objective, "train": self.start.train}
+        # A parent is only sampled to choose its snapshot, and this one's sampler may need what only this one learns.
+        rest = {"sample": self.eval.selection.sampler, "weights": EmaWeights(), "start": None}
+        return self.model_copy(update=sections | rest)
 
     @property
     def base_objective(self) -> Objective:
@@ -159,31 +162,64 @@ class Experiment(Frozen):
         return self.start.objective if head and self.start else self.objective
 
 
-def misfits(experiment: Experiment) -> list[tuple[str, str]]:
-    """Sections that do not fit together: the dotted field at fault and why, in words."""
-    sampler, model, objective = experiment.sample, experiment.model, experiment.objective
-    found = []
-    if isinstance(objective, OcmObjective) and experiment.start is None:
-        found.append(("objective.kind", "ocm completes a finished training: say which in `start`"))
+Misfit = tuple[tuple[str, ...], str]
+"""The dotted fields or sections that are at odds, the likeliest fault first, and why, in words."""
+
+
+def misfits(experiment: Experiment) -> list[Misfit]:
+    """Sections that do not fit together."""
+    return [*_start_misfits(experiment), *_weights_misfits(experiment), *_sampler_misfits(experiment)]
+
+
+def _start_misfits(experiment: Experiment) -> Iterator[Misfit]:
+    start, objective = experiment.start, experiment.objective
+    head = isinstance(objective, OcmObjective)
+    if start is None:
+        if head:
+            yield ("objective.kind",), "ocm completes a finished training: say which in `start`"
+        return
+    if isinstance(start.objective, OcmObjective):
+        yield ("start.objective.kind",), "ocm has no network of its own to start from; use the objective of its start"
+    elif head and start.model not in (None, experiment.model):
+        yield ("start.model", "model"), "ocm trains a head on its start's network: leave start.model out"
+    elif not head and start.objective.design.learned_variance != objective.design.learned_variance:
+        reason = "one of them learns a variance and has twice as many output channels"
+        yield (
+            ("objective.kind", "start.objective.kind"),
+            f"{objective.kind} cannot start from {start.objective.kind}: {reason}",
+        )
+
+
+def _weights_misfits(experiment: Experiment) -> Iterator[Misfit]:
+    weights = experiment.weights
     try:
-        check_weights(experiment.weights, experiment.train)
+        check_weights(weights, experiment.train)
     except ValueError as error:
-        found.append(("weights", str(error)))
+        fields = {
+            "ema": ("weights.halflife_kimg", "weights.kind", "train.ema_extra_halflives_kimg"),
+            "power": ("weights.sigma_rel", "weights.kind", "train.ema_power"),
+            "raw": ("weights.kind", "train.keep_raw"),
+        }
+        yield fields[weights.kind], str(error)
+
+
+def _sampler_misfits(experiment: Experiment) -> Iterator[Misfit]:
+    sampler, model, objective = experiment.sample, experiment.model, experiment.objective
     if sampler.guidance != 1 and not (model.class_conditional and model.label_dropout > 0):
         needs = "the model needs class_conditional: true and label_dropout above 0"
-        found.append(("sample.guidance", f"mixes predictions with and without label: {needs}"))
+        fields = ("sample.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
+        yield fields, f"guidance mixes predictions with and without label: {needs}"
     if isinstance(sampler, Flow) and sampler.sigma_max is None and not _knows_pure_noise(experiment):
-        reason = "the model was not trained there; set it to the largest noise level the model knows"
-        found.append(("sample.sigma_max", f"a flow starts at pure noise and {reason}"))
+        advice = "the model was not trained there; set sigma_max to the largest noise level the model knows"
+        yield ("sample.sigma_max", "sample.kind", "objective.kind"), f"a flow starts at pure noise and {advice}"
     covariance = getattr(sampler, "covariance", None)
     if covariance == "learned_range" and not objective.design.learned_variance:
         advice = "train with hybrid or vlb, or use beta, beta_tilde or analytic"
         reason = f"needs a variance the network has learned, and objective {objective.kind} gives it no gradient"
-        found.append(("sample.covariance", f"learned_range {reason}; {advice}"))
+        yield ("sample.covariance", "objective.kind"), f"learned_range {reason}; {advice}"
     if covariance == "ocm" and not isinstance(objective, OcmObjective):
         needs = f"needs the head that objective ocm trains, not objective {objective.kind}"
-        found.append(("sample.covariance", f"ocm {needs}"))
-    return found
+        yield ("sample.covariance", "objective.kind"), f"ocm {needs}"
 
 
 def _knows_pure_noise(experiment: Experiment) -> bool:

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.noise import Purpose, normal, uniform
+from engine.noise import Purpose, generator_seed, normal, uniform, uniforms
 from engine.oracle import EmpiricalOracle
 from engine.samplers import Ddim, Ddpm, Flow, SamplerBase
 
 NUM_POINTS = 512
 NUM_SAMPLES = 1000
 STEPS = (5, 10, 20, 50, 200)
+CHANCE_SETS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,17 @@ def toy_samplers(k: int) -> dict[str, SamplerBase]:
     }
 
 
+def latents(seed: int, num_samples: int) -> Tensor:
+    """Where all samplers start: points of the standard normal distribution, float64 [num_samples, 2].
+
+    They are spread evenly, as normal quantiles of Sobol's sequence, scrambled by the seed. Independent draws would lend
+    every cloud their own distance from the distribution, ten times the error of a good sampler.
+    """
+    sequence = torch.quasirandom.SobolEngine(2, scramble=True, seed=generator_seed(seed, Purpose.LATENT, 0))
+    points: Tensor = torch.special.ndtri(sequence.draw(num_samples, dtype=torch.float64))
+    return points
+
+
 def k_budget(
     dataset: str, seed: int, *, num_samples: int = NUM_SAMPLES, steps: tuple[int, ...] = STEPS
 ) -> list[Cloud]:
@@ -71,8 +83,8 @@ def k_budget(
 
     `dataset` is a key of DATASETS. DDPM's noise is keyed by the seed too, so the clouds are always the same.
     """
-    data, keys = DATASETS[dataset](), torch.arange(num_samples)
-    denoise, latents = EmpiricalOracle(data).denoise, normal(seed, Purpose.LATENT, keys, (2,))
+    data, keys, start = DATASETS[dataset](), torch.arange(num_samples), latents(seed, num_samples)
+    denoise = EmpiricalOracle(data).denoise
 
     def noise(step: int) -> Tensor:
         return normal(seed, Purpose.SAMPLER_STEP, keys, (2,), step)
@@ -80,7 +92,7 @@ def k_budget(
     clouds = []
     for k in steps:
         for name, sampler in toy_samplers(k).items():
-            points = sampler.sample(denoise, latents, noise)
+            points = sampler.sample(denoise, start, noise)
             clouds.append(Cloud(name, k, sampler.nfe, points.numpy(), energy_distance(points, data)))
     return clouds
 
@@ -92,6 +104,19 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
         return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").mean()
 
     return float(2 * mean_distance(x, y) - mean_distance(x, x) - mean_distance(y, y))
+
+
+def chance_distance(data: Tensor, num_samples: int) -> float:
+    """The energy distance to `data` [M, D] that one in twenty sets of as many independent draws from it exceeds.
+
+    Found from CHANCE_SETS of them. A draw is a point of the data, so a set is the share of every point in it.
+    """
+    picked = (uniforms(0, Purpose.SHUFFLE, torch.arange(CHANCE_SETS), num_samples) * len(data)).long()
+    shares = torch.zeros(CHANCE_SETS, len(data), dtype=data.dtype)
+    shares.scatter_add_(1, picked, torch.full(picked.shape, 1 / num_samples, dtype=data.dtype))
+    distances = torch.cdist(data, data, compute_mode="donot_use_mm_for_euclid_dist")
+    found = 2 * shares @ distances.mean(dim=1) - (shares @ distances * shares).sum(dim=1) - distances.mean()
+    return float(found.quantile(0.95))
 
 
 def _uniform() -> Tensor:

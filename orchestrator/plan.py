@@ -108,7 +108,7 @@ class Plan:
 
     @property
     def num_collapsed(self) -> int:
-        """Points that are the same sampler as an earlier point."""
+        """Points that are the same work as an earlier point."""
         return self.num_points - len(self.cells)
 
     def training_state(self, unit: Training) -> str:
@@ -145,13 +145,17 @@ def make_plan(sweep: Sweep, points: Iterable[Point], store: Store) -> Plan:
 
 
 def describe(axes: dict[str, Any]) -> str:
-    """Swept fields in short words: `channels 32, dropout 0.1`."""
-    return ", ".join(f"{field.rsplit('.', 1)[-1]} {_short(value)}" for field, value in axes.items())
+    """Swept fields in short words: `channels 32, dropout 0.1`; a kind is called by its section: `weighting min_snr`."""
+    return ", ".join(f"{_name(field)} {_short(value)}" for field, value in axes.items())
 
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 cell`, `2,000 cells`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _name(field: str) -> str:
+    return field.removesuffix(".kind").rsplit(".", 1)[-1]
 
 
 def _short(value: Any) -> str:
@@ -171,7 +175,9 @@ def _parent(point: Point) -> Training:
     experiment = point.experiment.parent
     assert experiment is not None, "only a point with a start has a parent"
     identity = train_id(experiment)
-    shared = {field: value for field, value in point.axes.items() if field.startswith(("data.", "start."))}
+    same_model = experiment.model == point.experiment.model
+    sections = ("data", "start", "model") if same_model else ("data", "start")
+    shared = {field: value for field, value in point.axes.items() if field.split(".")[0] in sections}
     return Training(identity, selection_id(experiment, identity), experiment, {"start": "training", **shared})
 
 
@@ -196,6 +202,12 @@ def _asked(point: Point) -> dict[str, Any]:
 
 
 def _reasons(members: list[Point]) -> tuple[str, ...]:
-    """Why these points are one sampler, each reason once."""
-    reasons = (reason for point in members for reason in point.experiment.sample.canonical().reasons)
+    """Why these points are one sampler on the same weights, each reason once."""
+    experiments = [point.experiment for point in members]
+    reasons: list[str] = []
+    if len({experiment.sample for experiment in experiments}) > 1:
+        reasons += (reason for experiment in experiments for reason in experiment.sample.canonical().reasons)
+    if len({experiment.weights for experiment in experiments}) > 1:
+        halflife = experiments[0].train.ema_halflife_kimg
+        reasons.append(f"weights ema with half-life {halflife:g} kimg are the training's own average")
     return tuple(dict.fromkeys(reasons)) or ("the same point is listed twice",)

@@ -82,7 +82,7 @@ def show_collapsed(plan: Plan, console: Console) -> None:
     for cell in plan.cells:
         for reason in cell.reasons:
             counts[reason] = counts.get(reason, 0) + len(cell.points) - 1
-    console.print(f"collapsed: {plan.num_collapsed} points are the same sampler as another", highlight=False)
+    console.print(f"collapsed: {plan.num_collapsed} points are the same work as another", highlight=False)
     for reason, count in sorted(counts.items(), key=lambda item: -item[1])[:8]:
         console.print(f"  {count:6,}  {reason}", highlight=False, markup=False)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
-from engine.objective_spec import Design
+from engine.objective_spec import Design, HybridObjective
 from engine.process.precond import Coefficients, Preconditioning
 from engine.process.processes import DiscreteProcess, ProcessBase
 from engine.process.schedules import TERMINAL_SIGMA
@@ -26,9 +26,10 @@ DRAWS = 40_000
 GRID = 481
 HALF_WINDOW = 0.1
 """The density is the share of draws within this much of ln sigma on either side."""
-TAIL = 1e-3
+TAIL = 2e-3
 """Share of the draws that the axis may leave out at either end."""
-SIGMA_LIMITS = (1e-4, 1e5)
+SIGMA_LIMITS = (1e-4, 1e3)
+"""Noise levels that the axis may show; beyond them, at 60 dB of noise, all is noise."""
 ROWS = 8
 
 
@@ -45,7 +46,7 @@ def design_curves(experiment: Experiment, name: str) -> DesignCurves:
     weight = bound_weight(sigma, density, c) if objective.kind == "vlb" else weights(design, sigma, c)
     gaussian = sigma**2 * design.sigma_data**2 / (sigma**2 + design.sigma_data**2)
     time = torch.linspace(0, 1, GRID, dtype=torch.float64)
-    path = design.process.sigma_at(time).clamp(*SIGMA_LIMITS)
+    path = design.process.sigma_at(time).clamp(SIGMA_LIMITS[0] / 100, SIGMA_LIMITS[1] * 100)  # runs off the axis
     return DesignCurves(
         title=name,
         words=words(experiment),
@@ -132,25 +133,38 @@ def words(experiment: Experiment) -> str:
     steps = f", T = {process['num_timesteps']}" if "num_timesteps" in process else ""
     zero = ", zero terminal SNR" if process.get("zero_terminal_snr") else ""
     weighting = "variational bound" if base.kind == "vlb" else design.weighting.model_dump()["kind"]
-    head = "" if base is experiment.objective else f", under a head of {experiment.objective.kind}"
+    levels = design.noise_levels.model_dump()["kind"]
     parts = (
-        f"objective {base.kind}{head}",
+        f"objective {base.kind}{_beside(experiment)}",
         f"process {process['kind']}" + (f" ({schedule}{steps}{zero})" if schedule else ""),
         f"target {design.target}",
         f"weighting {weighting}",
-        f"noise levels {design.noise_levels.model_dump()['kind']}",
-        f"σ_data {design.sigma_data:g}",
+        f"noise levels {levels}" + (", shown as at the start" if levels == "loss_second_moment" else ""),
+        f"σ_data {design.sigma_data:g}" if design.target == "F" else "",
     )
-    return "  ·  ".join(parts)
+    return "  ·  ".join(filter(None, parts))
+
+
+def _beside(experiment: Experiment) -> str:
+    """What an objective has that the curves do not show: a head on top, or a term for the variance alone."""
+    base = experiment.base_objective
+    if base is not experiment.objective:
+        return f" under a head of {experiment.objective.kind}"
+    if isinstance(base, HybridObjective):
+        return f" (L_simple, shown, + {base.vlb_weight:g} L_vlb for the variance)"
+    return ""
 
 
 def levels_table(curves: DesignCurves, process: ProcessBase) -> Table:
-    """The curves at a few noise levels; what is shown and what is lost are shares of the range around each level."""
-    headings = ("σ", "SNR dB", "timestep" if isinstance(process, DiscreteProcess) else "time", "shown", "loss")
-    more = ("weight x0", "weight target", "c_skip", "c_out", "c_in", "c_noise")
-    table = Table(box=None, header_style="bold")
-    for heading in (*headings, *more):
-        table.add_column(heading, justify="right")
+    """The curves at a few noise levels, less than 80 characters wide.
+
+    What is shown and what is lost are per cent of all, in the range around each level.
+    """
+    discrete = isinstance(process, DiscreteProcess)
+    table = Table(box=None, header_style="bold", padding=(0, 0, 0, 1))
+    headings = ("σ", "SNR\ndB", "t" if discrete else "time", "shown\n%", "loss\n%", "weight\nx0", "weight\ntarget")
+    for heading in (*headings, "c_skip", "c_out", "c_in", "c_noise"):
+        table.add_column(heading, justify="right", no_wrap=True)
     rows = np.linspace(0, len(curves.sigma) - 1, ROWS).round().astype(int)
     shown, lost = (_shares(values, rows) for values in (curves.density, curves.loss_share))
     for row, of_images, of_loss in zip(rows, shown, lost, strict=True):
@@ -158,9 +172,17 @@ def levels_table(curves: DesignCurves, process: ProcessBase) -> Table:
         if isinstance(process, DiscreteProcess):
             time = str(int(process.timestep(torch.tensor([sigma], dtype=torch.float64))))
         columns = (curves.weight_x0, curves.weight_target, curves.c_skip, curves.c_out, curves.c_in, curves.c_noise)
-        numbers = [f"{column[row] + 0.0:.3g}" for column in columns]  # + 0.0 turns -0 into 0
-        table.add_row(f"{sigma:.3g}", f"{-20 * math.log10(sigma):.1f}", time, of_images, of_loss, *numbers)
+        numbers = [short(column[row]) for column in columns]
+        table.add_row(short(sigma), f"{-20 * math.log10(sigma):.1f}", time, of_images, of_loss, *numbers)
     return table
+
+
+def short(value: float) -> str:
+    """Three digits in at most six characters and a sign; two digits and an exponent for the very small and large."""
+    if value == 0 or 0.00995 <= abs(value) < 9999.5:
+        return f"{value + 0.0:.0f}" if abs(value) >= 999.5 else f"{value + 0.0:.3g}"  # + 0.0 turns -0 into 0
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def _even(count: int) -> Tensor:
@@ -190,4 +212,4 @@ def _shares(values: list[float], rows: NDArray[np.int_]) -> list[str]:
     """Share of each row: what lies nearer to it than to its neighbours, in per cent of all."""
     edges = [0, *((rows[1:] + rows[:-1] + 1) // 2), len(values)]
     parts = np.add.reduceat(np.asarray(values), edges[:-1])
-    return [f"{100 * part / sum(values):.1f} %" for part in parts]
+    return [f"{100 * part / sum(values):.1f}" for part in parts]

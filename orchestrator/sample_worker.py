@@ -93,7 +93,9 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     if getattr(experiment.sample, "covariance", None) == "analytic":
         images = load_data(experiment.data.name, unit.data_root)
         denoiser.variance_model = measure_analytic_variance(experiment, denoiser, images, training, chosen)
+    denoiser.nfe = 0
     reference = reference_images(experiment, denoiser, training, chosen)
+    compared_with = denoiser.nfe * experiment.eval.batch_size
     measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)
     folder.write("panel.png", measured.panel)
     record = {
@@ -112,7 +114,8 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     folder.write_json("cell.json", record)
     seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
     environment = worker_environment(str(device))
-    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations}
+    evaluations = measured.evaluations + compared_with
+    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": evaluations}
     mark_done(folder, {**done, "environment": environment})
     folder.delete_folder(DRAWN_FOLDER)
     return measured.metrics

@@ -47,7 +47,19 @@ class Group:
     def evaluations(self) -> int:
         """Images times network evaluations of the whole group, the last batch padded, drawn in the cheaper way."""
         images = self.num_batches * self.cells[0].experiment.eval.batch_size
-        return images * (self.together if self.shares else self.alone)
+        return images * (self.together if self.shares else self.alone) + self._reference_evaluations
+
+    @property
+    def _reference_evaluations(self) -> int:
+        """Of the images at many steps with which deterministic cells are compared: one set for each sampler."""
+        protocol, rule = self.cells[0].experiment.eval, self.cells[0].experiment.eval.consistency
+        if rule is None:
+            return 0
+        deterministic = (cell.experiment.sample for cell in self.cells if cell.experiment.sample.deterministic)
+        many = (sampler.model_copy(update={"num_steps": rule.num_steps}) for sampler in deterministic)
+        distinct = {canonical_json(sampler.canonical().form): sampler.nfe for sampler in many}
+        batches = -(-min(rule.num_samples, protocol.num_samples) // protocol.batch_size)
+        return batches * protocol.batch_size * sum(distinct.values())
 
     def passes(self, workers: int) -> list[tuple[tuple[Cell, ...], tuple[int, ...]]]:
         """Work for `workers` workers: cells, and the batches of sample indices to draw for them.

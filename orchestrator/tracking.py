@@ -147,7 +147,7 @@ class Mirror:
         choice = folder.read_json(f"selections/{unit.selection_id}.json")
         data = folder.read(CURVES_FILE)
         rows = pq.read_table(io.BytesIO(data)).to_pylist() if data else []
-        metrics = [(row["name"], row["value"], row["kimg"]) for row in rows if row["kimg"] > last]
+        metrics = [(row["name"], row["value"], row["kimg"]) for row in rows if row["kimg"] >= last]
         params = _flat(unit.experiment.model_dump(mode="json", include=set(TRAINED_SECTIONS)))
         if done and choice:
             metrics += [(f"selection/{choice['metric']}", value, images / 1000) for images, value in choice["scores"]]
@@ -191,7 +191,8 @@ class Mirror:
         }
         run_id = self.runs.get(cell.cell_id) or self._run(cell.cell_id, cell.label, tags, done)
         seeds = {"train.seed": cell.experiment.train.seed, "eval.sample_seed": cell.experiment.eval.sample_seed}
-        params = _flat({"sample": cell.experiment.sample.model_dump(mode="json"), **cell.axes, **seeds})
+        measured = cell.experiment.model_dump(mode="json", include={"sample", "weights"})
+        params = _flat({**measured, **cell.axes, **seeds})
         metrics = [(name, value, record["snapshot_kimg"]) for name, value in record["metrics"].items()]
         metrics += [("nfe", float(record["nfe"]), record["snapshot_kimg"])]
         self._log(run_id, metrics, {}, params)

@@ -97,12 +97,12 @@ def planned_configuration(unit: dict[str, Any]) -> dict[str, Any]:
 
 
 def finished_configuration(store: Store, folder: str) -> dict[str, Any]:
-    """The same of a finished unit, from what its worker wrote."""
+    """The same of a finished unit, from what its worker wrote; an earlier version knew fewer sections."""
     if folder.startswith("train/"):
         spec = store.root.read_json(f"{folder}/spec.json")
-        return flatten({name: spec[name] for name in TRAINED_SECTIONS})
+        return flatten({name: spec.get(name) for name in TRAINED_SECTIONS})
     record = store.root.read_json(f"{folder}/cell.json")
-    own = {name: record["experiment"][name] for name in MEASURED_SECTIONS}
+    own = {name: record["experiment"].get(name, {}) for name in MEASURED_SECTIONS}
     return {**flatten(own), "train_id": record["train_id"]}
 
 

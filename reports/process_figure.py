@@ -11,6 +11,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from reports.figures.style import DPI, INK, MUTED, PALETTE, Drawing, Label, write_labels
 
 BLUE, ORANGE, GREEN, PINK = PALETTE[:4]
+DASHED = (0, (4, 1.6))
+"""For the line that lies on another one in some objectives: both are seen."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,13 @@ def _draw_density(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.plot(curves.sigma, curves.density, color=BLUE)
     _sigma_axis(axes, curves)
     top = 1.06 * max(curves.density)
-    axes.set_ylim(-0.17 * top, top)
+    axes.set_ylim(-0.185 * top, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value >= 0 else ""))
     axes.axhline(0, color=MUTED, lw=0.8)
     axes.vlines(curves.sampler_sigma, -0.075 * top, -0.02 * top, color=ORANGE, lw=1.1, clip_on=False)
     words = {"transform": axes.get_yaxis_transform(), "fontsize": 8.8, "va": "center", "ha": "left"}
-    axes.text(0.015, -0.12 * top, f"noise levels of {curves.sampler}", color=ORANGE, **words)
+    axes.text(0.015, -0.132 * top, f"noise levels of {curves.sampler}", color=ORANGE, **words)
     _title(axes, "Noise levels that training shows (density over ln σ)")
     return []
 
@@ -94,7 +96,7 @@ def _draw_density(axes: Any, curves: DesignCurves) -> list[Label]:
 def _draw_shares(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.fill_between(curves.sigma, curves.target_share, color=GREEN, alpha=0.16, lw=0)
     axes.plot(curves.sigma, curves.target_share, color=GREEN)
-    axes.plot(curves.sigma, curves.loss_share, color=PINK, ls=(0, (4, 1.6)))
+    axes.plot(curves.sigma, curves.loss_share, color=PINK, ls=DASHED)
     _sigma_axis(axes, curves)
     axes.set_ylim(0, 1.28 * max(*curves.target_share, *curves.loss_share))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -108,7 +110,7 @@ def _draw_shares(axes: Any, curves: DesignCurves) -> list[Label]:
 
 def _draw_weights(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.plot(curves.sigma, curves.weight_x0, color=BLUE)
-    axes.plot(curves.sigma, curves.weight_target, color=ORANGE)
+    axes.plot(curves.sigma, curves.weight_target, color=ORANGE, ls=DASHED)
     _sigma_axis(axes, curves)
     _log_y(axes, [*curves.weight_x0, *curves.weight_target])
     _title(axes, "Weight of the squared error of x̂₀ and of the target")
@@ -124,7 +126,7 @@ def _draw_coefficients(axes: Any, curves: DesignCurves) -> list[Label]:
         if not size.any():
             axes.text(0.03, 0.05, f"{name} = 0", color=colour, fontsize=8.8, transform=axes.transAxes)
             continue
-        axes.plot(curves.sigma, size, color=colour)
+        axes.plot(curves.sigma, size, color=colour, ls=DASHED if name == "c_in" else "-")
         labels.append(_end_label(curves, list(size), f"−{name}" if values[-1] < 0 else name, colour))
         sizes += list(size)
     _sigma_axis(axes, curves)

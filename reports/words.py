@@ -6,16 +6,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 AXES = {
+    "data.augment": "augmentation",
+    "data.x_flip": "x-flip",
     "model.channels": "C",
     "model.channel_mult": "channel multipliers",
     "model.num_blocks": "blocks per level",
     "model.attention_resolutions": "attention at",
     "model.width_divisor": "width divisor",
+    "objective.num_timesteps": "T",
+    "objective.schedule": "noise schedule",
+    "objective.vlb_weight": "λ",
+    "objective.sigma_data": "σ_data",
+    "objective.p_mean": "P_mean",
+    "objective.p_std": "P_std",
+    "objective.weighting.gamma": "γ",
     "train.lr": "learning rate",
+    "train.lr_rampup_kimg": "ramp-up (kimg)",
+    "train.lr_decay": "learning-rate decay",
+    "train.lr_decay_kimg": "decay from (kimg)",
+    "train.adam_betas": "Adam β₁-β₂",
+    "train.adam_eps": "Adam ε",
+    "train.grad_clip.kind": "clipping",
     "train.batch_size": "batch",
     "train.total_kimg": "length (kimg)",
     "train.ema_halflife_kimg": "EMA half-life (kimg)",
     "train.seed": "training seed",
+    "weights.halflife_kimg": "EMA half-life (kimg)",
+    "weights.sigma_rel": "EMA width",
     "sample": "sampler",
     "sample.kind": "solver",
     "sample.num_steps": "N",
@@ -27,8 +44,12 @@ AXES = {
     "sample.sigma_min": "σ_min",
     "sample.sigma_max": "σ_max",
     "sample.rho": "ρ",
+    "sample.guidance": "w",
+    "sample.tau": "τ",
+    "sample.schedule": "sampler's schedule",
+    "sample.grid": "noise levels",
 }
-"""Symbols of the papers for the fields a sweep varies; any other field is called by its last part."""
+"""Symbols of the papers for the fields a sweep varies; any other is called by its last part, a kind by its section."""
 
 METRICS = {
     "seconds_per_image": "ms / image",
@@ -42,8 +63,8 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 def axis_label(field: str) -> str:
-    """Symbol or plain name of a dotted field: `model.channels` is "C"."""
-    return AXES.get(field, field.rsplit(".", 1)[-1].replace("_", " "))
+    """Symbol or plain name of a dotted field: `model.channels` is "C", `objective.kind` is "objective"."""
+    return AXES.get(field, field.removesuffix(".kind").rsplit(".", 1)[-1].replace("_", " "))
 
 
 def value_text(value: Any) -> str:

@@ -55,6 +55,5 @@ def _skip(block: Block, before: int, before_resampled: int, width: int) -> int:
 
 
 def _attention(channels: int, pixels: int, heads: int, width: int) -> int:
-    """Norm, convolution to q k v, projection; q, k, v and the scores of every head are kept in fp32."""
-    numbers = channels * pixels
-    return (FULL + 2 * width) * numbers + FULL * (3 * numbers + heads * pixels**2)
+    """Norm, convolution to q k v, these three, projection; of the scores only the softmax's sum for every row."""
+    return (FULL + 5 * width) * channels * pixels + FULL * heads * pixels

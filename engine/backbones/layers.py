@@ -58,9 +58,13 @@ class SelfAttention(nn.Module):
         self.proj = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the same shape. Pixels stand before channels, which costs channels-last images no copy."""
+        """[B, C, H, W] to the same shape.
+
+        Pixels stand before channels, which costs channels-last images no copy. Other images are copied: the fused
+        kernels want each head's channels side by side, and without them every score would be held in memory.
+        """
         batch, channels, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).contiguous()
         qkv = qkv.reshape(batch, height * width, 3, self.heads, channels // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value)

@@ -140,9 +140,11 @@ class SigmaGridSampler(SamplerBase):
     """Warp of the noise levels: larger puts more steps near sigma_min."""
 
     @model_validator(mode="after")
-    def _table_has_enough_levels(self) -> "SigmaGridSampler":
+    def _levels_fall(self) -> "SigmaGridSampler":
         if self.grid == "iddpm" and self.num_steps > IDDPM_MAX_STEPS:
             raise ValueError(f"grid iddpm has {IDDPM_MAX_STEPS} noise levels, fewer than num_steps {self.num_steps}")
+        if self.grid == "edm" and self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}")
         return self
 
     @property
@@ -158,15 +160,21 @@ class SigmaGridSampler(SamplerBase):
         return ("" if self.grid == "edm" else f" {self.grid} grid") + super().suffix
 
     def grid_form(self) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Canonical form of the noise levels alone, and which fields do nothing to them."""
-        names, reasons = ("sigma_min", "sigma_max", "rho"), []
+        """Canonical form of the noise levels alone, and which fields do nothing to them.
+
+        One or two noise levels above 0 are told by themselves: how more would be spread between them says nothing.
+        """
+        names, reasons = ("sigma_max", "sigma_min", "rho"), []
         if self.grid != "edm":
             fields = type(self).model_fields
             inert = [name for name in names if getattr(self, name) != fields[name].default]
             reasons += [f"grid {self.grid} is P3's table: {', '.join(inert)} do nothing"] if inert else []
         elif self.num_steps == 1:
             reasons.append("one step uses neither sigma_min nor rho")
-        if self.num_steps == 1:
-            return {"num_steps": 1, "sigma_max": self.sigmas[0]}, tuple(reasons)
+        elif self.num_steps == 2:
+            reasons.append("two steps go from sigma_max to sigma_min to 0: rho does nothing")
+        if self.num_steps <= 2:
+            ends = dict(zip(names, self.sigmas[:-1], strict=False))
+            return {"num_steps": self.num_steps, **ends}, tuple(reasons)
         settings = {name: getattr(self, name) for name in names} if self.grid == "edm" else {"grid": self.grid}
         return {"num_steps": self.num_steps, **settings}, tuple(reasons)

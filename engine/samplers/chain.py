@@ -24,7 +24,7 @@ class ChainSampler(SamplerBase):
 
     tau: TauName = "linear"
     """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and released_quadratic as its
-    code does, even as P1's and P6's code, trailing for schedules that end in pure noise."""
+    code does, even as P1's code (P6's differs in how halves round), trailing for schedules that end in pure noise."""
     schedule: ScheduleName = "linear"
     """Variance-preserving schedule that is walked; any trained model can be sampled on any of them."""
     num_timesteps: int = Field(default=1000, ge=2)

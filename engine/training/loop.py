@@ -64,7 +64,7 @@ def train(
             continue
         if world.rank == 0:
             save_snapshot(files, state, goal * settings.batch_size)
-            save_panel(files, experiment, state.ema.net, goal * settings.batch_size, device)
+            save_panel(files, experiment, state.ema.net, goal * settings.batch_size, device, state.precision)
             save_checkpoint(files, state)
         report(Tick(goal * settings.batch_size, loss, rate, state.curves))
     return state.seconds
@@ -90,7 +90,10 @@ def check_shares(experiment: Experiment, world: World) -> None:
 
 
 def run_interval(step_fn: TrainingStep, state: TrainingState, goal: int) -> tuple[float, float]:
-    """Train up to step `goal`, adding curve rows on the way; returns the last row's loss and images per second."""
+    """Train up to step `goal`, adding curve rows on the way; returns the last row's loss and images per second.
+
+    Raises NonFiniteLoss when the loss diverges, or the weights that the last step leaves, which no loss has seen yet.
+    """
     settings = step_fn.experiment.train
     stride = max(1, -(-(goal - state.step) // CURVE_ROWS_PER_SNAPSHOT))
     loss = rate = math.nan
@@ -113,4 +116,7 @@ def run_interval(step_fn: TrainingStep, state: TrainingState, goal: int) -> tupl
         rows = {f"train/{name}": value for name, value in losses.items()}
         rows |= {"train/lr": lr, "train/grad_norm": float(step_fn.gradient_norm), "train/images_per_second": rate}
         state.curves += [(kimg, name, value) for name, value in rows.items()]
+    if not all(bool(param.isfinite().all()) for param in step_fn.params):
+        kimg = goal * settings.batch_size / 1000
+        raise NonFiniteLoss(f"the weights are not finite at {kimg:g} kimg; the last checkpoint is intact")
     return loss, rate

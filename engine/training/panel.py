@@ -8,6 +8,7 @@ from engine.files import Files
 from engine.samplers import Heun
 from engine.sampling import draw, panel_png, panel_size
 from engine.spec import Experiment
+from engine.train_spec import Precision
 
 PANEL_SAMPLER = Heun(num_steps=18)
 PANEL_SEED = 0
@@ -18,9 +19,17 @@ def panel_path(images_shown: int) -> str:
     return f"panels/images_{images_shown:010d}.png"
 
 
-def save_panel(files: Files, experiment: Experiment, net: nn.Module, images_shown: int, device: torch.device) -> None:
-    """Sample the grid of fixed latents with the averaged weights and keep it [playbook 5.0]."""
+def save_panel(
+    files: Files,
+    experiment: Experiment,
+    net: nn.Module,
+    images_shown: int,
+    device: torch.device,
+    precision: Precision,
+) -> None:
+    """Sample the grid of fixed latents with the averaged weights, in the training's precision [playbook 5.0]."""
     count, _ = panel_size(experiment)
     denoiser = build_denoiser(experiment, net).to(device)
+    denoiser.precision = precision
     images = draw(denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count)
     files.write(panel_path(images_shown), panel_png(images, experiment))

@@ -15,7 +15,7 @@ MAX_SKIPPED_STEPS = 100
 
 
 class NonFiniteLoss(RuntimeError):
-    """Training diverged: the loss, or the gradients of many steps in a row, became NaN or infinite."""
+    """Training diverged: the loss, the weights, or the gradients of many steps in a row became NaN or infinite."""
 
 
 class LossScaler:

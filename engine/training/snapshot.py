@@ -5,6 +5,7 @@ Both are safetensors: tensors and a JSON header, nothing that runs code when it 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,28 +70,34 @@ def save_snapshot(files: Files, state: TrainingState, images_shown: int) -> None
     ]
     if state.ema.train.keep_raw:
         kept.append((RawWeights(), state.net))
+    fell_back = state.precision != state.ema.train.precision
     for weights, net in kept:
-        metadata = {"images_shown": images_shown, "weights": weights.name}
+        metadata = {"images_shown": images_shown, "weights": weights.name, "fell_back_to_fp32": fell_back}
         files.write(snapshot_path(images_shown, weights), pack(net.state_dict(), metadata))
 
 
-def load_snapshot(files: Files, train: Train, images_shown: int, net: nn.Module, weights: Weights) -> None:
+def load_snapshot(files: Files, train: Train, images_shown: int, net: nn.Module, weights: Weights) -> Precision:
     """Load a snapshot's weights into `net`; a power-function average that was not tracked is reconstructed.
 
+    Returns the precision they are to be used in: fp32 if the training had fallen back to it, else the settings'.
     Raises FileNotFoundError when a snapshot is missing, ValueError when the training does not keep such weights.
     """
     check_weights(weights, train)
     weights = canonical_weights(weights, train)
     if isinstance(weights, PowerWeights) and weights not in tracked_weights(train):
-        load_posthoc(files, train, images_shown, net, weights.sigma_rel)
+        metadata = load_posthoc(files, train, images_shown, net, weights.sigma_rel)
     else:
-        net.load_state_dict(read_snapshot(files, images_shown, weights))
+        tensors, metadata = read_snapshot(files, images_shown, weights)
+        net.load_state_dict(tensors)
+    return "fp32" if metadata.get("fell_back_to_fp32", False) else train.precision
 
 
-def load_posthoc(files: Files, train: Train, images_shown: int, net: nn.Module, sigma_rel: float) -> None:
+def load_posthoc(
+    files: Files, train: Train, images_shown: int, net: nn.Module, sigma_rel: float
+) -> dict[str, Any]:
     """Load the power-function average of an untracked width, fitted to all tracked ones up to that snapshot.
 
-    Parameters are mixed; buffers are those of the snapshot itself.
+    Parameters are mixed; buffers, and the metadata that is returned, are those of the snapshot itself.
     """
     times = [images for images in train.snapshot_images if images <= images_shown]
     tracked = [Profile(width, images) for width in train.ema_power for images in times]
@@ -98,21 +105,23 @@ def load_posthoc(files: Files, train: Train, images_shown: int, net: nn.Module, 
 
     def parts() -> Iterator[dict[str, Tensor]]:
         for profile in tracked:
-            tensors = read_snapshot(files, profile.images_shown, PowerWeights(sigma_rel=profile.sigma_rel))
+            tensors, _ = read_snapshot(files, profile.images_shown, PowerWeights(sigma_rel=profile.sigma_rel))
             yield {name: tensors[name] for name in names}
 
-    net.load_state_dict(read_snapshot(files, images_shown, PowerWeights(sigma_rel=train.ema_power[0])))
+    whole, metadata = read_snapshot(files, images_shown, PowerWeights(sigma_rel=train.ema_power[0]))
+    net.load_state_dict(whole)
     mixture = mix(parts(), mixing_weights(tracked, Profile(sigma_rel, images_shown)))
     net.load_state_dict(mixture, strict=False)
+    return metadata
 
 
-def read_snapshot(files: Files, images_shown: int, weights: Weights) -> dict[str, Tensor]:
-    """The tensors of one snapshot file; FileNotFoundError when there is none."""
+def read_snapshot(files: Files, images_shown: int, weights: Weights) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of one snapshot file; FileNotFoundError when there is none."""
     path = snapshot_path(images_shown, weights)
     data = files.read(path)
     if data is None:
         raise FileNotFoundError(path)
-    return unpack(data)[0]
+    return unpack(data)
 
 
 def save_checkpoint(files: Files, state: TrainingState) -> None:

@@ -24,7 +24,10 @@ def starting_state(
         if parent_files is None:
             raise FileNotFoundError("the training to start from has no folder")
         target = net.backbone if isinstance(net, OcmNet) else net
-        load_snapshot(parent_files, parent.train, parent.train.snapshot_images[-1], target, EmaWeights())
+        try:
+            load_snapshot(parent_files, parent.train, parent.train.snapshot_images[-1], target, EmaWeights())
+        except FileNotFoundError as missing:
+            raise FileNotFoundError(f"the training to start from has no {missing}") from None
     levels = LevelDrawer(experiment.objective.design, experiment.train.batch_size, device)
     state = TrainingState.start(net.to(device), experiment.train, levels)
     restore_checkpoint(files, state)

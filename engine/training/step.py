@@ -78,11 +78,11 @@ class TrainingStep:
             with nullcontext() if synchronise else self.without_sync():
                 terms, timestep, weight = self.losses(positions)
                 means = {name: (weight * values).sum() / settings.batch_size for name, values in terms.items()}
-                # Workers' gradients are averaged, the batch's must be summed.
-                self.scaled(means["loss"] * self.world.size).backward()
+                self.scaled(means["loss"]).backward()
             self.names = tuple(means)
             parts.append(torch.stack([value.detach() for value in means.values()]))
             shown.append((timestep, terms["loss"].detach()))
+        self.sum_over_workers()
         self.gradient_norm = optimizer_step(state.optimizer, self.params, settings, images_shown, state.scaler)
         state.ema.update(state.net, images_shown)
         self.remember(shown)
@@ -104,6 +104,14 @@ class TrainingStep:
     def scaled(self, loss: Tensor) -> Tensor:
         """The loss to differentiate: times the loss scale in half precision."""
         return loss if self.state.scaler is None else loss * self.state.scaler.scale
+
+    def sum_over_workers(self) -> None:
+        """Make the mean of the workers' gradients, which DistributedDataParallel takes, their sum: the whole batch's.
+
+        A larger loss would do the same, but half precision would overflow the earlier the more workers there are.
+        """
+        if self.world.size > 1:
+            torch._foreach_mul_([param.grad for param in self.params if param.grad is not None], self.world.size)
 
     def remember(self, shown: list[tuple[Tensor | None, Tensor]]) -> None:
         """Tell the noise levels' distribution what the step's images lost, the same on every worker."""

@@ -38,3 +38,15 @@ def make_console(*, stderr: bool = False) -> "Console":
 
     console = Console(stderr=stderr, soft_wrap=True)
     return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=PIPE_WIDTH)
+
+
+def picture_path(out: Path | None, default: str) -> Path:
+    """Where a picture goes. Raises UsageError for a folder that is not there and for another kind of file."""
+    from orchestrator.errors import UsageError
+
+    path = out or Path(default)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--out {path}: the picture is a PNG; give a name that ends in .png")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no folder {path.parent}")
+    return path

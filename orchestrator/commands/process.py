@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.options import make_console
+from orchestrator.commands.options import make_console, picture_path
 
 if TYPE_CHECKING:
     from engine.spec import Experiment
@@ -36,13 +36,13 @@ def command(
     from reports.process_figure import draw_process
 
     name, experiment = load_experiment(recipe)
-    picture = picture_path(out, name)
+    picture = picture_path(out, f"process_{name}.png")
     curves = design_curves(experiment, name)
     if as_json:
         typer.echo(json.dumps(asdict(curves), allow_nan=False))
     else:
         console = make_console()
-        console.print(f"[bold]{name}[/bold]: {curves.words}", highlight=False)
+        console.print(f"[bold]{name}[/bold]: {curves.words}", highlight=False, soft_wrap=False)
         console.print(levels_table(curves, experiment.base_objective.design.process))
     if out is not None or not as_json:
         with styled():
@@ -72,15 +72,3 @@ def load_experiment(recipe: str) -> tuple[str, "Experiment"]:
     known = recipe_names(Path("grids"))
     advice = "; ".join(filter(None, (f"allowed: {', '.join(known)}", did_you_mean(recipe, known))))
     raise UsageError(f'no recipe "{recipe}"; {advice}')
-
-
-def picture_path(out: Path | None, name: str) -> Path:
-    """Where the picture goes. Raises UsageError for a folder that is not there and for another kind of file."""
-    from orchestrator.errors import UsageError
-
-    path = out or Path(f"process_{name}.png")
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--out {path}: the picture is a PNG; give a name that ends in .png")
-    if not path.parent.is_dir():
-        raise UsageError(f"--out {path}: there is no folder {path.parent}")
-    return path

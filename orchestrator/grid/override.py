@@ -23,7 +23,8 @@ class InvalidFields(Exception):
 def changed(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:
     """The experiment with these dotted fields replaced. Raises InvalidFields.
 
-    A section that changes its kind keeps what the new kind also has and was written down; the rest are defaults.
+    A section that changes its kind keeps what the new kind also has and was written down; the rest are defaults. The
+    same holds for the sections inside it.
     """
     by_section: dict[str, list[tuple[str, Any]]] = {}
     for field, value in overrides.items():
@@ -50,28 +51,45 @@ def section_type(name: str) -> TypeAdapter[Any]:
 
 @lru_cache(maxsize=4096)
 def _changed_section(name: str, section: Frozen | None, changes: tuple[tuple[str, Any], ...]) -> Frozen:
-    holder: dict[str, Any] = {}
-    for path, value in sorted(changes, key=lambda change: not change[0].endswith("kind")):
-        _set(holder, {name: section}, (name, *path.split(".")), value)
+    holder: dict[str, Any] = {name: written(section)}
+    for path, value in sorted(changes, key=_outer_kinds_first):
+        _set(holder, (name, *path.split(".")), value)
     result: Frozen = section_type(name).validate_python(holder[name])
     return result
 
 
-def _set(target: dict[str, Any], current: Any, parts: tuple[str, ...], value: Any) -> None:
-    """Set a field below `target`, whose sections begin as what `current` was written as."""
+def _outer_kinds_first(change: tuple[str, Any]) -> tuple[bool, int]:
+    """A kind decides which fields there are, so it comes before them; an inner kind comes after the outer one."""
+    parts = change[0].split(".")
+    return parts[-1] != "kind", len(parts)
+
+
+def _set(target: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
+    """Set a field below `target`; a section on the way that is not there begins as its default."""
     models: list[type[BaseModel]] = [Experiment]
     for part in parts[:-1]:
-        current = current.get(part) if isinstance(current, dict) else getattr(current, part, None)
-        models = children(models, part)
         if not isinstance(target.get(part), dict):
-            target[part] = written(current)
-        target = target[part]
+            target[part] = written(_default(models, target.get("kind"), part))
+        target, models = target[part], children(models, part)
     if parts[-1] == "kind" and target.get("kind") != value:
-        kept = {field for model in models if kind_of(model) == value for field in model.model_fields}
-        for field in [*target]:
-            if field not in kept:
-                del target[field]
+        _keep_common(target, [model for model in models if kind_of(model) == value])
     target[parts[-1]] = value
+
+
+def _default(models: list[type[BaseModel]], kind: Any, part: str) -> Frozen | None:
+    """The default of a section inside the model of that kind, if it has one."""
+    owners = [model for model in models if kind_of(model) in (None, kind) and part in model.model_fields]
+    default = owners[0].model_fields[part].get_default(call_default_factory=True) if owners else None
+    return default if isinstance(default, Frozen) else None
+
+
+def _keep_common(target: dict[str, Any], models: list[type[BaseModel]]) -> None:
+    """Drop what these models, the new kind, lack: other fields, and sections inside whose kind they do not offer."""
+    known = {field for model in models for field in model.model_fields}
+    for field, value in [*target.items()]:
+        kinds = [kind_of(model) for model in children(models, field)]
+        if field not in known or (isinstance(value, dict) and value.get("kind") not in (None, *kinds)):
+            del target[field]
 
 
 def written(section: Frozen | None) -> dict[str, Any]:

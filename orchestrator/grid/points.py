@@ -55,7 +55,7 @@ def enumerate_options(grid: Grid, anchor: Experiment, resolve: Callable[[Option]
         found = [_merged(combination) for combination in itertools.product(*choices)]
     for index, when in enumerate(grid.when):
         axes = [tuple({field: value} for value in values) for field, values in when.axes.items()]
-        holds = [matches(when.condition, resolve(option)) for option in found]
+        holds = [_holds(when.condition, option, resolve) for option in found]
         if not any(holds):
             raise BadGrid(Fault(("when", index, "if"), "holds at no point of the grid"))
         _refuse_many(copies * (len(found) + sum(holds) * (math.prod(map(len, axes)) - 1)))
@@ -66,6 +66,16 @@ def enumerate_options(grid: Grid, anchor: Experiment, resolve: Callable[[Option]
 def matches(condition: Option, experiment: Experiment) -> bool:
     """Whether the experiment has one of the accepted values in every field of a condition."""
     return all(value_of(experiment, field) in condition_values(field, value) for field, value in condition.items())
+
+
+def _holds(condition: Option, option: Option, resolve: Callable[[Option], Experiment]) -> bool:
+    """The same for an option. A section is built only when it must be: it may lack fields that this very entry adds."""
+    for field, accepted in condition.items():
+        section = {name: value for name, value in option.items() if name.split(".")[0] == field.split(".")[0]}
+        value = option[field] if field in option else value_of(resolve(section), field)
+        if value not in condition_values(field, accepted):
+            return False
+    return True
 
 
 def _one_at_a_time(choices: list[tuple[Option, ...]], anchor: Experiment) -> list[Option]:

@@ -1,17 +1,17 @@
 """Recipes and smoke overlays: where they are found, how they become the anchor experiment of a sweep."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from engine.spec import Experiment
+from engine.spec import Experiment, Misfit, misfits
 from orchestrator.errors import GridError
 from orchestrator.grid.fields import SEEDS, catalogue, unknown_field_fault, value_fault
 from orchestrator.grid.file import Grid
-from orchestrator.grid.override import InvalidFields, changed
+from orchestrator.grid.override import InvalidFields, changed, section_type
 from orchestrator.grid.words import faults
 from orchestrator.grid.yaml_source import Document, Fault, KeyPath, did_you_mean, dotted, read_document
 
@@ -46,10 +46,24 @@ def read_recipe(path: Path) -> Experiment:
     try:
         recipe = Experiment.model_validate(document.data)
     except ValidationError as error:
-        found += faults(error, Experiment)
+        found += faults(error, Experiment) if error.errors()[0]["loc"] else _misfit_faults(document)
     if found:
         raise GridError(document.problem(fault) for fault in found)
     return recipe
+
+
+def _misfit_faults(document: Document) -> list[Fault]:
+    """What is wrong with a recipe each of whose sections is right."""
+    sections = {name: section_type(name).validate_python(value) for name, value in document.data.items()}
+    written = {".".join(str(part) for part in path) for path in document.marks}
+    return [misfit_fault(misfit, written) for misfit in misfits(Experiment.model_construct(**sections))]
+
+
+def misfit_fault(misfit: Misfit, written: Collection[str]) -> Fault:
+    """Two sections that are at odds, as a fault of the likeliest of their fields that is written down."""
+    fields, message = misfit
+    likeliest = (name for field in fields for name in written if name == field or name.startswith(f"{field}."))
+    return Fault(tuple(next(likeliest, fields[0]).split(".")), message)
 
 
 def read_overlay(document: Document) -> tuple[dict[str, Any], dict[str, KeyPath]]:
@@ -62,13 +76,19 @@ def read_overlay(document: Document) -> tuple[dict[str, Any], dict[str, KeyPath]
 
 
 def placed(fault: Fault, places: Mapping[str, KeyPath]) -> Fault:
-    """An experiment's fault at the place where its field was written; a section's fault at its first written field."""
+    """An experiment's fault at the place where its field was written; a section's fault at its first written field.
+
+    A field that was not written is named in the message, at the place of its nearest neighbour.
+    """
     parts = [str(part) for part in fault.path]
     for length in range(len(parts), 0, -1):
         name = ".".join(parts[:length])
-        near = [path for field, path in places.items() if field == name or field.startswith(f"{name}.")]
+        if name in places:
+            return replace(fault, path=(*places[name], *fault.path[length:]))
+        near = [path for field, path in places.items() if field.startswith(f"{name}.")]
         if near:
-            return replace(fault, path=(*near[0], *fault.path[length:]))
+            absent = f"{dotted(fault.path)}: " if length < len(parts) else ""
+            return replace(fault, path=near[0], message=absent + fault.message)
     return fault
 
 

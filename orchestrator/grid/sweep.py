@@ -15,12 +15,12 @@ from engine.samplers import Sampler
 from engine.spec import Experiment, misfits
 from orchestrator.errors import GridError, Problem
 from orchestrator.grid.check import bind, grid_faults
-from orchestrator.grid.entries import Role, combinations, entries
+from orchestrator.grid.entries import Role, alternatives, combinations, entries
 from orchestrator.grid.fields import ABSENT, is_off_playbook, value_of
 from orchestrator.grid.file import Grid, Resources
 from orchestrator.grid.override import InvalidFields, changed, section_type
 from orchestrator.grid.points import BadGrid, Dimension, Option, dimensions, enumerate_options, matches, swept_fields
-from orchestrator.grid.recipe import load_anchor, placed
+from orchestrator.grid.recipe import load_anchor, misfit_fault, placed
 from orchestrator.grid.yaml_source import Document, Fault, KeyPath, read_document
 
 MAX_SHOWN = 50
@@ -93,6 +93,9 @@ def load_sweep(path: Path, *, smoke: bool = False) -> Sweep:
         anchor = load_anchor(grid, document, path.parent, smoke) if recipe_known else None
     except GridError as error:
         problems += error.problems
+    if grid.search and anchor and anchor.start:
+        message = "a search does not train what its points start from, and the recipe has a `start`; use axes alone"
+        problems.append(document.problem(Fault(("search",), message, about_key=True)))
     if problems or anchor is None:
         raise GridError(problems)
     if smoke:
@@ -151,7 +154,7 @@ def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
             point = point.model_copy(update={"sample": sampler})
         axes = {field: value for field in sweep.swept if (value := value_of(point, field)) is not ABSENT}
         given = {**grid.set, **overrides, **written}
-        if unfit := [Fault(tuple(field.split(".")), reason) for field, reason in misfits(point)]:
+        if unfit := [misfit_fault(misfit, given) for misfit in misfits(point)]:
             raise InvalidFields(unfit, given)
         off = tuple(f"{field} = {value}" for field, value in given.items() if is_off_playbook(field, value))
         yield Point(axes, point, linked, off)
@@ -174,13 +177,29 @@ def _problems(sweep: Sweep, error: InvalidFields) -> list[Problem]:
     """The faults of one point at the places in the grid file where its values were written: varied before fixed."""
     places: dict[str, KeyPath] = {}
     given = error.overrides
-    written = [entry for entry in entries(sweep.grid) if entry.role is not Role.CONDITION]
+    others = _other_items(sweep.grid, given)
+    written = [
+        entry for entry in entries(sweep.grid) if entry.role is not Role.CONDITION and entry.path[:2] not in others
+    ]
     for entry in sorted(written, key=lambda entry: entry.role is Role.FIXED):
         for path, value in entry.values:
             if entry.role is Role.FIXED or (entry.field in given and given[entry.field] == value):
                 places.setdefault(entry.field, path)
     places |= {field: ("linked", field) for field in sweep.grid.linked}
     return [sweep.document.problem(placed(_with_advice(fault), places)) for fault in error.faults]
+
+
+def _other_items(grid: Grid, given: Mapping[str, Any]) -> set[KeyPath]:
+    """The items of `points` and `panel` that this point does not come from, though they may share values with it."""
+    others: set[KeyPath] = set()
+    for index, item in enumerate(grid.points):
+        if any(given.get(field, ABSENT) != value for field, value in item.items()):
+            others.add(("points", index))
+    for index, item in enumerate(grid.panel):
+        for key, values in item.items():
+            if given.get(f"sample.{key}", ABSENT) not in [value for _, value in alternatives(values, ())]:
+                others.add(("panel", index))
+    return others
 
 
 def _with_advice(fault: Fault) -> Fault:

@@ -20,12 +20,16 @@ def experiment(**changes: Any) -> Experiment:
     return Experiment.model_construct(**parts | {"start": None, "weights": EmaWeights()} | changes)
 
 
+def start(objective: Any, **changes: Any) -> Start:
+    return Start(objective=objective, train=TRAIN, **changes)
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
         ({"objective": OcmObjective()}, "objective.kind", "say which in `start`"),
-        ({"weights": RawWeights()}, "weights", "keep_raw"),
-        ({"weights": PowerWeights(sigma_rel=0.1)}, "weights", "ema_power"),
+        ({"weights": RawWeights()}, "weights.kind", "keep_raw"),
+        ({"weights": PowerWeights(sigma_rel=0.1)}, "weights.sigma_rel", "ema_power"),
         ({"sample": Heun(num_steps=18, guidance=2.0)}, "sample.guidance", "label_dropout above 0"),
         (
             {"objective": SimpleObjective(), "sample": Ddpm(num_steps=10, covariance="learned_range")},
@@ -34,11 +38,22 @@ def experiment(**changes: Any) -> Experiment:
         ),
         ({"sample": Ddpm(num_steps=10, covariance="ocm")}, "sample.covariance", "the head that objective ocm trains"),
         ({"sample": Flow(num_steps=10)}, "sample.sigma_max", "a flow starts at pure noise"),
+        ({"objective": OcmObjective(), "start": start(OcmObjective())}, "start.objective.kind", "no network of its"),
+        (
+            {"objective": OcmObjective(), "start": start(SimpleObjective(), model=DdpmPlusPlus(channels=16))},
+            "start.model",
+            "leave start.model out",
+        ),
+        (
+            {"objective": HybridObjective(), "start": start(SimpleObjective())},
+            "objective.kind",
+            "hybrid cannot start from simple: one of them learns a variance",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_field_and_the_way_out(changes: Any, field: str, words: str) -> None:
-    [(found, reason)] = misfits(experiment(**changes))
-    assert found == field
+    [(fields, reason)] = misfits(experiment(**changes))
+    assert fields[0] == field
     assert words in reason
 
 
@@ -50,9 +65,10 @@ def test_what_does_not_fit_is_named_with_its_field_and_the_way_out(changes: Any,
         {"sample": Flow(num_steps=10, sigma_max=80.0)},
         {
             "objective": OcmObjective(),
-            "start": Start(objective=SimpleObjective(), train=TRAIN),
+            "start": start(HybridObjective()),
             "sample": Ddpm(num_steps=10, covariance="ocm"),
         },
+        {"objective": SimpleObjective(), "start": start(EdmObjective())},
         {
             "model": DdpmPlusPlus(channels=8, class_conditional=True, label_dropout=0.1),
             "sample": Heun(num_steps=18, guidance=2.0),
@@ -70,11 +86,23 @@ def test_a_whole_experiment_is_refused_for_the_same_reasons() -> None:
 
 
 def test_a_parent_shares_the_data_and_has_the_starts_sections() -> None:
-    start = Start(objective=SimpleObjective(), train=TRAIN, model=DdpmPlusPlus(channels=16))
-    child = experiment(objective=OcmObjective(), start=start)
+    begin = start(SimpleObjective(), model=DdpmPlusPlus(channels=16))
+    child = experiment(objective=FlowObjective(), start=begin, weights=RawWeights())
     parent = child.parent
     assert parent is not None
     assert (parent.data, parent.model.channels, parent.start) == (child.data, 16, None)
-    assert parent.objective == start.objective
-    assert child.base_objective == start.objective
+    assert (parent.objective, parent.weights) == (begin.objective, EmaWeights())
     assert experiment().parent is None
+
+
+def test_a_head_predicts_as_its_start_does() -> None:
+    child = experiment(objective=OcmObjective(), start=start(FlowObjective()))
+    assert child.base_objective == FlowObjective()
+    assert experiment(start=start(SimpleObjective())).base_objective == EdmObjective()
+
+
+def test_a_parent_is_a_whole_experiment_though_its_child_is_sampled_with_what_only_the_child_learns() -> None:
+    head = {"objective": OcmObjective(), "sample": Ddpm(num_steps=10, covariance="ocm")}
+    parent = experiment(**head, start=start(SimpleObjective())).parent
+    assert parent is not None
+    assert Experiment.model_validate(parent.model_dump(mode="json")) == parent

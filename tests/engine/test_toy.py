@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from engine.toy import DATASETS, NUM_POINTS, energy_distance, k_budget
+from engine.toy import DATASETS, NUM_POINTS, chance_distance, energy_distance, k_budget, latents
 
 K = (5, 20)
 
@@ -39,6 +39,32 @@ def test_energy_distance_is_its_closed_form() -> None:
     assert energy_distance(x, y) == pytest.approx(3 + 13**0.5 - 1, rel=1e-6)
     assert energy_distance(x, x) == 0
     assert energy_distance(x, x + 0.1) > 0
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_one_in_twenty_sets_of_independent_draws_exceeds_chance(name: str) -> None:
+    data, generator = DATASETS[name](), torch.Generator().manual_seed(0)
+    draws = data[torch.randint(NUM_POINTS, (200, 100), generator=generator)]
+    limit = chance_distance(data, 100)
+    exceed = sum(energy_distance(cloud, data) > limit for cloud in draws)
+    # 10 of 200 are expected, with a standard deviation of 3.1; that of the limit itself, from 1000 sets, adds
+    # sqrt(0.05 * 0.95 / 1000) * 200 = 1.4. Four of both together are 14.
+    assert 1 <= exceed <= 24
+
+
+def test_latents_are_normal_and_more_even_than_chance() -> None:
+    points = latents(0, 1000)
+    # Independent draws have means and variances off by 0.03 and 0.045.
+    assert points.mean(dim=0).abs().max() < 0.01
+    assert (points.var(dim=0) - 1).abs().max() < 0.02
+    assert not torch.equal(points, latents(1, 1000))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_left_with_many_steps_is_far_below_chance_whatever_the_seed(name: str, seed: int) -> None:
+    distance = {cloud.sampler: cloud.distance for cloud in k_budget(name, seed, num_samples=512, steps=(20,))}
+    assert distance["FM-RK4"] < chance_distance(DATASETS[name](), 512) / 10
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -39,6 +39,24 @@ panel:
   - {kind: edm_stochastic, num_steps: 3, s_churn: [0, 5, 6]}
 """
 
+# A head on a network that is trained first, and two samplers of the result.
+HEAD = """schema: orch/grid@1
+name: tiny
+recipe: tiny_digits
+varies: sampler
+set:
+  objective.kind: ocm
+  start.objective.kind: simple
+  start.train.batch_size: 100
+  start.train.total_kimg: 4
+  start.train.snapshot_kimg: 2
+  start.train.lr: 0.002
+  start.train.lr_rampup_kimg: 1
+  start.train.ema_halflife_kimg: 1
+  sample.kind: ddpm
+axes: {sample.covariance: [ocm, beta]}
+"""
+
 ENVIRONMENT = {"device": "a test's machine", "gpu": None, "threads": 1, "python": "3.11", "packages": {}}
 TRAIN_SECONDS, CELL_SECONDS = 8.0, 0.5
 CELL_EVALUATIONS = 640
@@ -72,11 +90,14 @@ class FakeStore:
         """The sweep's plan against what is there now."""
         return make_plan(self.sweep, expand(self.sweep), self.store)
 
-    def changed(self, old: str, new: str) -> "FakeStore":
-        """The same store under a grid whose text has `new` in the place of `old`."""
+    def changed(self, old: str, new: str, varies: str | None = None) -> "FakeStore":
+        """The same store under a grid whose text has `new` in the place of `old` and may vary another knob group."""
         text = self.sweep.source
         assert old in text
-        return FakeStore(self.path, sweep_from(self.sweep.path.parent, text.replace(old, new)))
+        text = text.replace(old, new)
+        if varies:
+            text = text.replace(f"varies: {self.sweep.grid.varies}", f"varies: {varies}")
+        return FakeStore(self.path, sweep_from(self.sweep.path.parent, text))
 
     def save_plan(self) -> None:
         """What the driver writes before it runs anything."""
@@ -192,6 +213,12 @@ def fake_in() -> Callable[[Path], FakeStore]:
 def fake(tmp_path: Path, fake_in: Callable[[Path], FakeStore]) -> FakeStore:
     """The tiny sweep with an empty store."""
     return fake_in(tmp_path)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> FakeStore:
+    """A sweep whose training starts from another one, with an empty store."""
+    return FakeStore(tmp_path / "runs", sweep_from(tmp_path, HEAD))
 
 
 @pytest.fixture

@@ -106,6 +106,35 @@ def test_a_training_without_a_chosen_snapshot_has_no_curves(fake: Any) -> None:
     assert table(fake, "curves.parquet").num_rows == 0
 
 
+def test_a_row_says_which_weights_were_sampled(fake: Any) -> None:
+    emas = "{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 2}, {weights.kind: power}"
+    points = f"[{{weights.kind: raw}}, {emas}]"
+    kept = "train.keep_raw: true, train.ema_extra_halflives_kimg: [2], train.ema_power: [0.05, 0.1]"
+    other = fake.changed("axes: {model.channels: [8, 16]}", f"set: {{{kept}}}\npoints: {points}", "weights")
+    other.finish_everything()
+    collected(other)
+    rows = table(other, "results.parquet").to_pylist()
+    assert list(dict.fromkeys(row["weights"] for row in rows)) == [
+        "raw weights",
+        "ema, half-life 1 kimg",
+        "ema, half-life 2 kimg",
+        "power-function ema, width 0.1",
+    ]
+    assert len({row["train_id"] for row in rows}) == 1
+
+
+def test_a_head_and_its_parent_have_their_curves_and_records_and_the_head_has_the_rows(head: Any) -> None:
+    head.finish_everything()
+    collected(head, ran={"trainings": 2, "cells": 2})
+    parent, child = head.plan().trainings
+    assert set(table(head, "curves.parquet").column("train_id").to_pylist()) == {parent.train_id, child.train_id}
+    assert set(table(head, "results.parquet").column("train_id").to_pylist()) == {child.train_id}
+    told = manifest(head)
+    assert [one["axes"] for one in told["trainings"]] == [{"start": "training"}, {}]
+    assert told["trainings"][1]["num_params"] > told["trainings"][0]["num_params"]  # the head comes on top
+    sums_hold(told["counts"], head.plan())
+
+
 # Once is enough.
 
 

@@ -21,6 +21,7 @@ from orchestrator.cost import (
 )
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources
+from orchestrator.sharing import groups
 
 SPEED = Speed(train=1e6, sample=2e6, measured=False)
 
@@ -52,6 +53,35 @@ def test_the_last_batch_of_a_cell_counts_whole(fake: Any) -> None:
     heun = fake.plan().cells[0]
     # 100 images are two batches of 64; 3 Heun steps are 5 evaluations.
     assert cell_predictions([heun], SPEED) == {heun.cell_id: 2 * 64 * 5 * model_cost(heun.experiment).macs / 2e6}
+
+
+def evaluations(*cells: Any) -> int:
+    """Images times network evaluations of cells that are drawn as the sweep would draw them."""
+    return sum(group.evaluations for group in groups(cells))
+
+
+def test_agreement_with_many_steps_costs_a_second_sampling_of_each_deterministic_sampler(fake: Any) -> None:
+    checked = fake.changed("panel:", "set: {eval.consistency.num_steps: 20, eval.consistency.num_samples: 65}\npanel:")
+    heun, stochastic = checked.plan().cells[:2]
+    assert evaluations(heun) == 2 * 64 * 5 + 2 * 64 * 39  # 65 images are two batches again; 20 Heun steps are 39
+    assert evaluations(stochastic) == 2 * 64 * 5
+    fewer = checked.changed("{kind: heun, num_steps: 3}", "{kind: heun, num_steps: [3, 4]}").plan().cells[:2]
+    assert evaluations(*fewer) == 2 * 64 * (5 + 7) + 2 * 64 * 39  # both are compared with the same images
+    few = fake.changed("panel:", "set: {eval.consistency.num_steps: 20, eval.consistency.num_samples: 999}\npanel:")
+    assert evaluations(few.plan().cells[0]) == evaluations(heun)  # no more than there are
+
+
+def test_guided_evaluations_count_twice(fake: Any) -> None:
+    conditional = "set: {model.class_conditional: true, model.label_dropout: 0.1}\npanel:"
+    guided = fake.changed("heun, num_steps: 3}", "heun, num_steps: 3, guidance: 2}").changed("panel:", conditional)
+    assert evaluations(guided.plan().cells[0]) == 2 * 64 * 10
+
+
+def test_a_head_costs_its_backbone_and_itself(head: Any) -> None:
+    """A norm of 8 channels and a 3x3 convolution from them to the grey pixel, with its bias, at 8x8 pixels."""
+    parent, child = (model_cost(unit.experiment) for unit in head.plan().trainings)
+    assert child.params - parent.params == 2 * 8 + 8 * 9 + 1
+    assert child.macs - parent.macs == 8 * 9 * 64
 
 
 def test_choosing_a_snapshot_samples_from_each_of_them(fake: Any) -> None:

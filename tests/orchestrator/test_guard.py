@@ -115,6 +115,13 @@ def test_a_search_is_judged_by_its_trials_and_not_by_its_grid(fake: Any) -> None
     check(long.changed("panel:", "search: {num_trials: 2}\npanel:").sweep, fake.store)
 
 
+def test_a_parent_counts_among_the_trainings_until_it_is_there(head: Any) -> None:
+    long = head.changed("start.train.total_kimg: 4", "start.train.total_kimg: 1000000")
+    assert "this sweep is 2 trainings and 2 cells, about " in refusal(long.sweep, head.store)
+    long.finish_training(long.plan().trainings[0])
+    check(long.sweep, head.store)
+
+
 def test_a_smoke_run_is_not_advised_to_try_a_smoke_run(fake: Any) -> None:
     overlay = fake.sweep.path.parent / "smoke/tiny_digits.yaml"
     overlay.parent.mkdir()

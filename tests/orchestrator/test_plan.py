@@ -11,6 +11,17 @@ from orchestrator.grid import expand, load_sweep
 from orchestrator.grid.recipe import PACKAGED
 from orchestrator.plan import Plan, describe, make_plan
 from orchestrator.store import Store
+from orchestrator.unit import Unit
+
+AXES = "axes: {sample.covariance: [ocm, beta]}"
+SCALE = "varies: scale\noff_playbook: true\naxes: {model.channels: [8, 16]}"
+SET = "{train.keep_raw: true, train.ema_extra_halflives_kimg: [2], train.ema_power: [0.05]}"
+WEIGHTS = """points:
+  - {weights.kind: raw}
+  - {weights.kind: ema}
+  - {weights.kind: ema, weights.halflife_kimg: 2}
+  - {weights.kind: power, weights.sigma_rel: 0.05}
+"""
 
 
 def shipped(name: str, tmp_path: Path) -> Plan:
@@ -27,7 +38,15 @@ def counts(plan: Plan) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("quickstart", (16, 16, 2)), ("unet_channels", (16, 16, 4)), ("dropout_schedule", (12, 12, 6))],
+    [
+        ("quickstart", (16, 16, 2)),
+        ("unet_channels", (16, 16, 4)),
+        ("dropout_schedule", (12, 12, 6)),
+        ("objectives", (150, 150, 5)),
+        ("learned_variance", (32, 32, 2)),
+        ("ocm_variance", (12, 12, 2)),
+        ("ema_lengths", (10, 10, 1)),
+    ],
 )
 def test_shipped_grid_has_points_cells_and_trainings_as_it_says(
     name: str, expected: tuple[int, int, int], tmp_path: Path
@@ -89,6 +108,83 @@ def test_seeds_of_sampling_share_the_training_and_its_snapshot(fake: Any) -> Non
 
 def test_seeds_of_training_are_trainings_of_their_own(fake: Any) -> None:
     assert counts(fake.changed("panel:", "seeds: {train: [0, 1, 2]}\npanel:").plan()) == (24, 12, 6)
+
+
+def test_weights_are_cells_of_one_training(fake: Any) -> None:
+    plan = fake.changed(SCALE, f"varies: weights\noff_playbook: true\nset: {SET}\n{WEIGHTS}").plan()
+    assert counts(plan) == (16, 8, 1)
+    assert [cell.label for cell in plan.cells][::2] == [
+        "raw weights · Heun 3",
+        "Heun 3",
+        "ema, half-life 2 kimg · Heun 3",
+        "power-function ema, width 0.05 · Heun 3",
+    ]
+
+
+def test_equal_weights_written_twice_are_one_cell_that_says_why(fake: Any) -> None:
+    points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"  # 1 kimg is the recipe's
+    plan = fake.changed(SCALE, f"varies: weights\noff_playbook: true\n{points}").plan()
+    own = "weights ema with half-life 1 kimg are the training's own average"
+    plain, churned = plan.cells
+    assert counts(plan) == (8, 2, 1)
+    assert plain.reasons == ("s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing", own)
+    assert (churned.reasons[-1], len(churned.points)) == (own, 4)
+
+
+def test_a_sampler_that_is_the_same_in_all_points_is_no_reason_for_a_collapse(fake: Any) -> None:
+    points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"
+    weights = fake.changed(SCALE, f"varies: weights\noff_playbook: true\n{points}")
+    deterministic = weights.changed("  - {kind: heun, num_steps: 3}\n", "").plan().cells[0]
+    assert deterministic.experiment.sample.canonical().reasons  # churn 0 is Heun, but no point says Heun
+    assert deterministic.reasons == ("weights ema with half-life 1 kimg are the training's own average",)
+
+
+# A training that starts from another.
+
+
+def test_a_parent_is_planned_once_and_first_and_cells_depend_on_the_child(head: Any) -> None:
+    plan = head.plan()
+    parent, child = plan.trainings
+    assert counts(plan) == (2, 2, 2)
+    assert (child.parent_id, parent.parent_id) == (parent.train_id, "")
+    assert all(cell.training is child for cell in plan.cells)
+    assert (parent.label, child.label) == ("start training", "the recipe")
+    assert (parent.experiment.objective.kind, parent.experiment.start) == ("simple", None)
+
+
+def test_several_children_share_one_parent_unless_it_varies_too(head: Any) -> None:
+    heads = head.changed(AXES, "axes: {objective.head: [simple, complex]}\nseeds: {train: [0, 1]}", "objective")
+    assert [unit.label for unit in heads.plan().trainings] == [
+        "start training", "head simple", "head simple, seed 1", "head complex", "head complex, seed 1",
+    ]  # fmt: skip
+    widths = head.changed(AXES, "off_playbook: true\naxes: {model.channels: [8, 16]}", "scale")
+    assert [unit.label for unit in widths.plan().trainings] == [
+        "start training, channels 8", "channels 8", "start training, channels 16", "channels 16",
+    ]  # fmt: skip
+
+
+def test_a_worker_can_read_the_parent_whatever_the_child_is_sampled_with(head: Any) -> None:
+    """The child's sampler may need what only the child learns; its parent is sampled only to choose a snapshot."""
+    plan = head.plan()
+    assert plan.cells[0].experiment.sample.covariance == "ocm"
+    for unit in plan.trainings:
+        told = Unit.from_json(Unit.of_training(unit, "runs", None, 1).to_json())
+        assert (told.spec, told.parent_id) == (unit.experiment, unit.parent_id)
+    told = Unit.from_json(Unit.of_cell(plan.cells[0], "runs", None, 1).to_json())
+    assert (told.spec, told.parent_id) == (plan.cells[0].experiment, plan.trainings[0].train_id)
+
+
+def test_a_parent_that_another_sweep_has_trained_is_cached(head: Any) -> None:
+    start = head.sweep.source.split("axes:")[0]
+    alone = "".join(line for line in start.splitlines(keepends=True) if "objective.kind: ocm" not in line)
+    other = head.changed(head.sweep.source, alone.replace("start.", ""))
+    (unit,) = other.plan().trainings
+    assert head.plan().training_state(head.plan().trainings[0]) == "train"
+    other.finish_training(unit)
+    plan = head.plan()
+    assert plan.trainings[0].train_id == unit.train_id
+    assert [plan.training_state(unit) for unit in plan.trainings] == ["cached", "train"]
+    assert plan.missing_trainings == plan.trainings[1:]
 
 
 # What is left to do.
@@ -163,6 +259,8 @@ def test_labels_name_what_varies_in_short_words(fake: Any) -> None:
     assert [unit.label for unit in plan.trainings] == ["channels 8", "channels 16"]
     assert plan.cells[0].label == "channels 8 · Heun 3"
     assert describe({"train.lr": 0.00025, "model.channel_mult": (1, 2)}) == "lr 0.00025, channel_mult (1, 2)"
+    kinds = {"objective.kind": "regression", "objective.weighting.kind": "min_snr"}
+    assert describe(kinds) == "objective regression, weighting min_snr"
 
 
 def test_a_training_that_nothing_varies_is_the_recipe(tmp_path: Path) -> None:

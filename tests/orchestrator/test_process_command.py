@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from engine.objective_spec import (
     EdmObjective,
@@ -26,7 +27,7 @@ from engine.samplers import SAMPLERS, Ddim, Heun
 from engine.spec import Experiment
 from orchestrator import cli
 from orchestrator.grid.recipe import PACKAGED, read_recipe, recipe_names
-from orchestrator.process_view import DRAWS, density_of, design_curves, sampler_levels
+from orchestrator.process_view import DRAWS, density_of, design_curves, levels_table, sampler_levels, short
 from reports.figures.style import styled, to_png
 from reports.process_figure import DesignCurves, draw_process
 
@@ -82,7 +83,7 @@ def test_every_objective_has_finite_curves_of_one_length_and_area_one(objective:
     for share in (curves.target_share, curves.loss_share):
         assert min(share) >= 0
         assert np.trapezoid(share, ln_sigma) == pytest.approx(1, rel=1e-12)
-    # The axis leaves out 0.1 % of the draws at either end, and half a window beyond it counts as before it.
+    # The axis leaves out 0.2 % of the draws at either end, and half a window beyond it counts as before it.
     assert 0.97 < np.trapezoid(curves.density, ln_sigma) < 1.01
 
 
@@ -143,6 +144,33 @@ def test_noise_levels_of_heun_and_ddim_are_their_own() -> None:
     assert sampler_levels(ddim) == pytest.approx([DiscreteProcess().sigmas[t] for t in ddim.timesteps])
 
 
+# The table.
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_the_table_is_whole_in_80_columns(objective: Objective) -> None:
+    written = io.StringIO()
+    Console(file=written, width=80).print(levels_table(curves_of(objective), objective.design.process))
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2 + 8  # headings and levels, none of them broken
+    assert "…" not in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "0"), (-0.0, "0"), (-0.04123, "-0.0412"), (1080.4, "1080"), (12345, "1.2e4"), (-1e-6, "-1.0e-6")],
+)
+def test_short_numbers_have_three_digits_or_two_and_an_exponent(value: float, words: str) -> None:
+    assert short(value) == words
+
+
+def test_words_say_what_the_curves_leave_out() -> None:
+    hybrid, bound, edm = (curves_of(one).words for one in (HybridObjective(), VlbObjective(), EdmObjective()))
+    assert "L_simple, shown, + 0.001 L_vlb for the variance" in hybrid
+    assert "loss_second_moment, shown as at the start" in bound
+    assert ("σ_data" in edm, "σ_data" in hybrid) == (True, False)  # only F's preconditioning has it
+
+
 # The picture.
 
 
@@ -177,7 +205,7 @@ def test_it_prints_a_table_and_writes_the_picture_beside_you(orch: Any) -> None:
     code, out, err = orch("process", "edm_digits")
     assert (code, err) == (0, "")
     assert "objective edm  ·  process edm  ·  target F" in out
-    assert all(heading in out for heading in ("SNR dB", "c_skip", "c_noise", "weight x0", "shown", "loss"))
+    assert all(heading in out for heading in ("SNR", "c_skip", "c_noise", "weight", "shown", "loss"))
     assert out.endswith("picture: process_edm_digits.png\n")
     with Image.open("process_edm_digits.png") as image:
         assert image.size == (2320, 1340)

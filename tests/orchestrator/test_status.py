@@ -74,3 +74,15 @@ def test_a_sweep_that_was_stopped_before_its_plan_does_not_hide_the_others(finis
     finished.bytes("sweeps/stopped/grid.yaml", b"")
     show_status(finished.store, None, console)
     assert [line[0] for line in lines(console)] == ["tiny", "next:"]
+
+
+def test_a_parent_counts_as_a_training_and_is_told_apart_from_its_child(head: Any, console: Any) -> None:
+    head.finish_training(head.plan().trainings[0])
+    head.save_plan()
+    show_status(head.store, None, console)
+    assert lines(console)[0][:7] == ["tiny", "1", "/", "2", "0", "/", "2"]
+    show_status(head.store, "tiny", console)
+    parent, child, *cells = lines(console)[-4:]
+    assert parent[1:] == ["train", "start", "training", "finished"]
+    assert child[1:] == ["train", "the", "recipe", "missing"]
+    assert [cell[-2] for cell in cells] == ["ocm", "beta"]

@@ -1,5 +1,6 @@
 """Whole sweeps on a local Ray: what is finished stays, what is missing runs, whatever dies in between."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,25 @@ from mlflow.tracking import MlflowClient
 from sweep_runner import GRID, Workplace, kill_9, running_cluster, wait_for
 
 pytestmark = pytest.mark.ray
+
+HEAD_RECIPE = """\
+data: {name: digits}
+model: {kind: ddpmpp, channels: 8, channel_mult: [1], num_blocks: 1, attention_resolutions: [], dropout: 0.1}
+objective: {kind: ocm}
+start:
+  objective: {kind: simple}
+  train: {batch_size: 32, total_kimg: 1.28, snapshot_kimg: 0.64, lr: 2e-3, lr_rampup_kimg: 0.1, ema_halflife_kimg: 0.2}
+train: {batch_size: 32, total_kimg: 0.64, snapshot_kimg: 0.64, lr: 2e-3, lr_rampup_kimg: 0, ema_halflife_kimg: 0.1}
+sample: {kind: ddpm, num_steps: 3, covariance: ocm}
+eval: {extractor: classifier, num_samples: 96, batch_size: 32, selection: {sampler: {num_steps: 3}, num_samples: 64}}
+"""
+HEAD_GRID = """\
+schema: orch/grid@1
+name: tiny
+recipe: tiny
+varies: sampler
+axes: {sample.covariance: [ocm, beta, analytic]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +167,27 @@ def test_a_failing_unit_is_named_with_exit_code_1_and_the_others_finish(work: Wo
     kinds = [(kind, status) for kind, _, status in mlflow_runs(work)]
     assert ("train", "FAILED") in kinds
     assert "RUNNING" not in {status for _, status in kinds}
+
+
+def test_a_head_is_trained_after_its_parent_and_sampled_with_every_covariance(tmp_path: Path) -> None:
+    work = Workplace.make(tmp_path / "work", HEAD_GRID, HEAD_RECIPE)
+    code, output = work.sweep()
+    assert code == 0, output
+    parent, child, *cells = work.done_units()
+    of_parent, of_child = (
+        json.loads((work.storage / "train" / unit / "spec.json").read_text()) for unit in (parent, child)
+    )
+    assert (of_parent["objective"]["kind"], of_parent["start"]) == ("simple", None)
+    assert of_child["start"]["objective"] == of_parent["objective"]
+    records = [json.loads((work.storage / "cells" / cell / "cell.json").read_text()) for cell in cells]
+    assert {record["train_id"] for record in records} == {child}
+    assert sorted(record["experiment"]["sample"]["covariance"] for record in records) == ["analytic", "beta", "ocm"]
+    assert len({work.results()[cell, "fd_classifier"] for cell in cells}) == 3
+    assert [kind for kind, _, _ in mlflow_runs(work)] == ["cell", "cell", "cell", "sweep", "train", "train"]
+    attempts = work.attempts()
+    code, output = work.sweep()
+    assert code == 0, output
+    assert work.attempts() == attempts
 
 
 def test_a_search_runs_its_number_of_points_and_goes_on_where_it_stopped(work: Workplace) -> None:

@@ -159,6 +159,25 @@ def test_the_plan_is_written_as_json_that_names_every_unit_once(fake: Any) -> No
     assert sum(len(cell["points"]) for cell in record["cells"]) == record["points"] == 8
 
 
+def test_the_plan_names_a_parent_with_the_sections_that_make_its_weights(head: Any) -> None:
+    record = json.loads(json.dumps(plan_record(head.plan())))
+    parent, child = record["trainings"]
+    assert (parent["label"], parent["experiment"]["start"]) == ("start training", None)
+    assert child["experiment"]["start"]["objective"] == parent["experiment"]["objective"]
+    assert {cell["train_id"] for cell in record["cells"]} == {child["train_id"]}
+    assert [cell["weights"] for cell in record["cells"]] == [{"kind": "ema", "halflife_kimg": None}] * 2
+
+
+def test_a_head_whose_parent_failed_is_missing_and_tried_again_later(head: Any, console: Any, worker: Any) -> None:
+    parent, _ = head.plan().trainings
+    worker.work = lambda plan: head.fail(f"train/{parent.train_id}", "the loss is nan")
+    with pytest.raises(UnitsFailed, match=rf"4 units are missing, 1 of them failed.*\n  {parent.train_id}: the loss"):
+        sweep(head, console)
+    worker.work = lambda plan: head.finish_everything()
+    sweep(head, console)
+    assert (counts(head)["run_trainings"], counts(head)["failed"]) == (2, 0)
+
+
 def test_work_is_counted_by_what_was_finished_between_two_plans(fake: Any) -> None:
     before = fake.plan()
     fake.finish_training(before.trainings[0], select=False)

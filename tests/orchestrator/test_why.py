@@ -1,5 +1,6 @@
 """`orch why`: where a unit stands, what it stands for, and what makes it different from finished work."""
 
+import json
 from typing import Any
 
 import pytest
@@ -109,3 +110,57 @@ def test_many_points_are_shortened(finished: Any, console: Any) -> None:
     told = why(wide, wide.plan().cells[1].cell_id, console)
     assert told[2:9] == ["stands for 7 points of the grid:", *told[3:8], "and 2 more"]
     assert told[3] == "channels 8, sampler EDM 3 churn 5 [0, 80] noise 1"
+
+
+# A training that starts from another, and weights.
+
+
+def test_a_head_that_is_missing_is_compared_with_the_parent_that_is_there(head: Any, console: Any) -> None:
+    parent, child = head.plan().trainings
+    head.finish_training(parent)
+    head.save_plan()
+    told = why(head, child.train_id, console)
+    assert told[0] == f"train/{child.train_id} of sweep tiny: the recipe"
+    assert told[2] == f"nearest finished unit: {parent.train_id}"
+    assert "objective.kind: simple there, ocm here" in told
+    assert "start.objective.kind: absent there, simple here" in told
+
+
+def test_another_start_is_named_as_the_reason(head: Any, console: Any) -> None:
+    head.finish_everything()
+    longer = head.changed("start.train.total_kimg: 4", "start.train.total_kimg: 8")
+    longer.save_plan()
+    told = why(longer, longer.plan().trainings[1].train_id, console)
+    assert told[-1] == "start.train.total_kimg: 4.0 there, 8.0 here"
+
+
+def test_cells_of_other_weights_differ_in_them_alone(finished: Any, console: Any) -> None:
+    grown = finished.changed("axes: {model.channels: [8, 16]}", "axes: {weights.kind: [raw]}", "weights").changed(
+        "panel:", "set: {train.keep_raw: true}\npanel:"
+    )
+    grown.save_plan()
+    told = why(grown, grown.plan().cells[0].cell_id, console)
+    assert "weights.kind: ema there, raw here" in told
+
+
+def test_equal_weights_are_a_reason_to_be_one_unit(fake: Any, console: Any) -> None:
+    points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"
+    same = fake.changed("axes: {model.channels: [8, 16]}", points, "weights")
+    same.save_plan()
+    told = why(same, same.plan().cells[1].cell_id, console)
+    assert "weights ema, halflife_kimg 1, sampler EDM 3 churn 5 [0, 80] noise 1" in told
+    assert "because weights ema with half-life 1 kimg are the training's own average" in told
+
+
+def test_units_of_an_earlier_version_that_knew_fewer_sections_are_compared(finished: Any, console: Any) -> None:
+    plan = finished.plan()
+    for name, section in ((f"train/{plan.trainings[0].train_id}/spec.json", "start"), (cell_file(plan), "weights")):
+        record = json.loads((finished.path / name).read_text())
+        del record.get("experiment", record)[section]
+        finished.json(name, record)
+    assert why(finished, plan.trainings[1].train_id, console)[-1] == "model.channels: 8 there, 16 here"
+    explain(finished.store, plan.cells[1].cell_id, console)
+
+
+def cell_file(plan: Any) -> str:
+    return f"cells/{plan.cells[0].cell_id}/cell.json"

@@ -119,6 +119,25 @@ def test_one_step_on_any_grid_is_one_step_from_its_largest_level(grid: Any) -> N
     assert form(single) == form(Euler(num_steps=1, sigma_max=single.sigmas[0]))
 
 
+@pytest.mark.parametrize("kind", [Euler, Heun, EdmStochastic])
+def test_two_steps_are_told_by_their_two_levels_alone(kind: type[Euler | Heun | EdmStochastic]) -> None:
+    churn = {"s_churn": 1.0} if kind is EdmStochastic else {}
+    plain, warped = (kind(num_steps=2, rho=rho, **churn) for rho in (7.0, 3.0))
+    assert form(plain) == form(warped) != form(kind(num_steps=2, sigma_min=0.01, **churn))
+    assert any("rho does nothing" in reason for reason in warped.canonical().reasons)
+    assert form(kind(num_steps=3, **churn)) != form(kind(num_steps=3, rho=3.0, **churn))
+    for grid in TABLE_GRIDS:
+        first, second, _ = TABLE_GRIDS[grid](2)
+        assert form(kind(num_steps=2, grid=grid, **churn)) == form(
+            kind(num_steps=2, sigma_max=first, sigma_min=second, **churn)
+        )
+
+
+def test_levels_that_rise_are_refused() -> None:
+    with pytest.raises(ValueError, match="sigma_min 90 is not below sigma_max 80"):
+        Heun(num_steps=18, sigma_min=90.0)
+
+
 @pytest.mark.parametrize("grid", TABLE_GRIDS)
 def test_edm_stochastic_walks_the_grid_it_is_given(grid: Any) -> None:
     still, churned = (EdmStochastic(num_steps=12, grid=grid, s_churn=churn, s_tmax=1.0) for churn in (0.0, 5.0))
