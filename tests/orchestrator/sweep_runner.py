@@ -41,8 +41,8 @@ varies: scale
 off_playbook: true
 axes: {model.channels: [8]}
 panel:
-  - {kind: heun, num_steps: 3}
-  - {kind: edm_stochastic, num_steps: 3, s_churn: 1}
+  - {kind: heun, num_steps: 4}
+  - {kind: edm_stochastic, num_steps: 4, s_churn: 1, s_tmax: 10}
 """
 
 

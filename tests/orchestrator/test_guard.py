@@ -82,7 +82,7 @@ def test_an_incomplete_data_root_is_named_and_no_force_helps(cifar: tuple[Any, S
 def test_days_of_work_are_refused_unless_forced(cifar: tuple[Any, Store], tmp_path: Path) -> None:
     root = data_set(tmp_path / "data")
     words = refusal(*cifar, data_root=root)
-    assert "days on 8 GPU workers here" in words
+    assert "h 41 min on 8 GPU workers here" in words
     assert "use a cluster (--address), or --yes to start anyway" in words
     check(*cifar, data_root=root, force=True)
 
