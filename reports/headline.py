@@ -9,6 +9,10 @@ from reports.words import axis_label, counted, percent, sentence, significant, v
 MAX_LISTED_VALUES = 6
 
 
+SAME_SIZE = 1.05
+"""Networks within this ratio of parameters are of one size: a second head on the output does not count."""
+
+
 def title(overview: Overview) -> str:
     """What was swept: "C ∈ {16, 32} × 5 samplers", or the samplers' own parameters when only they vary."""
     trained = [field for field in overview.varied if not is_sampler_field(field)]
@@ -66,9 +70,10 @@ def _among_trainings(overview: Overview) -> list[str]:
     if winner is None or not rivals:
         return []
     smallest = min(field, key=lambda one: one.num_params or math.inf)
-    sizes = {one.num_params for one in field}
+    largest = max(one.num_params or 0 for one in field)
+    sizes_differ = largest > SAME_SIZE * (smallest.num_params or math.inf)
     rival, role = best_of(rivals, overview.distance), "the runner-up"
-    if len(sizes) > 1 and smallest is not winner and math.isfinite(smallest.mean(overview.distance)):
+    if sizes_differ and smallest is not winner and math.isfinite(smallest.mean(overview.distance)):
         rival, role = smallest, "the smallest"
     if rival is None:
         return [f"Only {winner.training} has a finite {overview.distance} at {overview.reference_sampler}."]

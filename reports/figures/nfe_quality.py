@@ -10,8 +10,25 @@ from reports.figures.style import MUTED, Drawing, Label, colours, log_axis, log_
 from reports.overview import Configuration, Overview
 from reports.words import metric_label
 
-MARKERS = {"Heun": "s", "Euler": "o", "DDIM": "^", "DDPM": "v", "EDM stochastic": "D", "DDIM stochastic": "d"}
-LINES = {"Heun": "-", "Euler": (0, (1, 1.4)), "DDIM": (0, (5, 2)), "DDPM": "-.", "EDM stochastic": (0, (3, 1, 1, 1))}
+MARKERS = {
+    "Heun": "s",
+    "Euler": "o",
+    "DDIM": "^",
+    "DDPM": "v",
+    "EDM stochastic": "D",
+    "DDIM stochastic": "d",
+    "flow Euler": "P",
+    "flow Heun": "X",
+    "flow RK4": "*",
+}
+LINES = {
+    "Heun": "-",
+    "Euler": (0, (1, 1.4)),
+    "DDIM": (0, (5, 2)),
+    "DDPM": "-.",
+    "EDM stochastic": (0, (3, 1, 1, 1)),
+    "flow Euler": (0, (1, 1.4)),
+}
 
 
 def draw(overview: Overview) -> Drawing | None:

@@ -27,7 +27,7 @@ def draw(overview: Overview) -> Drawing | None:
         return None
     columns = {family: _by_cost(overview, [one for one in found if one.family == family]) for family in families}
     height = max(map(len, columns.values()))
-    figure, axes = new_grid(height, len(families), width=7.6, row_height=7.6 / len(families) / SHOWN + 0.24)
+    figure, axes = new_grid(height, len(families), width=7.6, row_height=7.6 / len(families) / SHOWN + 0.12)
     for number, family in enumerate(families):
         axes[0][number].set_title(family, fontsize=9)
         for row in range(height):
