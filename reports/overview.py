@@ -168,6 +168,14 @@ def collapsed_points(sweep: SweepResults) -> list[dict[str, Any]]:
     return [_drop_seeds(point) for group in groups for point in group.get("points") or []]
 
 
+def grid_points(overview: Overview) -> list[tuple[Mapping[str, Any], Configuration]]:
+    """Every point of the grid that has a result: collapsed points have that of the cell they are."""
+    own = {cell_id: one for one in overview.configurations for cell_id in one.cell_ids}
+    groups = overview.sweep.manifest.get("collapsed") or []
+    extra = [(axes, own[g["cell_id"]]) for g in groups if g["cell_id"] in own for axes in g.get("points") or []]
+    return [*((one.axes, one) for one in overview.configurations), *extra]
+
+
 def by_nfe(configurations: Iterable[Configuration]) -> list[Configuration]:
     """Configurations by cost; deterministic ones before stochastic ones of the same cost."""
     return sorted(configurations, key=lambda one: (one.nfe, not one.deterministic))

@@ -32,7 +32,7 @@ SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
 TableName = Literal["scale_quality", "nfe_quality", "sampler_grid", "consistency"]
-FigureName = Literal["scale_quality", "nfe_quality", "churn", "same_latents", "training_curves"]
+FigureName = Literal["scale_quality", "nfe_quality", "churn", "heat_map", "same_latents", "training_curves"]
 
 
 class When(Frozen):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from reports.figures import churn, nfe_quality, same_latents, scale_quality, training_curves
+from reports.figures import churn, heat_map, nfe_quality, same_latents, scale_quality, training_curves
 from reports.figures.style import Drawing
 from reports.overview import Overview
 
@@ -10,6 +10,7 @@ FIGURES: dict[str, Callable[[Overview], Drawing | None]] = {
     "scale_quality": scale_quality.draw,
     "nfe_quality": nfe_quality.draw,
     "churn": churn.draw,
+    "heat_map": heat_map.draw,
     "same_latents": same_latents.draw,
     "training_curves": training_curves.draw,
 }

@@ -1,13 +1,12 @@
 """Quality against S_churn: how much noise to put back while sampling."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures.style import INK, MUTED, Drawing, Label, colours, log_if_wide, new_figure, write_labels
-from reports.overview import Configuration, Overview
+from reports.overview import Overview, grid_points
 from reports.words import describe, metric_label
 
 CHURN = "sample.s_churn"
@@ -44,18 +43,11 @@ def _lines(overview: Overview) -> Lines:
     """Every grid point that has a value: collapsed points take the value of the cell they are."""
     lines: dict[str, dict[float, float]] = {}
     others = [field for field in overview.varied if field != CHURN]
-    for axes, one in _points(overview):
+    for axes, one in grid_points(overview):
         if CHURN in axes and math.isfinite(one.mean(overview.distance)):
             name = describe({field: axes[field] for field in others if field in axes})
             lines.setdefault(name, {})[float(axes[CHURN])] = one.mean(overview.distance)
     return {name: dict(sorted(line.items())) for name, line in lines.items()}
-
-
-def _points(overview: Overview) -> list[tuple[Mapping[str, Any], Configuration]]:
-    own = {cell_id: one for one in overview.configurations for cell_id in one.cell_ids}
-    groups = overview.sweep.manifest.get("collapsed") or []
-    extra = [(axes, own[g["cell_id"]]) for g in groups if g["cell_id"] in own for axes in g.get("points") or []]
-    return [*((one.axes, one) for one in overview.configurations), *extra]
 
 
 def _draw_named(axes: Any, lines: Lines) -> list[Label]:

@@ -7,7 +7,7 @@ import math
 import pytest
 from PIL import Image
 
-from reports.figures import FIGURES, churn, nfe_quality, same_latents, training_curves
+from reports.figures import FIGURES, churn, heat_map, nfe_quality, same_latents, training_curves
 from reports.figures.style import PALETTE, colours, spread, styled, to_png
 from reports.overview import overview
 
@@ -15,6 +15,7 @@ APPLIES = {
     "scale_quality": (True, False, False),
     "nfe_quality": (True, False, True),
     "churn": (False, True, False),
+    "heat_map": (False, False, False),  # two levels of S_noise are a line, not a map
     "same_latents": (False, False, True),
     "training_curves": (True, True, True),
 }
@@ -31,6 +32,26 @@ def test_each_figure_is_drawn_exactly_where_it_applies(name, scale_sweep, churn_
                 assert image.width == 1520  # 7.6 inches at twice 100 pixels an inch
                 assert "Software" not in image.info
             assert drawing.caption
+
+
+def test_heat_map_has_the_best_of_each_pair_and_rings_the_lowest(write, make_cell):
+    def distance(amount, noise, low):
+        return 3 + abs(amount - 20) / 10 + abs(noise - 1.01) * 100 + low
+
+    kind = {"kind": "edm_stochastic", "num_steps": 18}
+    cells = []
+    for amount, noise, low in itertools.product((10.0, 20.0, 30.0), (1.0, 1.01, 1.02), (0.0, 0.5)):
+        axes = {"sample.s_churn": amount, "sample.s_noise": noise, "sample.s_tmin": low}
+        sampler = {**kind, "s_churn": amount, "s_noise": noise, "s_tmin": low}
+        cells.append(make_cell(axes, sampler, distance(amount, noise, low)))
+    seen = overview(write(cells).read())
+    best = heat_map.best_at(seen, "sample.s_noise", "sample.s_churn")
+    assert best.tolist() == [[distance(amount, noise, 0) for noise in (1.0, 1.01, 1.02)] for amount in (10, 20, 30)]
+    with styled():
+        figure = heat_map.draw(seen).figure
+    (ring, _) = figure.axes[0].get_lines()
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (1, 1)
+    assert figure.axes[0].get_xlabel() == "S_noise"
 
 
 def test_same_latents_shows_the_first_images_of_the_best_training_cheapest_first(latents_sweep):

@@ -17,6 +17,7 @@ from orchestrator.grid.recipe import PACKAGED, read_recipe
 COUNTS = {
     "quickstart": 16,
     "edm_stochastic": 40,
+    "edm_table5": 13_068,
     "unet_channels": 16,
     "dropout_schedule": 12,
     "objectives": 150,
