@@ -34,8 +34,6 @@ ANALYTIC_IMAGES = 2_048
 """Images over which Analytic-DPM's variance is measured; the control variate makes so few enough."""
 
 
-
-
 @dataclass(frozen=True)
 class Judge:
     """What images are compared with: a feature extractor and the training set's statistics under it."""

@@ -106,7 +106,7 @@ def generate_shared(
     What samplers do alike is done once. An image depends only on (seed, its index, the sampler, the weights): latents
     and step noise are keyed, and the network always sees `batch_size` images (the last batch is padded), so on one kind
     of device images are equal bit for bit however the indices are split and whichever samplers run together. With
-    `num_classes`, index i gets class i modulo num_classes.
+    `num_classes`, index i gets class i modulo num_classes. Raises FloatingPointError for images that are not finite.
     """
     device = next(denoiser.parameters()).device
     denoiser.eval()
@@ -121,6 +121,8 @@ def generate_shared(
             return normal(seed, Purpose.SAMPLER_STEP, keys, shape, step)
 
         def hand_on(number: int, x0: Tensor, chunk: Tensor = chunk) -> None:
+            if not bool(x0.isfinite().all()):
+                raise FloatingPointError(f"{samplers[number].label} gave images that are not finite")
             emit(number, chunk, to_uint8(x0)[: len(chunk)].cpu())
 
         for guidance, tree in trees.items():

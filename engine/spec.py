@@ -1,5 +1,6 @@
 """The typed, frozen configuration of one experiment: data, model, objective, train, sample, eval. Imports no torch."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from engine.frozen import Frozen
 from engine.objective_spec import Objective, OcmObjective
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers import Flow, Heun, Sampler
+from engine.samplers.chain import ChainSampler
 from engine.train_spec import Train
 from engine.weights_spec import EmaWeights, Weights, check_weights
 
@@ -87,7 +89,7 @@ class Consistency(Frozen):
 
     num_steps: int = Field(default=100, ge=2)
     """Steps of the sampler it is compared with, otherwise the same."""
-    num_samples: int = Field(default=64, ge=2)
+    num_samples: int = Field(default=64, ge=3)
     """Images compared."""
 
 
@@ -172,7 +174,7 @@ def misfits(experiment: Experiment) -> list[Misfit]:
 
 
 def _start_misfits(experiment: Experiment) -> Iterator[Misfit]:
-    start, objective = experiment.start, experiment.objective
+    start, objective, model = experiment.start, experiment.objective, experiment.model
     head = isinstance(objective, OcmObjective)
     if start is None:
         if head:
@@ -180,8 +182,10 @@ def _start_misfits(experiment: Experiment) -> Iterator[Misfit]:
         return
     if isinstance(start.objective, OcmObjective):
         yield ("start.objective.kind",), "ocm has no network of its own to start from; use the objective of its start"
-    elif head and start.model not in (None, experiment.model):
+    elif head and start.model not in (None, model):
         yield ("start.model", "model"), "ocm trains a head on its start's network: leave start.model out"
+    elif not head and start.model and start.model.model_copy(update={"dropout": model.dropout}) != model:
+        yield ("start.model", "model"), "weights of one network do not fit another: only the dropout may be changed"
     elif not head and start.objective.design.learned_variance != objective.design.learned_variance:
         reason = "one of them learns a variance and has twice as many output channels"
         yield (
@@ -205,13 +209,19 @@ def _weights_misfits(experiment: Experiment) -> Iterator[Misfit]:
 
 def _sampler_misfits(experiment: Experiment) -> Iterator[Misfit]:
     sampler, model, objective = experiment.sample, experiment.model, experiment.objective
-    if sampler.guidance != 1 and not (model.class_conditional and model.label_dropout > 0):
-        needs = "the model needs class_conditional: true and label_dropout above 0"
-        fields = ("sample.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
-        yield fields, f"guidance mixes predictions with and without label: {needs}"
-    if isinstance(sampler, Flow) and sampler.sigma_max is None and not _knows_pure_noise(experiment):
-        advice = "the model was not trained there; set sigma_max to the largest noise level the model knows"
-        yield ("sample.sigma_max", "sample.kind", "objective.kind"), f"a flow starts at pure noise and {advice}"
+    for place, used in (("sample", sampler), ("eval.selection.sampler", experiment.eval.selection.sampler)):
+        if used.guidance != 1 and not (model.class_conditional and model.label_dropout > 0):
+            needs = "the model needs class_conditional: true and label_dropout above 0"
+            fields = (f"{place}.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
+            yield fields, f"guidance mixes predictions with and without label: {needs}"
+    if not _knows_pure_noise(experiment):
+        yield from _pure_noise_misfits(sampler)
+    rule, steps = experiment.eval.consistency, math.inf
+    if isinstance(sampler, ChainSampler) and sampler.deterministic:
+        steps = sampler.num_timesteps
+    if rule is not None and rule.num_steps > steps:
+        reason = f"no sampler makes {rule.num_steps} steps of {steps} timesteps"
+        yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
     covariance = getattr(sampler, "covariance", None)
     if covariance == "learned_range" and not objective.design.learned_variance:
         advice = "train with hybrid or vlb, or use beta, beta_tilde or analytic"
@@ -220,6 +230,17 @@ def _sampler_misfits(experiment: Experiment) -> Iterator[Misfit]:
     if covariance == "ocm" and not isinstance(objective, OcmObjective):
         needs = f"needs the head that objective ocm trains, not objective {objective.kind}"
         yield ("sample.covariance", "objective.kind"), f"ocm {needs}"
+
+
+def _pure_noise_misfits(sampler: Sampler) -> Iterator[Misfit]:
+    """What is wrong with a sampler that starts at pure noise, where the model was not trained."""
+    if isinstance(sampler, Flow) and sampler.sigma_max is None:
+        advice = "the model was not trained there; set sigma_max to the largest noise level the model knows"
+        yield ("sample.sigma_max", "sample.kind", "objective.kind"), f"a flow starts at pure noise and {advice}"
+    if isinstance(sampler, ChainSampler) and sampler.levels[0] == TERMINAL_SIGMA**-2:
+        advice = "which the model was not trained on; set zero_terminal_snr: false, or visit earlier timesteps"
+        fields = ("sample.zero_terminal_snr", "sample.kind", "objective.kind")
+        yield fields, f"the chain starts at zero signal-to-noise ratio, {advice}"
 
 
 def _knows_pure_noise(experiment: Experiment) -> bool:

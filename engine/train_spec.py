@@ -62,7 +62,8 @@ class Train(Frozen):
     batch_size: int = Field(default=512, ge=1)
     """Images a step, over all workers together."""
     microbatch_size: int | None = Field(default=None, ge=1)
-    """Images a forward pass; None takes a worker's whole share. Fixed, the result does not depend on the workers."""
+    """Images a forward pass; None takes a worker's whole share. With one microbatch a worker, two workers give one's
+    result to the last bit; other splits differ from it by the rounding of a sum."""
     total_kimg: float = Field(gt=0)
     """Length of training."""
     snapshot_kimg: float = Field(gt=0)

@@ -1,15 +1,26 @@
 """Analytic-DPM's variance: measured on Gaussian data it is the exact one."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from engine.build import build_denoiser, build_network
+from engine.data.datasets import ImageSet
+from engine.evaluate import measure_analytic_variance
+from engine.files import LocalFiles
+from engine.guidance import NULL_LABEL
 from engine.noise import Purpose, normal
+from engine.objective_spec import SimpleObjective
 from engine.oracle import GaussianOracle
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import vp_sigmas
+from engine.samplers import Ddpm
+from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment
+from engine.train_spec import Train
 
 STD = 0.5
 SIGMAS = [vp_sigmas("linear", 1000)[t] for t in (0, 100, 300, 600, 999)]
@@ -76,6 +87,33 @@ def test_labels_reach_the_denoiser_with_their_images() -> None:
 
     analytic_gammas(listening, images(10), [1.0], seed=0, batch_size=4, labels=labels)
     assert torch.equal(torch.cat(seen), labels)
+
+
+@pytest.mark.parametrize(("guidance", "hidden"), [(0.0, True), (1.0, False), (3.0, False)])
+def test_the_variance_is_measured_with_the_labels_the_sampler_shows(
+    guidance: float, hidden: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Tensor] = []
+
+    def listening(*args: Any, labels: Tensor, **settings: Any) -> list[float]:
+        told.append(labels)
+        return [0.5, 0.5]
+
+    monkeypatch.setattr("engine.evaluate.analytic_gammas", listening)
+    experiment = Experiment(
+        data=Data(name="digits"),
+        model=DdpmPlusPlus(channels=4, channel_mult=(1,), num_blocks=1, class_conditional=True, label_dropout=0.1),
+        objective=SimpleObjective(),
+        train=Train(batch_size=16, total_kimg=0.192, snapshot_kimg=0.064),
+        sample=Ddpm(num_steps=2, covariance="analytic", guidance=guidance),
+        eval=Evaluation(),
+    )
+    shown = ImageSet.of(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10))
+    denoiser = build_denoiser(experiment, build_network(experiment))
+    for _ in range(2):  # the second finds the first one's file
+        measure_analytic_variance(experiment, denoiser, shown, LocalFiles(tmp_path), 64)
+    [labels] = told
+    assert torch.equal(labels, torch.full((10,), NULL_LABEL) if hidden else torch.arange(10))
 
 
 def test_a_level_in_between_gets_its_nearest_neighbours_variance() -> None:

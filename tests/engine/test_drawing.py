@@ -80,6 +80,12 @@ def test_a_cell_alone_counts_its_own_evaluations_and_padding(denoiser: Denoiser)
     assert drawn.evaluations == 3 * BATCH_SIZE * 11
 
 
+def test_images_that_are_not_finite_are_an_error_and_not_black(denoiser: Denoiser) -> None:
+    torch.nn.init.constant_(denoiser.net.last.weight, float("inf"))
+    with pytest.raises(FloatingPointError, match="Heun 6 gave images that are not finite"):
+        draw_cell(experiment(Heun(num_steps=6)), denoiser)
+
+
 def test_a_wrong_declaration_of_cost_is_an_error(denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.drawing.shared_evaluations", lambda samplers: 12)
     with pytest.raises(RuntimeError, match=r"Heun 6 declare 12 evaluations per image but used 11\.0"):

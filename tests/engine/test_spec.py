@@ -5,9 +5,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engine.objective_spec import EdmObjective, FlowObjective, HybridObjective, OcmObjective, SimpleObjective
-from engine.samplers import Ddpm, Flow, Heun
-from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment, Start, misfits
+from engine.objective_spec import (
+    EdmObjective,
+    FlowObjective,
+    HybridObjective,
+    OcmObjective,
+    RegressionObjective,
+    SimpleObjective,
+)
+from engine.process.processes import DiscreteProcess
+from engine.samplers import Ddim, Ddpm, Flow, Heun
+from engine.spec import Consistency, Data, DdpmPlusPlus, Evaluation, Experiment, Selection, Start, misfits
 from engine.train_spec import Train
 from engine.weights_spec import EmaWeights, PowerWeights, RawWeights
 
@@ -38,6 +46,26 @@ def start(objective: Any, **changes: Any) -> Start:
         ),
         ({"sample": Ddpm(num_steps=10, covariance="ocm")}, "sample.covariance", "the head that objective ocm trains"),
         ({"sample": Flow(num_steps=10)}, "sample.sigma_max", "a flow starts at pure noise"),
+        (
+            {"objective": SimpleObjective(), "sample": Ddim(num_steps=10, zero_terminal_snr=True)},
+            "sample.zero_terminal_snr",
+            "starts at zero signal-to-noise ratio",
+        ),
+        (
+            {"eval": Evaluation(selection=Selection(sampler=Heun(num_steps=18, guidance=2.0)))},
+            "eval.selection.sampler.guidance",
+            "label_dropout above 0",
+        ),
+        (
+            {"eval": Evaluation(consistency=Consistency()), "sample": Ddim(num_steps=10, num_timesteps=50)},
+            "eval.consistency.num_steps",
+            "100 steps of 50 timesteps",
+        ),
+        (
+            {"start": start(EdmObjective(), model=DdpmPlusPlus(channels=16))},
+            "start.model",
+            "weights of one network do not fit another",
+        ),
         ({"objective": OcmObjective(), "start": start(OcmObjective())}, "start.objective.kind", "no network of its"),
         (
             {"objective": OcmObjective(), "start": start(SimpleObjective(), model=DdpmPlusPlus(channels=16))},
@@ -63,6 +91,12 @@ def test_what_does_not_fit_is_named_with_its_field_and_the_way_out(changes: Any,
         {"objective": HybridObjective(), "sample": Ddpm(num_steps=10, covariance="learned_range")},
         {"objective": FlowObjective(), "sample": Flow(num_steps=10)},
         {"sample": Flow(num_steps=10, sigma_max=80.0)},
+        {
+            "objective": RegressionObjective(process=DiscreteProcess(zero_terminal_snr=True)),
+            "sample": Ddim(num_steps=10, zero_terminal_snr=True),
+        },
+        {"sample": Ddim(num_steps=10, zero_terminal_snr=True, tau="released_linear")},
+        {"start": start(EdmObjective(), model=DdpmPlusPlus(channels=8, dropout=0.3))},
         {
             "objective": OcmObjective(),
             "start": start(HybridObjective()),
