@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,22 +83,26 @@ def select_snapshot(experiment: Experiment, files: Files, judge: Judge, device: 
     """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook 5.6].
 
     Of equal scores the later snapshot wins: a covariance head changes no deterministic sample. The primary average is
-    scored, so that cells with other weights share the choice.
+    scored, so that cells with other weights share the choice. A snapshot whose images are not finite is left out.
+    Raises FloatingPointError when that is every one.
     """
     rule, primary = experiment.eval.selection, experiment.model_copy(update={"weights": EmaWeights()})
     metric = distance_name(judge.extractor.name, rule.num_samples)
     scores = []
     for images_shown in experiment.train.snapshot_images:
         denoiser = load_denoiser(primary, files, images_shown, device)
-        images = draw(
-            denoiser,
-            experiment,
-            rule.sampler,
-            count=rule.num_samples,
-            seed=SELECTION_SEED,
-            batch_size=experiment.eval.batch_size,
-        )
-        scores.append((images_shown, distance(judge.extractor, judge.reference, images)))
+        with suppress(FloatingPointError):
+            images = draw(
+                denoiser,
+                experiment,
+                rule.sampler,
+                count=rule.num_samples,
+                seed=SELECTION_SEED,
+                batch_size=experiment.eval.batch_size,
+            )
+            scores.append((images_shown, distance(judge.extractor, judge.reference, images)))
+    if not scores:
+        raise FloatingPointError(f"{rule.sampler.label} gives images that are not finite from every snapshot")
     ranked = sorted(scores, key=lambda score: (score[1], -score[0]))
     return SnapshotChoice(metric, tuple(scores), ranked[0][0], ranked[1][0] if len(ranked) > 1 else None)
 

@@ -1,5 +1,7 @@
 """The picture after every snapshot: fixed latents, fixed deterministic sampler, so only the weights change."""
 
+from contextlib import suppress
+
 import torch
 from torch import nn
 
@@ -27,9 +29,13 @@ def save_panel(
     device: torch.device,
     precision: Precision,
 ) -> None:
-    """Sample the grid of fixed latents with the averaged weights, in the training's precision [playbook 5.0]."""
+    """Sample the grid of fixed latents with the averaged weights, in the training's precision [playbook 5.0].
+
+    No picture is kept of images that are not finite: they are no reason to stop a training.
+    """
     count, _ = panel_size(experiment)
     denoiser = build_denoiser(experiment, net).to(device)
     denoiser.precision = precision
-    images = draw(denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count)
-    files.write(panel_path(images_shown), panel_png(images, experiment))
+    with suppress(FloatingPointError):
+        images = draw(denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count)
+        files.write(panel_path(images_shown), panel_png(images, experiment))
