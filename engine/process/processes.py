@@ -6,7 +6,7 @@ at x = x_t / a = x0 + sigma eps.
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -122,18 +122,18 @@ class VpProcess(ProcessBase):
         return 999 * self.time(sigma)
 
 
-class VeProcess(ProcessBase):
-    """The continuous variance-exploding SDE [P3 Table 1, VE; Song et al. 2021]."""
+class ExplodingProcess(ProcessBase):
+    """Noise added to data that is not scaled, between two levels."""
 
-    kind: Literal["ve"] = "ve"
-    sigma_min: float = Field(default=0.02, gt=0)
+    sigma_min: float = Field(gt=0)
     """Smallest noise level."""
-    sigma_max: float = Field(default=100.0, gt=0)
+    sigma_max: float = Field(gt=0)
     """Largest noise level."""
 
     @model_validator(mode="after")
-    def _rises(self) -> "VeProcess":
-        _check_range(self.sigma_min, self.sigma_max)
+    def _rises(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}")
         return self
 
     @property
@@ -144,6 +144,16 @@ class VeProcess(ProcessBase):
     def scale(self, sigma: "Tensor") -> "Tensor":
         """1: only noise is added."""
         return sigma.new_ones(sigma.shape)
+
+
+class VeProcess(ExplodingProcess):
+    """The continuous variance-exploding SDE [P3 Table 1, VE; Song et al. 2021]."""
+
+    kind: Literal["ve"] = "ve"
+    sigma_min: float = Field(default=0.02, gt=0)
+    """Smallest noise level."""
+    sigma_max: float = Field(default=100.0, gt=0)
+    """Largest noise level."""
 
     def sigma_at(self, time: "Tensor") -> "Tensor":
         """sigma_min (sigma_max / sigma_min)^time: even in log sigma."""
@@ -154,7 +164,7 @@ class VeProcess(ProcessBase):
         return (sigma / 2).log()
 
 
-class EdmProcess(ProcessBase):
+class EdmProcess(ExplodingProcess):
     """EDM's own: noise is added to unscaled data and sigma is the time [P3 Table 1, last column]."""
 
     kind: Literal["edm"] = "edm"
@@ -162,20 +172,6 @@ class EdmProcess(ProcessBase):
     """Smallest noise level of a uniformly drawn time."""
     sigma_max: float = Field(default=80.0, gt=0)
     """Largest noise level of a uniformly drawn time."""
-
-    @model_validator(mode="after")
-    def _rises(self) -> "EdmProcess":
-        _check_range(self.sigma_min, self.sigma_max)
-        return self
-
-    @property
-    def sigma_range(self) -> tuple[float, float]:
-        """As configured."""
-        return self.sigma_min, self.sigma_max
-
-    def scale(self, sigma: "Tensor") -> "Tensor":
-        """1: only noise is added."""
-        return sigma.new_ones(sigma.shape)
 
     def sigma_at(self, time: "Tensor") -> "Tensor":
         """Even in sigma."""
@@ -233,8 +229,3 @@ PROCESSES: dict[str, type[ProcessBase]] = {
     "edm": EdmProcess,
     "flow": FlowProcess,
 }
-
-
-def _check_range(sigma_min: float, sigma_max: float) -> None:
-    if sigma_min >= sigma_max:
-        raise ValueError(f"sigma_min {sigma_min:g} is not below sigma_max {sigma_max:g}")
