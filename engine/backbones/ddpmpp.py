@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from engine.backbones.layers import GroupNorm, SelfAttention, resample, sinusoidal_embedding, xavier_init
 from engine.backbones.layout import Block, has_null_label, unet_layout
-from engine.backbones.trunk import Trunk
+from engine.backbones.trunk import Trunk, TrunkNet
 from engine.spec import DdpmPlusPlus
 
 # A sum of two unit-variance branches has unit variance again.
@@ -43,7 +43,7 @@ class ResidualBlock(nn.Module):
         return x if self.attention is None else SKIP_SCALE * (x + self.attention(x))
 
 
-class DdpmPlusPlusNet(nn.Module):
+class DdpmPlusPlusNet(TrunkNet):
     """DDPM++: additive embedding, one attention head, branches that start near zero.
 
     EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks) has 55.73 M parameters; 1,152 of them are the
@@ -83,31 +83,6 @@ class DdpmPlusPlusNet(nn.Module):
         self.trunk = Trunk(layout, first, lambda block: ResidualBlock(block, wide, config.dropout))
         self.norm = _norm(last)
         self.last = xavier_init(nn.Conv2d(last, layout.out_channels, 3, padding=1), NEAR_ZERO)
-
-    def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
-    ) -> Tensor:
-        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B], classes `label` int64 [B] and
-        augmentation labels `augment` [B, augment_labels].
-
-        `augment` None means zeros, images as they are. Label -1 means none, for a network with label dropout alone:
-        numbers are not checked here, and in another network -1 is an index out of range.
-        An unconditional network ignores the label. Raises ValueError when a conditional one gets none, and when a
-        network without augmentation labels gets some.
-        """
-        return self.readout(self.features(x, c_noise, label, augment))
-
-    def features(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
-    ) -> Tensor:
-        """What the decoder ends with, [B, feature_channels, H, W], before the last norm; same arguments as the call."""
-        features: Tensor = self.trunk(x, self.embed(c_noise, label, augment))
-        return features
-
-    def readout(self, features: Tensor) -> Tensor:
-        """Output [B, out_channels, H, W] of features [B, feature_channels, H, W]."""
-        output: Tensor = self.last(F.silu(self.norm(features)))
-        return output
 
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
         """Embedding [B, 4 C] of noise level, class and augmentation, each added to the waves of the noise level."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from engine.backbones.layers import GroupNorm, SelfAttention, resample, sinusoidal_embedding, zero_init
 from engine.backbones.layout import Block, has_null_label, unet_layout
-from engine.backbones.trunk import Trunk
+from engine.backbones.trunk import Trunk, TrunkNet
 from engine.spec import UNet
 
 
@@ -47,7 +47,7 @@ class ResamplingConv(nn.Module):
         return resampled
 
 
-class UNetNet(nn.Module):
+class UNetNet(TrunkNet):
     """iDDPM's U-Net: the last layer of every branch, and of the network, starts at zero.
 
     Its ImageNet-64 form (channel_mult (1, 2, 3, 4), 3 blocks, attention at 16 and 8) has 30.30 / 68.13 / 121.06 /
@@ -91,31 +91,6 @@ class UNetNet(nn.Module):
         self.trunk = Trunk(layout, nn.Conv2d(in_channels, width, 3, padding=1), build)
         self.norm = _norm(last)
         self.last = zero_init(nn.Conv2d(last, layout.out_channels, 3, padding=1))
-
-    def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
-    ) -> Tensor:
-        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B], classes `label` int64 [B] and
-        augmentation labels `augment` [B, augment_labels].
-
-        `augment` None means zeros, images as they are. Label -1 means none, for a network with label dropout alone:
-        numbers are not checked here, and in another network -1 is an index out of range.
-        An unconditional network ignores the label. Raises ValueError when a conditional one gets none, and when a
-        network without augmentation labels gets some.
-        """
-        return self.readout(self.features(x, c_noise, label, augment))
-
-    def features(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
-    ) -> Tensor:
-        """What the decoder ends with, [B, feature_channels, H, W], before the last norm; same arguments as the call."""
-        features: Tensor = self.trunk(x, self.embed(c_noise, label, augment))
-        return features
-
-    def readout(self, features: Tensor) -> Tensor:
-        """Output [B, out_channels, H, W] of features [B, feature_channels, H, W]."""
-        output: Tensor = self.last(F.silu(self.norm(features)))
-        return output
 
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
         """Embedding [B, 4 C] of noise level, class and augmentation, before the activation every block applies."""
