@@ -52,7 +52,7 @@ def draw_block(
     def keep(number: int, chunk: Tensor, images: Tensor) -> None:
         nonlocal began, counted
         cost = {"seconds": time.perf_counter() - began, "evaluations": (denoiser.nfe - counted) * protocol.batch_size}
-        files[number].write(block_path(chunk), pack({"images": images}, cost))
+        files[number].write(block_path(int(chunk[0])), pack({"images": images}, cost))
         began, counted = time.perf_counter(), denoiser.nfe
 
     settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}
@@ -64,7 +64,7 @@ def read_drawn(experiment: Experiment, files: Files) -> Drawn | None:
     """A cell's images that were drawn together with other cells'; None unless all of them are there."""
     parts, seconds, evaluations = [], 0.0, 0
     for chunk in torch.arange(experiment.eval.num_samples).split(experiment.eval.batch_size):
-        data = files.read(block_path(chunk))
+        data = files.read(block_path(int(chunk[0])))
         if data is None:
             return None
         tensors, metadata = unpack(data)
@@ -74,9 +74,9 @@ def read_drawn(experiment: Experiment, files: Files) -> Drawn | None:
     return Drawn(torch.cat(parts), seconds, evaluations)
 
 
-def block_path(indices: Tensor) -> str:
-    """Where a batch of a cell's images waits in its folder until they are measured."""
-    return f"{DRAWN_FOLDER}/{int(indices[0]):010d}.safetensors"
+def block_path(first: int) -> str:
+    """Where the batch of images that begins with index `first` waits in its cell's folder until it is measured."""
+    return f"{DRAWN_FOLDER}/{first:010d}.safetensors"
 
 
 def check_evaluations(denoiser: Denoiser, samplers: Sequence[Sampler], count: int, batch_size: int) -> None:

@@ -9,7 +9,7 @@ from ray import tune
 from engine.samplers import Sampler
 from orchestrator.provenance import worker_environment
 from orchestrator.store import DONE, Store, mark_done, mark_failed
-from orchestrator.unit import Unit, load_data, load_judge, prepare_worker
+from orchestrator.unit import Unit, load_data, load_judge, prepare_worker, undrawn_batches
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class SampleTrial(tune.Trainable):
 
 
 def draw_pass(unit: Unit) -> dict[str, str]:
-    """Draw a block of images for many cells; if that fails, each cell draws its own when it is measured."""
+    """Draw the batches of a pass that are not there yet; what fails, each cell draws alone when it is measured."""
     import torch
 
     from engine.drawing import draw_block
@@ -59,9 +59,10 @@ def draw_pass(unit: Unit) -> dict[str, str]:
     try:
         denoiser = warm_denoiser(unit, chosen_snapshot(unit, store), device)
         batches = torch.arange(num_samples).split(batch_size)
-        indices = torch.cat([batches[number] for number in unit.batches])
         samplers = [TypeAdapter(Sampler).validate_python(sampler) for _, sampler in unit.samplers]
-        draw_block(experiment, samplers, indices, denoiser, [store.cell(cell_id) for cell_id, _ in unit.samplers])
+        folders = [store.cell(cell_id) for cell_id, _ in unit.samplers]
+        for number in undrawn_batches(unit, folders):
+            draw_block(experiment, samplers, batches[number], denoiser, folders)
     except Exception as error:
         return {"state": "failed", "message": f"{type(error).__name__}: {error}"}
     return {"state": "done"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.spec import Experiment
 from orchestrator.plan import Cell, Training
-from orchestrator.store import Store
+from orchestrator.store import Folder, Store
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +78,15 @@ class Unit:
     def spec(self) -> Experiment:
         """The typed configuration."""
         return Experiment.model_validate(self.experiment)
+
+
+def undrawn_batches(unit: Unit, folders: Sequence[Folder]) -> list[int]:
+    """A pass's batches of which some cell has no images yet: all of them, or what an interruption left."""
+    from engine.drawing import block_path
+
+    batch_size = unit.experiment["eval"]["batch_size"]
+    paths = {number: block_path(number * batch_size) for number in unit.batches}
+    return [number for number, path in paths.items() if not all(folder.exists(path) for folder in folders)]
 
 
 def prepare_worker(unit: Unit) -> "torch.device":

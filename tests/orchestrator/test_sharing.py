@@ -9,7 +9,7 @@ from orchestrator.plan import Cell
 from orchestrator.progress import Progress
 from orchestrator.sharing import Group, groups
 from orchestrator.space import Draining, MissingUnits
-from orchestrator.unit import Unit
+from orchestrator.unit import Unit, undrawn_batches
 
 CHURN = """panel:
   - {kind: heun, num_steps: 12}
@@ -87,6 +87,17 @@ def test_a_pass_survives_json_and_has_a_name_of_its_own(churn: Any) -> None:
     again = Unit.from_json(units[0].to_json())
     assert (again.kind, list(again.batches)) == ("draw", [0])
     assert [cell_id for cell_id, _ in again.samplers] == [cell_id for cell_id, _ in units[0].samplers]
+
+
+def test_a_pass_goes_on_with_the_batches_that_some_cell_lacks(churn: Any) -> None:
+    group = groups(churn.plan().cells)[0]
+    unit = Unit.of_pass(group.cells, (0, 1), unit_of(group.cells[0]))
+    folders = [churn.store.cell(cell.cell_id) for cell in group.cells]
+    assert undrawn_batches(unit, folders) == [0, 1]
+    for folder in folders:
+        folder.write("drawn/0000000000.safetensors", b"images 0 to 63")
+    folders[0].write("drawn/0000000064.safetensors", b"images 64 to 99")
+    assert undrawn_batches(unit, folders) == [1]
 
 
 def test_cells_wait_for_the_passes_that_draw_their_images(churn: Any) -> None:
