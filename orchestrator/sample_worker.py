@@ -61,8 +61,9 @@ def draw_pass(unit: Unit) -> dict[str, str]:
         batches = torch.arange(num_samples).split(batch_size)
         samplers = [TypeAdapter(Sampler).validate_python(sampler) for _, sampler in unit.samplers]
         folders = [store.cell(cell_id) for cell_id, _ in unit.samplers]
-        for number in undrawn_batches(unit, folders):
-            draw_block(experiment, samplers, batches[number], denoiser, folders)
+        missing = [batches[number] for number in undrawn_batches(unit, folders)]
+        if missing:
+            draw_block(experiment, samplers, torch.cat(missing), denoiser, folders)
     except Exception as error:
         return {"state": "failed", "message": f"{type(error).__name__}: {error}"}
     return {"state": "done"}

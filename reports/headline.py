@@ -8,7 +8,6 @@ from reports.words import axis_label, counted, percent, sentence, significant, v
 
 MAX_LISTED_VALUES = 6
 
-
 SAME_SIZE = 1.05
 """Networks within this ratio of parameters are of one size: a second head on the output does not count."""
 

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     import torch
 
 
+def slope(denoise: DenoiseFn, x: "torch.Tensor", sigma: float) -> "torch.Tensor":
+    """dx/dsigma = (x - D(x, sigma)) / sigma of the probability-flow ODE [P3 Eq. 4]."""
+    return (x - denoise(x, sigma)) / sigma
+
+
 @dataclass(frozen=True)
 class EulerStep:
     """One first-order step of dx/dsigma = (x - D(x, sigma)) / sigma."""
@@ -20,8 +25,7 @@ class EulerStep:
 
     def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
         """x at sigma_next."""
-        slope = (x - denoise(x, self.sigma)) / self.sigma
-        return x + (self.sigma_next - self.sigma) * slope
+        return x + (self.sigma_next - self.sigma) * slope(denoise, x, self.sigma)
 
 
 class Euler(SigmaGridSampler):

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Scale, SigmaGridSampler, Step
-from engine.samplers.euler import EulerStep
+from engine.samplers.euler import EulerStep, slope
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +21,10 @@ class HeunStep:
 
     def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
         """x at sigma_next."""
-        slope = (x - denoise(x, self.sigma)) / self.sigma
-        x_next = x + (self.sigma_next - self.sigma) * slope
-        slope_next = (x_next - denoise(x_next, self.sigma_next)) / self.sigma_next
-        return x + (self.sigma_next - self.sigma) * (0.5 * slope + 0.5 * slope_next)
+        here = slope(denoise, x, self.sigma)
+        x_next = x + (self.sigma_next - self.sigma) * here
+        there = slope(denoise, x_next, self.sigma_next)
+        return x + (self.sigma_next - self.sigma) * (0.5 * here + 0.5 * there)
 
 
 def heun_or_euler(sigma: float, sigma_next: float) -> Step:

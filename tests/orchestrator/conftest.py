@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from orchestrator import cli
 from orchestrator.grid import Sweep, expand, load_sweep
 from orchestrator.plan import Cell, Plan, Training, make_plan
 from orchestrator.store import Store
@@ -227,3 +228,19 @@ def finished(fake: FakeStore) -> FakeStore:
     fake.finish_everything()
     fake.save_plan()
     return fake
+
+
+@pytest.fixture
+def orch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Runs a command line in a folder of its own: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["orch", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        written = capsys.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, written.out, written.err
+
+    return run

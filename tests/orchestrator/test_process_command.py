@@ -25,7 +25,6 @@ from engine.process.processes import DiscreteProcess, VeProcess, VpProcess
 from engine.process.weighting import ClippedSnrWeight, MinSnrWeight, P2Weight
 from engine.samplers import SAMPLERS, Ddim, Heun
 from engine.spec import Experiment
-from orchestrator import cli
 from orchestrator.grid.recipe import PACKAGED, read_recipe, recipe_names
 from orchestrator.process_view import DRAWS, density_of, design_curves, levels_table, sampler_levels, short
 from reports.figures.style import styled, to_png
@@ -49,22 +48,6 @@ OBJECTIVES: list[Objective] = [
 
 def curves_of(objective: Objective) -> DesignCurves:
     return design_curves(EDM_DIGITS.model_copy(update={"objective": objective}), "test")
-
-
-@pytest.fixture
-def orch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Runs a command line in a folder of its own: (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["orch", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        written = capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, written.out, written.err
-
-    return run
 
 
 # The numbers.

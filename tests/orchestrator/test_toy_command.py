@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from engine.toy import DATASETS, chance_distance, energy_distance, k_budget, latents
-from orchestrator import cli, toy_view
+from orchestrator import toy_view
 from orchestrator.commands.toy import command
 from orchestrator.toy_view import TITLES, distances, distances_table, headline, toy_grid
 from reports.figures.style import styled, to_png
@@ -28,22 +28,6 @@ small = cache(partial(k_budget, num_samples=60, steps=(5, 10)))
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """60 samples in 5 and 10 steps, computed once for each data set and seed."""
     monkeypatch.setattr(toy_view, "k_budget", small)
-
-
-@pytest.fixture
-def orch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Runs a command line in a folder of its own: (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["orch", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        written = capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, written.out, written.err
-
-    return run
 
 
 # The grid and its table.
