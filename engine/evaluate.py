@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.backbones.dit_cost import executed_cost
+from engine.backbones.dydit import DyDitNet, watch_ratio
 from engine.build import build_denoiser, build_network
 from engine.consistency import agreement
 from engine.data.datasets import ImageSet, to_unit
@@ -19,6 +21,8 @@ from engine.guidance import NULL_LABEL
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
 from engine.metrics.reference import Reference, distance, measure
+from engine.model_spec import DyDit
+from engine.net_shape import net_shape
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import sigma_of
 from engine.samplers.chain import ChainSampler
@@ -68,14 +72,15 @@ class CellMeasurement:
     seconds: float
     """Seconds of drawing the images."""
     panel: bytes
+    macs: int | None = None
+    """Multiply-accumulates executed in a forward pass of an image, on average; None where every pass costs the same."""
 
 
 def load_denoiser(experiment: Experiment, files: Files, images_shown: int, device: torch.device) -> Denoiser:
     """A snapshot in a training's folder with the experiment's choice of weights, ready to sample."""
     net = build_network(experiment)
     precision = load_snapshot(files, experiment.train, images_shown, net, experiment.weights)
-    denoiser = build_denoiser(experiment, net)
-    denoiser.precision = precision
+    denoiser = build_denoiser(experiment, net, precision)
     return denoiser.to(device).eval().requires_grad_(False)
 
 
@@ -117,7 +122,8 @@ def evaluate_cell(
 ) -> CellMeasurement:
     """Measure the images of the experiment's sampler: those `drawn` before, else those drawn now.
 
-    With `reference`, images of the same latents, also how far the first images agree with them.
+    With `reference`, images of the same latents, also how far the first images agree with them. Of a DyDiT also the
+    share of attention's and the MLPs' FLOPs that sampling executes.
 
     Raises RuntimeError when the counted network evaluations differ from what the sampler declares.
     """
@@ -126,8 +132,29 @@ def evaluate_cell(
     metrics["seconds_per_image"] = drawn.seconds / len(drawn.images)
     if reference is not None:
         metrics["agreement"] = agreement(drawn.images[: len(reference)].float(), reference.float())
-    panel = panel_png(drawn.images, experiment)
-    return CellMeasurement(metrics, experiment.sample.nfe, drawn.evaluations, drawn.seconds, panel)
+    panel, evaluations, macs = panel_png(drawn.images, experiment), drawn.evaluations, None
+    if isinstance(experiment.model, DyDit):
+        metrics["flops_ratio"], watched = sampled_ratio(experiment, denoiser)
+        evaluations += watched
+        macs = executed_cost(experiment.model, net_shape(experiment), metrics["flops_ratio"]).macs
+    return CellMeasurement(metrics, experiment.sample.nfe, evaluations, drawn.seconds, panel, macs)
+
+
+def sampled_ratio(experiment: Experiment, denoiser: Denoiser) -> tuple[float, int]:
+    """Share of attention's and the MLPs' FLOPs that a DyDiT executes, over the passes of the first batch of a cell.
+
+    That batch is drawn once more; the second number says what it took, images times evaluations. Padding does not count
+    in the mean. The denoiser's own count stays as it was.
+    """
+    protocol, before = experiment.eval, denoiser.nfe
+    count = min(protocol.num_samples, protocol.batch_size)
+    settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}
+    assert isinstance(denoiser.net, DyDitNet), "only a DyDiT chooses what to execute"
+    with watch_ratio(denoiser.net) as ratios:
+        draw(denoiser, experiment, experiment.sample, **settings)
+    evaluations = (denoiser.nfe - before) * protocol.batch_size
+    denoiser.nfe = before
+    return float(torch.stack([ratio[:count] for ratio in ratios]).mean()), evaluations
 
 
 def reference_images(experiment: Experiment, denoiser: Denoiser, files: Files, images_shown: int) -> Tensor | None:

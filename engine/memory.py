@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-from engine.backbones.activations import activation_bytes
-from engine.data.catalog import CATALOG
+from engine.backbones.activations import activation_bytes, checkpointed_bytes
+from engine.net_shape import net_shape
 from engine.objective_spec import OcmObjective
 from engine.spec import Experiment
 from engine.weights_spec import tracked_weights
@@ -40,15 +40,10 @@ def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memor
     trained and the network is frozen: of that, weights and averages alone count.
     Raises ValueError when there is no such network for the data set's images.
     """
-    info, train = CATALOG[experiment.data.name], experiment.train
+    train = experiment.train
     mixed, trains = train.precision != "fp32", not isinstance(experiment.objective, OcmObjective)
-    per_image = activation_bytes(
-        experiment.model,
-        resolution=info.resolution,
-        in_channels=info.channels,
-        num_classes=info.num_classes,
-        width=HALF if mixed else FP32,
-    )
+    count = checkpointed_bytes if train.checkpointing else activation_bytes
+    per_image = count(experiment.model, net_shape(experiment), HALF if mixed else FP32)
     return Memory(
         weights=(FP32 + HALF * mixed) * params,
         gradients=FP32 * params * trains,

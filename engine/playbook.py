@@ -7,6 +7,17 @@ UNET_CHANNELS = (64, 96, 128, 192)
 UNET_REFERENCE_CHANNELS = 128
 UNET_REFERENCE_LR = 1e-4
 
+# DiT's sizes: depth, width, heads [P5 Table 7 without L; playbook 2.6*, A.1]; patch sizes [Peebles & Xie 2023].
+DIT_SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
+DIT_PATCHES = (2, 4, 8)
+
+# DyDiT's budgets, fine-tuning steps and warm-up steps of L_complete, at 256 images a step [P5 Table 6; playbook A.2].
+DYDIT_BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+DYDIT_BATCH = 256
+DYDIT_STEPS = {"S": 50_000, "B": 100_000, "XL": 200_000}
+DYDIT_XL_STEPS_AT_07 = 150_000
+DYDIT_WARMUP_STEPS = {"S": 0, "B": 0, "XL": 30_000}
+
 # Stochastic sampling grid [P3 Table 5; playbook A.3]: 11 x 12 x 9 x 11 = 13,068 configurations.
 S_CHURN = tuple(float(value) for value in range(0, 101, 10))
 S_TMIN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -23,6 +34,11 @@ DDIM_ETA = (0.0, 0.2, 0.5, 1.0)
 LEVELS: dict[str, tuple[float, ...]] = {
     "model.channels": UNET_CHANNELS,
     "model.dropout": DROPOUT,
+    "model.depth": tuple(sorted({depth for depth, _, _ in DIT_SIZES.values()})),
+    "model.width": tuple(sorted(width for _, width, _ in DIT_SIZES.values())),
+    "model.num_heads": (4, *sorted({heads for _, _, heads in DIT_SIZES.values()})),
+    "model.patch_size": DIT_PATCHES,
+    "model.flops_ratio": DYDIT_BUDGETS,
     "sample.s_churn": S_CHURN,
     "sample.s_tmin": S_TMIN,
     "sample.s_tmax": S_TMAX,
@@ -32,7 +48,18 @@ LEVELS: dict[str, tuple[float, ...]] = {
 """Values a sweep may give each field; anything else needs `off_playbook: true` and is shown in the report."""
 
 KNOB_GROUPS: dict[str, tuple[str, ...]] = {
-    "scale": ("model.channels", "train.lr"),
+    "scale": ("model.channels", "model.depth", "model.width", "model.num_heads", "train.lr"),
+    "budget": (
+        "model.flops_ratio",
+        "model.flops_weight",
+        "model.routes",
+        "model.dense_kimg",
+        "model.ramp_kimg",
+        "model.complete_kimg",
+        "train.lr",
+        "train.total_kimg",
+        "train.grad_clip",
+    ),
     "regularisation": (
         "model.dropout",
         "data.augment",
@@ -40,7 +67,13 @@ KNOB_GROUPS: dict[str, tuple[str, ...]] = {
         "objective.schedule",
         "train.ema_halflife_kimg",
     ),
-    "architecture": ("model.channel_mult", "model.num_blocks", "model.attention_resolutions"),
+    "architecture": (
+        "model.kind",
+        "model.channel_mult",
+        "model.num_blocks",
+        "model.attention_resolutions",
+        "model.patch_size",
+    ),
     "optimisation": (
         "train.optimizer",
         "train.lr",

@@ -2,20 +2,18 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from engine.frozen import Frozen
+from engine.model_spec import Dit, DyDit, Mlp, Model, Probability, Transformers
 from engine.objective_spec import Objective, OcmObjective
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers import Flow, Heun, Sampler
 from engine.samplers.chain import ChainSampler
 from engine.train_spec import Train
 from engine.weights_spec import EmaWeights, Weights, check_weights
-
-Ints = Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Data(Frozen):
@@ -27,52 +25,6 @@ class Data(Frozen):
     """Show every image mirrored half of the time (EDM keeps this off on CIFAR-10)."""
     augment: Probability = 0.0
     """Probability of each of EDM's non-leaky augmentations; the network is told which were applied [playbook 1.3]."""
-
-
-class DdpmPlusPlus(Frozen):
-    """The DDPM++ U-Net as EDM trains it [P3 Table 8; playbook A.5]."""
-
-    kind: Literal["ddpmpp"] = "ddpmpp"
-    channels: int = Field(default=128, ge=1)
-    """First-layer channels C; every level has C times its multiplier."""
-    channel_mult: Ints = (2, 2, 2)
-    """Channel multiplier of each resolution level, from the image size down by halves."""
-    num_blocks: int = Field(default=4, ge=1)
-    """Residual blocks a level."""
-    attention_resolutions: Annotated[tuple[int, ...], Field(strict=False)] = (16,)
-    """Resolutions, in pixels, whose blocks have self-attention."""
-    dropout: Probability = 0.13
-    """Dropout probability inside residual blocks."""
-    class_conditional: bool = False
-    """Feed the class label to the network."""
-    label_dropout: Probability = 0.0
-    """How often training hides the label, so that samples can be guided [companion text 004]."""
-    width_divisor: int = Field(default=1, ge=1)
-    """Divide every width by this. For smoke runs only: results say nothing about the published size."""
-
-
-class UNet(Frozen):
-    """The iDDPM U-Net: scale-shift conditioning, multi-head attention [P1 p11; playbook 2.0-2.3]."""
-
-    kind: Literal["unet"] = "unet"
-    channels: int = Field(default=128, ge=1)
-    """First-layer channels C; every level has C times its multiplier."""
-    channel_mult: Ints = (1, 2, 3, 4)
-    """Channel multiplier of each resolution level, from the image size down by halves."""
-    num_blocks: int = Field(default=3, ge=1)
-    """Residual blocks a level (the way up has one more)."""
-    attention_resolutions: Annotated[tuple[int, ...], Field(strict=False)] = (16, 8)
-    """Resolutions, in pixels, whose blocks have self-attention."""
-    num_heads: int = Field(default=4, ge=1)
-    """Attention heads; the channels are divided among them."""
-    dropout: Probability = 0.0
-    """Dropout probability inside residual blocks."""
-    class_conditional: bool = False
-    """Feed the class label to the network."""
-    label_dropout: Probability = 0.0
-    """How often training hides the label, so that samples can be guided [companion text 004]."""
-    width_divisor: int = Field(default=1, ge=1)
-    """Divide every width by this. For smoke runs only: results say nothing about the published size."""
 
 
 class Selection(Frozen):
@@ -112,9 +64,6 @@ class Evaluation(Frozen):
     """Also measure how far deterministic samplers agree with themselves at many steps."""
 
 
-Model = Annotated[DdpmPlusPlus | UNet, Field(discriminator="kind")]
-
-
 class Start(Frozen):
     """The finished training that another one starts from: its last snapshot's averaged weights, the same data set."""
 
@@ -123,7 +72,7 @@ class Start(Frozen):
     train: Train
     """How it was trained."""
     model: Model | None = None
-    """Its network, when that is not the same."""
+    """Its network, when that is not the same. A DyDiT starts from the DiT of its size."""
 
 
 class Experiment(Frozen):
@@ -151,7 +100,7 @@ class Experiment(Frozen):
         """The experiment whose training this one starts from."""
         if self.start is None:
             return None
-        model = self.start.model or self.model
+        model = self.start.model or (self.model.static if isinstance(self.model, DyDit) else self.model)
         sections = {"model": model, "objective": self.start.objective, "train": self.start.train}
         # A parent is only sampled to choose its snapshot, and this one's sampler may need what only this one learns.
         rest = {"sample": self.eval.selection.sampler, "weights": EmaWeights(), "start": None}
@@ -180,18 +129,30 @@ def _start_misfits(experiment: Experiment) -> Iterator[Misfit]:
         if head:
             yield ("objective.kind",), "ocm completes a finished training: say which in `start`"
         return
-    if isinstance(start.objective, OcmObjective):
+    if head and isinstance(model, Transformers | Mlp):
+        yield ("objective.kind", "model.kind"), f"ocm reads a U-Net's last features, and {model.kind} has none"
+    elif isinstance(start.objective, OcmObjective):
         yield ("start.objective.kind",), "ocm has no network of its own to start from; use the objective of its start"
     elif head and start.model not in (None, model):
         yield ("start.model", "model"), "ocm trains a head on its start's network: leave start.model out"
-    elif not head and start.model and start.model.model_copy(update={"dropout": model.dropout}) != model:
-        yield ("start.model", "model"), "weights of one network do not fit another: only the dropout may be changed"
+    elif not head and start.model and not _weights_fit(start.model, model):
+        allowed = "only the dropout, and a DyDiT's budget, may be changed; a DyDiT also starts from the DiT of its size"
+        yield ("start.model", "model"), f"weights of one network do not fit another: {allowed}"
     elif not head and start.objective.design.learned_variance != objective.design.learned_variance:
         reason = "one of them learns a variance and has twice as many output channels"
         yield (
             ("objective.kind", "start.objective.kind"),
             f"{objective.kind} cannot start from {start.objective.kind}: {reason}",
         )
+
+
+def _weights_fit(start: Model, model: Model) -> bool:
+    """Whether a network can go on from another's weights. Dropout and budgets have none; a DyDiT adds its routers."""
+    if isinstance(start, DyDit) and isinstance(model, DyDit) and start.routes == model.routes:
+        start, model = start.static, model.static
+    elif isinstance(model, DyDit) and isinstance(start, Dit):
+        model = model.static
+    return start.model_copy(update={"dropout": model.dropout}) == model
 
 
 def _weights_misfits(experiment: Experiment) -> Iterator[Misfit]:
@@ -210,7 +171,7 @@ def _weights_misfits(experiment: Experiment) -> Iterator[Misfit]:
 def _sampler_misfits(experiment: Experiment) -> Iterator[Misfit]:
     sampler, model, objective = experiment.sample, experiment.model, experiment.objective
     for place, used in (("sample", sampler), ("eval.selection.sampler", experiment.eval.selection.sampler)):
-        if used.guidance != 1 and not (model.class_conditional and model.label_dropout > 0):
+        if used.guidance != 1 and not model.has_null_label:
             needs = "the model needs class_conditional: true and label_dropout above 0"
             fields = (f"{place}.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
             yield fields, f"guidance mixes predictions with and without label: {needs}"

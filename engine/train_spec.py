@@ -9,6 +9,9 @@ from engine.frozen import Frozen
 Precision = Literal["fp32", "bf16", "fp16"]
 """Arithmetic of the network's layers."""
 
+Compile = Literal["off", "default", "max"]
+"""Whether torch.compile makes the kernels of training."""
+
 UNIFORM_SIGMA_REL = 12**-0.5
 """Relative width of the uniform average over the whole training: the widest power-function average."""
 
@@ -88,6 +91,10 @@ class Train(Frozen):
     """Clip gradients; off by default [P3; playbook 4.3]."""
     precision: Precision = "fp32"
     """Arithmetic inside the network; master weights are always fp32. fp16 trains with a dynamic loss scale."""
+    compile: Compile = "off"
+    """Compile the network for training with torch.compile: quickly, or (max) trying many kernels; off runs it as is."""
+    checkpointing: bool = False
+    """Keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more time."""
     on_non_finite: Literal["stop", "fp32"] = "stop"
     """When the loss is not finite: stop, or go back to the last checkpoint once and go on in fp32 [playbook 4.3]."""
     ema_halflife_kimg: float = Field(default=500, ge=0)

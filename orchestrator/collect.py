@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine import ENGINE_VERSION
+from engine.backbones.published import published
 from orchestrator.cost import model_cost
 from orchestrator.grid import Sweep
 from orchestrator.identity import canonical_json, protocol_id
+from orchestrator.model_view import network_name
 from orchestrator.plan import Cell, Plan, Training
 from orchestrator.provenance import code_fingerprint, environment, package_version
 from orchestrator.store import CURVES_FILE, DONE, FAILED, Folder, Store, now
@@ -52,7 +54,8 @@ def cell_rows(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
         "axes": json.dumps(cell.axes),
         "model": experiment.model.model_dump_json(),
         "num_params": record["num_params"],
-        "macs": model_cost(experiment).macs,
+        "macs": record.get("macs") or model_cost(experiment).macs,
+        "network": network_name(experiment.model),
         "sampler": experiment.sample.model_dump_json(),
         "sampler_label": experiment.sample.label,
         "num_steps": experiment.sample.num_steps,
@@ -96,11 +99,7 @@ def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int
         "command": command,
         "created": now(),
         "protocol": {"id": protocol_id(experiment), **experiment.eval.model_dump(mode="json")},
-        "code": {
-            **code_fingerprint(),
-            "orch_version": package_version("orch-diffusion"),
-            "engine_version": ENGINE_VERSION,
-        },
+        "code": code_record(),
         "environment": {**environment(), **(workers[-1] if workers else {})},
         "data": data_record(plan, store),
         "counts": {
@@ -116,6 +115,7 @@ def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int
         },
         "failures": failures,
         "trainings": trainings,
+        "networks": network_records(plan),
         "collapsed": [
             {"cell_id": cell.cell_id, "points": list(cell.points), "reason": "; ".join(cell.reasons)}
             for cell in plan.cells
@@ -123,6 +123,12 @@ def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int
         ],
         "lineage": {cell.cell_id: cell.training.train_id for cell in plan.cells},
     }
+
+
+def code_record() -> dict[str, Any]:
+    """Which code ran."""
+    versions = {"orch_version": package_version("orch-diffusion"), "engine_version": ENGINE_VERSION}
+    return {**code_fingerprint(), **versions}
 
 
 def deviations(sweep: Sweep) -> list[str]:
@@ -153,6 +159,24 @@ def training_record(unit: Training, store: Store) -> dict[str, Any]:
     }
 
 
+def network_records(plan: Plan) -> list[dict[str, Any]]:
+    """Each network that was trained, once: its published name if it has one, why it is read so, and its knobs."""
+    found: dict[str, dict[str, Any]] = {}
+    for unit in plan.ready_trainings:
+        cost, name = model_cost(unit.experiment), published(unit.experiment.model)
+        knobs = unit.experiment.model.model_dump(mode="json")
+        knobs.pop("flops_ratio", None)  # how much of a DyDiT is executed does not make it another network
+        found[canonical_json(knobs)] = {
+            "name": name.name if name else "",
+            "note": name.note if name else "",
+            "source": name.source if name else "",
+            "model": knobs,
+            "num_params": cost.params,
+            "macs": cost.macs,
+        }
+    return list(found.values())
+
+
 def unit_failures(plan: Plan, store: Store) -> list[dict[str, str]]:
     """Missing units that recorded why they failed."""
     folders = {unit.train_id: store.training(unit.train_id) for unit in plan.missing_trainings}
@@ -172,7 +196,7 @@ def data_record(plan: Plan, store: Store) -> dict[str, Any]:
 
 def _says_more(manifest: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
     """Whether grid or store have changed since an earlier manifest; when and how it was written does not count."""
-    lasting = ("lineage", "collapsed", "failures", "trainings", "off_playbook", "deviations", "report")
+    lasting = ("lineage", "collapsed", "failures", "trainings", "networks", "off_playbook", "deviations", "report")
     return earlier is None or any(canonical_json(manifest[key]) != canonical_json(earlier.get(key)) for key in lasting)
 
 

@@ -3,12 +3,16 @@
 import glob
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from engine.backbones.flops import Cost, forward_cost, head_cost
+from engine.backbones.cost import Cost, Layer
+from engine.backbones.dit_cost import budget_cost
+from engine.backbones.flops import forward_cost, forward_layers, head_cost
 from engine.backbones.layout import unet_layout
-from engine.data.catalog import CATALOG, NUM_AUGMENT_LABELS
+from engine.model_spec import DyDit, UNets
+from engine.net_shape import net_shape
 from engine.objective_spec import OcmObjective
 from engine.spec import Experiment
 from orchestrator.errors import UsageError
@@ -40,38 +44,60 @@ class Speed:
 
 
 def model_cost(experiment: Experiment) -> Cost:
-    """Parameters and multiply-accumulates of one forward pass of one image.
+    """Parameters and multiply-accumulates of one forward pass of one image; a DyDiT's when it skips nothing.
 
     Raises UsageError when there is no such network for the data set's images.
     """
-    try:
+    with buildable(experiment):
         return _model_cost(experiment)
+
+
+def sampling_cost(experiment: Experiment) -> Cost:
+    """The same while sampling: a DyDiT then keeps to its budget. Raises UsageError as `model_cost` does."""
+    if not isinstance(experiment.model, DyDit):
+        return model_cost(experiment)
+    with buildable(experiment):
+        return budget_cost(experiment.model, net_shape(experiment))
+
+
+def network_layers(experiment: Experiment) -> tuple[Layer, ...]:
+    """The layers of an experiment's network in order, OCM's head last. Raises UsageError as `model_cost` does."""
+    objective, parent = experiment.objective, experiment.parent
+    with buildable(experiment):
+        if isinstance(objective, OcmObjective) and parent is not None:
+            whole, below = _model_cost(experiment), _model_cost(parent)
+            head = Cost(whole.params - below.params, whole.macs - below.macs)
+            return (*network_layers(parent), Layer(f"{objective.head} head", head))
+        return forward_layers(experiment.model, net_shape(experiment))
+
+
+@contextmanager
+def buildable(experiment: Experiment) -> Iterator[None]:
+    """Turns what a network's layout refuses into a message for the user."""
+    try:
+        yield
     except ValueError as error:
         data = experiment.data.name
-        raise UsageError(f"the grid asks for a network that cannot be built on {data}: {error}") from None
+        raise UsageError(f"the network asked for cannot be built on {data}: {error}") from None
 
 
 def _model_cost(experiment: Experiment) -> Cost:
-    info, objective, parent = CATALOG[experiment.data.name], experiment.objective, experiment.parent
+    shape, objective, parent = net_shape(experiment), experiment.objective, experiment.parent
     if isinstance(objective, OcmObjective) and parent is not None:
-        layout = unet_layout(
-            parent.model, resolution=info.resolution, in_channels=info.channels, num_classes=info.num_classes
-        )
-        width = layout.decoder[-1].out_channels
-        return _model_cost(parent) + head_cost(objective.head, width, info.channels, info.resolution)
-    return forward_cost(
-        experiment.model,
-        resolution=info.resolution,
-        in_channels=info.channels,
-        num_classes=info.num_classes,
-        out_channels=info.channels * (2 if objective.design.learned_variance else 1),
-        augment_labels=NUM_AUGMENT_LABELS if experiment.data.augment > 0 else 0,
-    )
+        assert isinstance(parent.model, UNets), "only a U-Net has features for a head"
+        return _model_cost(parent) + head_cost(objective.head, unet_layout(parent.model, shape))
+    return forward_cost(experiment.model, shape)
 
 
 def training_macs(unit: Training) -> float:
-    """Cost of the training itself."""
-    return unit.experiment.train.total_kimg * 1000 * FORWARDS_PER_TRAINING_IMAGE * model_cost(unit.experiment).macs
+    """Cost of the training itself.
+
+    Checkpointing goes forward once more. A DyDiT masks and does not skip, and runs twice while its warm-up lasts.
+    """
+    model, train = unit.experiment.model, unit.experiment.train
+    kimg = train.total_kimg + (min(model.complete_kimg, train.total_kimg) if isinstance(model, DyDit) else 0)
+    forwards = FORWARDS_PER_TRAINING_IMAGE + (1 if train.checkpointing else 0)
+    return kimg * 1000 * forwards * model_cost(unit.experiment).macs
 
 
 def selection_nfe(unit: Training) -> int:
@@ -84,7 +110,7 @@ def training_seconds(unit: Training, state: str, speed: Speed) -> float:
     """Predicted seconds of a training unit in a given state (train, select or cached)."""
     if state == "cached":
         return 0.0
-    selection = selection_nfe(unit) * model_cost(unit.experiment).macs / speed.sample
+    selection = selection_nfe(unit) * sampling_cost(unit.experiment).macs / speed.sample
     training = training_macs(unit) / speed.train if state == "train" else 0.0
     return START_SECONDS["train"] + training + selection
 
@@ -92,7 +118,7 @@ def training_seconds(unit: Training, state: str, speed: Speed) -> float:
 def cell_predictions(cells: Iterable[Cell], speed: Speed) -> dict[str, float]:
     """Predicted seconds of each cell on a warm actor; cells drawn in one pass take equal parts of it."""
     return {
-        cell.cell_id: group.evaluations / len(group.cells) * model_cost(cell.experiment).macs / speed.sample
+        cell.cell_id: group.evaluations / len(group.cells) * sampling_cost(cell.experiment).macs / speed.sample
         for group in groups(cells)
         for cell in group.cells
     }
@@ -151,7 +177,7 @@ def _training_speed(trained: list[Training], store: Store) -> float | None:
 def _sampling_speed(sampled: list[Cell], store: Store) -> float | None:
     records = [store.cell(cell.cell_id).read_json(DONE) for cell in sampled]
     pairs = zip(sampled, records, strict=True)
-    macs = sum(record["evaluations"] * model_cost(cell.experiment).macs for cell, record in pairs)
+    macs = sum(record["evaluations"] * sampling_cost(cell.experiment).macs for cell, record in pairs)
     return macs / sum(record["seconds"] for record in records) if macs else None
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine import ENGINE_VERSION
+from engine.data.catalog import CATALOG
+from engine.model_spec import Model, UNetBase
 from engine.spec import Experiment
 from engine.weights_spec import canonical_weights
 
@@ -40,10 +42,17 @@ def essential(value: Any) -> Any:
 
 def train_id(experiment: Experiment) -> str:
     """Identity of a training: data, model, objective, train, the training it starts from, and the engine's version."""
-    sections = {name: essential(getattr(experiment, name)) for name in ("data", "model", "objective", "train")}
+    sections = {name: essential(getattr(experiment, name)) for name in ("data", "objective", "train")}
+    sections["model"] = essential(canonical_model(experiment))
     if experiment.start is not None:
         sections["start"] = essential(experiment.start)
     return digest({"engine": ENGINE_VERSION, **sections})
+
+
+def canonical_model(experiment: Experiment) -> Model:
+    """The one form of all configurations that are the same network for the data set's images."""
+    model = experiment.model
+    return model.for_images_of(CATALOG[experiment.data.name].resolution) if isinstance(model, UNetBase) else model
 
 
 def protocol_id(experiment: Experiment) -> str:

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from engine.data.catalog import CATALOG
+from engine.model_spec import UNetBase
 from engine.spec import Experiment
 from engine.weights_spec import EmaWeights
 from orchestrator.grid import Point, Sweep
-from orchestrator.identity import cell_id, protocol_id, selection_id, train_id
+from orchestrator.grid.fields import value_of
+from orchestrator.identity import canonical_model, cell_id, protocol_id, selection_id, train_id
 from orchestrator.store import DONE, Store
 
 TRAINED_SECTIONS = ("data", "model", "objective", "train", "start")
@@ -175,10 +178,14 @@ def _parent(point: Point) -> Training:
     experiment = point.experiment.parent
     assert experiment is not None, "only a point with a start has a parent"
     identity = train_id(experiment)
-    same_model = experiment.model == point.experiment.model
-    sections = ("data", "start", "model") if same_model else ("data", "start")
-    shared = {field: value for field, value in point.axes.items() if field.split(".")[0] in sections}
+    shared = {field: value for field, value in point.axes.items() if _acts_on_parent(field, value, experiment)}
     return Training(identity, selection_id(experiment, identity), experiment, {"start": "training", **shared})
+
+
+def _acts_on_parent(field: str, value: Any, parent: Experiment) -> bool:
+    """Whether a swept field is one of the parent's too. Its network may lack some: a DiT has no budget of FLOPs."""
+    section = field.split(".")[0]
+    return section in ("data", "start") or (section == "model" and value_of(parent, field) == value)
 
 
 def _cell(identity: str, training: Training, members: list[Point]) -> Cell:
@@ -207,7 +214,19 @@ def _reasons(members: list[Point]) -> tuple[str, ...]:
     reasons: list[str] = []
     if len({experiment.sample for experiment in experiments}) > 1:
         reasons += (reason for experiment in experiments for reason in experiment.sample.canonical().reasons)
+    if len({experiment.model for experiment in experiments}) > 1:
+        reasons.append(_idle_attention(experiments[0]))
     if len({experiment.weights for experiment in experiments}) > 1:
         halflife = experiments[0].train.ema_halflife_kimg
         reasons.append(f"weights ema with half-life {halflife:g} kimg are the training's own average")
     return tuple(dict.fromkeys(reasons)) or ("the same point is listed twice",)
+
+
+def _idle_attention(experiment: Experiment) -> str:
+    """Why networks with other attention resolutions are this one."""
+    model = canonical_model(experiment)
+    assert isinstance(model, UNetBase), "other networks have one form"
+    side = CATALOG[experiment.data.name].resolution
+    levels = ", ".join(str(side >> level) for level in range(len(model.channel_mult)))
+    attended = ", ".join(map(str, model.attention_resolutions)) or "none"
+    return f"images of {side} pixels have levels of {levels}: attention acts at {attended} of them"

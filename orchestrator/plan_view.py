@@ -16,6 +16,7 @@ from orchestrator.cost import (
     training_macs,
 )
 from orchestrator.memory import largest_memory, memory_words, shortage
+from orchestrator.model_view import sweep_words
 from orchestrator.plan import Plan, counted
 from orchestrator.progress import clock
 from orchestrator.sharing import Group, groups
@@ -40,6 +41,7 @@ def show_plan(plan: Plan, store: Store, data_root: Path | None, console: Console
         f"{counted(len(plan.trainings) - len(plan.missing_trainings), 'training')}",
         highlight=False,
     )
+    console.print(sweep_words([unit.experiment for unit in plan.trainings]), highlight=False, markup=False)
     console.print(trainings_table(plan))
     console.print(cells_table(plan))
     show_collapsed(plan, console)

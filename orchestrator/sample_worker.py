@@ -109,6 +109,7 @@ def measure_cell(unit: Unit) -> dict[str, float]:
         "metrics": measured.metrics,
         "nfe": measured.nfe,
         "evaluations": measured.evaluations,
+        "macs": measured.macs,
         "num_params": sum(parameter.numel() for parameter in denoiser.parameters()),
         "extractor_sha256": judge.extractor.sha256,
         "reference_id": judge.reference.id,

@@ -31,8 +31,13 @@ class Configuration:
     sampler_label: str
     nfe: int
     num_steps: int
+    model: Mapping[str, Any]
+    """The network's kind and knobs."""
+    network: str
+    """Its published name, or nothing."""
     num_params: int | None
     macs: int | None
+    """Multiply-accumulates executed in a forward pass of an image, the mean over the seeds."""
     train_ids: tuple[str, ...]
     cell_ids: tuple[str, ...]
     snapshot_kimg: tuple[float, ...]
@@ -244,16 +249,21 @@ def _prefixed(sampler: Mapping[str, Any]) -> dict[str, Any]:
 
 def _configuration(rows: Sequence[_Row], sampler_label: str, training_fields: Sequence[str]) -> Configuration:
     first, axes = rows[0].values, rows[0].axes
-    training = describe({field: axes[field] for field in training_fields if field in axes})
+    model, network = json.loads(first["model"]), str(first["network"] or "")
+    varied = describe({field: axes[field] for field in training_fields if field in axes})
+    # Where others are called by what varies, a training without it (a DyDiT's start) is called by its network.
+    unvaried = network or model.get("kind") if training_fields else ""
     return Configuration(
-        training=training or str(first["recipe"]),
+        training=varied or unvaried or str(first["recipe"]),
         axes=axes,
         sampler=rows[0].sampler,
         sampler_label=sampler_label,
         nfe=int(first["nfe"]),
         num_steps=int(first["num_steps"]),
+        model=model,
+        network=network,
         num_params=_count(first["num_params"]),
-        macs=_count(first["macs"]),
+        macs=_count(pd.Series([row.values["macs"] for row in rows]).mean()),
         train_ids=tuple(dict.fromkeys(row.values["train_id"] for row in rows)),
         cell_ids=tuple(dict.fromkeys(row.values["cell_id"] for row in rows)),
         snapshot_kimg=tuple(sorted({float(row.values["snapshot_kimg"]) for row in rows})),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reports.errors import ReportError
-from reports.schema import CURVES, RESULTS
+from reports.schema import ADDED, CURVES, RESULTS
 
 MANIFEST = "orch/manifest@1"
 PROTOCOL_COLUMNS = ("protocol_id", "num_samples", "extractor", "extractor_sha256", "reference_id")
@@ -90,6 +90,8 @@ def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ReportError(f"{path} is not a Parquet file: {error}") from error
+    for name in ADDED.keys() & set(schema.names) - set(table.column_names):
+        table = table.append_column(name, pa.repeat(ADDED[name], len(table)))
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise ReportError(f"{path} lacks the columns {', '.join(missing)}")

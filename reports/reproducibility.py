@@ -7,7 +7,7 @@ from typing import Any
 from reports.checks import Check, checks
 from reports.overview import Overview
 from reports.tables.table import Column, Table, frame_of
-from reports.words import counted, describe, without_credentials
+from reports.words import counted, describe, scaled, value_text, without_credentials
 
 UNKNOWN = "not recorded"
 MAX_LISTED = 20
@@ -44,6 +44,7 @@ def what_ran(overview: Overview) -> WhatRan:
         command=without_credentials(_known(manifest.get("command"))),
         facts=(
             _sweep(overview),
+            _networks(manifest),
             _protocol(overview),
             _data(manifest),
             _code(manifest),
@@ -111,6 +112,24 @@ def _protocol(overview: Overview) -> Facts:
             "snapshot chosen by": protocol.get("selection"),
         },
     )
+
+
+def _networks(manifest: Mapping[str, Any]) -> Facts:
+    """Which networks ran, under their published names where they have one, and why they are read as they are."""
+    found = manifest.get("networks") or []
+    rest = [("and", f"{counted(len(found) - MAX_LISTED, 'more network')}")] if len(found) > MAX_LISTED else []
+    items = [(one["name"] or f"custom {one['model']['kind']}", _network(one)) for one in found[:MAX_LISTED]]
+    return Facts("Network", (*items, *rest) or (("name", UNKNOWN),))
+
+
+def _network(one: Mapping[str, Any]) -> str:
+    knobs = {field: value for field, value in one["model"].items() if field != "kind"}
+    size = f"{scaled(one['num_params'])} parameters, {scaled(one['macs'])} MACs"
+    source = f" [{one['source']}]" if one["source"] else ""
+    settings = ", ".join(f"{field} {value_text(value)}" for field, value in knobs.items())
+    levels = len(knobs.get("channel_mult", ()))
+    reading = one["note"] or (counted(levels, "level") if levels else "")
+    return ". ".join(part.rstrip(".") for part in (size + source, reading, settings) if part) + "."
 
 
 def _data(manifest: Mapping[str, Any]) -> Facts:

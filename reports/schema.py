@@ -26,8 +26,9 @@ RESULTS = pa.schema(
         ("varies", pa.string()),
         ("axes", pa.string()),  # JSON object: dotted field -> value at this cell
         ("model", pa.string()),  # JSON object
+        ("network", pa.string()),  # its published name, or nothing
         ("num_params", pa.int64()),
-        ("macs", pa.int64()),  # multiply-accumulates of one forward pass of one image
+        ("macs", pa.int64()),  # multiply-accumulates executed in one forward pass of one image
         ("sampler", pa.string()),  # JSON object as the user wrote it
         ("sampler_label", pa.string()),
         ("num_steps", pa.int64()),
@@ -38,6 +39,9 @@ RESULTS = pa.schema(
         ("panel", pa.string()),  # sample grid, relative to the storage root
     ]
 )
+
+ADDED = {"network": ""}
+"""Columns that older files lack, and what then stands in them."""
 
 CURVES = pa.schema(
     [

@@ -13,6 +13,13 @@ AXES = {
     "model.num_blocks": "blocks per level",
     "model.attention_resolutions": "attention at",
     "model.width_divisor": "width divisor",
+    "model.depth": "depth",
+    "model.width": "width",
+    "model.num_heads": "heads",
+    "model.patch_size": "patch",
+    "model.flops_ratio": "FLOPs budget",
+    "model.routes": "may skip",
+    "model.complete_kimg": "L_complete (kimg)",
     "objective.num_timesteps": "T",
     "objective.schedule": "noise schedule",
     "objective.vlb_weight": "λ",
@@ -29,6 +36,8 @@ AXES = {
     "train.grad_clip.kind": "clipping",
     "train.batch_size": "batch",
     "train.total_kimg": "length (kimg)",
+    "train.compile": "torch.compile",
+    "train.checkpointing": "checkpointing",
     "train.ema_halflife_kimg": "EMA half-life (kimg)",
     "train.seed": "training seed",
     "weights.halflife_kimg": "EMA half-life (kimg)",
@@ -55,6 +64,7 @@ METRICS = {
     "seconds_per_image": "ms / image",
     "precision": "precision",
     "recall": "recall",
+    "flops_ratio": "executed FLOPs",
 }
 """Plain names of metrics; a distance is always called exactly what its column is called."""
 

@@ -1,6 +1,7 @@
-"""Pieces both U-Nets are made of: normalisation, noise embedding, attention, resampling, initialisation."""
+"""Pieces the U-Nets are made of: normalisation, noise embedding, attention, resampling, initialisation."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -10,6 +11,11 @@ from torch import Tensor, nn
 from engine.backbones.layout import Resampling
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast inside, whatever is around it. Tensors without memory have none to switch off."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def group_count(channels: int, min_channels: int) -> int:
@@ -45,6 +51,13 @@ def sinusoidal_embedding(c_noise: Tensor, channels: int, *, endpoint: bool, sine
     angles = c_noise.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
     waves = (angles.sin(), angles.cos()) if sine_first else (angles.cos(), angles.sin())
     return torch.cat(waves, dim=1)
+
+
+def one_hot(label: Tensor, num_labels: int, *, has_null: bool) -> Tensor:
+    """One-hot vectors fp32 [B, num_labels] of classes [B]; with `has_null`, zeros for label -1."""
+    if not has_null:
+        return F.one_hot(label, num_labels).float()
+    return F.one_hot(label + 1, num_labels + 1)[:, 1:].float()
 
 
 class SelfAttention(nn.Module):

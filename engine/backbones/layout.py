@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.spec import DdpmPlusPlus, Model, UNet
+from engine.backbones.family import FAMILIES, Family
+from engine.model_spec import UNets
+from engine.net_shape import NetShape
 
 Resampling = Literal["keep", "halve", "double"]
 
@@ -22,13 +24,32 @@ class Block:
     resolution: int
     """Pixels a side of the block's output; every convolution but a skipped one runs at this size."""
     resampling: Resampling = "keep"
-    attention: bool = False
-    """Self-attention follows the residual block."""
+    heads: int = 0
+    """Heads of the self-attention that follows the residual block; 0 without attention."""
+    plain_skip: bool = False
+    """Where channels stay equal the skip connection has no weights, even if the image is resampled."""
+    image_channels: int = 0
+    """Channels of the image that the residual encoder halves, convolves and adds to the block's output; 0 if none."""
+
+    @property
+    def attention(self) -> bool:
+        """Whether self-attention follows the residual block."""
+        return self.heads > 0
 
     @property
     def projects_skip(self) -> bool:
-        """Whether a 1x1 convolution stands on the skip connection: shapes differ, or the image is resampled."""
-        return self.in_channels != self.out_channels or self.resampling != "keep"
+        """Whether a 1x1 convolution stands on the skip connection."""
+        resamples = self.resampling != "keep" and not self.plain_skip
+        return self.in_channels != self.out_channels or resamples
+
+    @property
+    def words(self) -> str:
+        """Such as: 128 to 256 at 16x16, attention."""
+        change = {"keep": "", "halve": ", halves", "double": ", doubles"}[self.resampling]
+        image = ", joins the image" if self.image_channels else ""
+        attention = ", attention" if self.attention else ""
+        size = f"{self.resolution}x{self.resolution}"
+        return f"{self.in_channels} to {self.out_channels} at {size}{change}{image}{attention}"
 
 
 @dataclass(frozen=True)
@@ -39,70 +60,63 @@ class Layout:
     resolution takes the latest one from it, joined to its input.
     """
 
-    resolution: int
-    in_channels: int
-    out_channels: int
+    family: Family
+    shape: NetShape
     width: int
     num_labels: int
-    """Entries of the label input: the classes and, in iDDPM's table, a row for "no label". 0 without a label input."""
-    augment_labels: int
-    """Numbers that tell the network how an image was augmented; 0 without that input."""
+    """Entries of the label input: the classes and, in a table, a row for "no label". 0 without a label input."""
     encoder: tuple[Block, ...]
     middle: tuple[Block, ...]
     decoder: tuple[Block, ...]
+
+    @property
+    def noise_features(self) -> int:
+        """Sines and cosines of the noise level."""
+        return self.family.noise_features * self.width
 
     @property
     def embedding_width(self) -> int:
         """Features of the noise embedding, four times the width."""
         return 4 * self.width
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks in the order in which an image passes them."""
+        return (*self.encoder, *self.middle, *self.decoder)
 
-def unet_layout(
-    model: Model,
-    *,
-    resolution: int,
-    in_channels: int,
-    num_classes: int,
-    out_channels: int | None = None,
-    augment_labels: int = 0,
-) -> Layout:
-    """The layout of a model for images of `resolution` pixels a side.
 
-    `out_channels` None means as many as `in_channels`. Raises ValueError when the resolution cannot be halved once for
-    each level after the first, or when the width does not suit the heads.
+def unet_layout(model: UNets, shape: NetShape) -> Layout:
+    """The layout of a U-Net for images of this shape.
+
+    Raises ValueError when the resolution cannot be halved once for each level after the first, or when the width does
+    not suit the heads.
     """
-    _check_halvings(resolution, model.channel_mult)
-    width = network_width(model)
-    encoder = _encoder(model, width, resolution)
+    _check_halvings(shape.resolution, model.channel_mult)
+    width, family = network_width(model), FAMILIES[model.kind]
+    encoder = _encoder(model, width, shape)
     lowest, channels = encoder[-1].resolution, encoder[-1].out_channels
     return Layout(
-        resolution=resolution,
-        in_channels=in_channels,
-        out_channels=in_channels if out_channels is None else out_channels,
+        family=family,
+        shape=shape,
         width=width,
-        num_labels=_label_entries(model, num_classes),
-        augment_labels=augment_labels,
+        num_labels=_label_entries(model, shape.num_classes),
         encoder=encoder,
         middle=(
-            Block("residual", channels, channels, lowest, attention=True),
+            Block("residual", channels, channels, lowest, heads=family.heads(model, channels)),
             Block("residual", channels, channels, lowest),
         ),
         decoder=_decoder(model, width, encoder),
     )
 
 
-def has_null_label(model: Model) -> bool:
-    """Whether the network also learns without labels, which label -1 stands for."""
-    return model.class_conditional and model.label_dropout > 0
-
-
-def network_width(model: Model) -> int:
+def network_width(model: UNets) -> int:
     """First-layer channels: `channels` as written, or, for a smoke run, a `width_divisor`-th of them, rounded up.
 
-    A width must be a multiple of 4 and of the number of heads; a divided one is rounded up to such a multiple.
+    A width must be a multiple of 4 and of iDDPM's number of heads; a divided one is rounded up to such a multiple.
     Raises ValueError when the undivided one is not.
     """
-    multiple = math.lcm(GROUP, model.num_heads) if isinstance(model, UNet) else GROUP
+    # ADM's number of heads follows the channels and always suits them, so that for 4 channels it divides 4.
+    multiple = math.lcm(GROUP, FAMILIES[model.kind].heads(model, GROUP))
     if model.width_divisor > 1:
         return math.ceil(max(1, model.channels // model.width_divisor) / multiple) * multiple
     if model.channels % multiple:
@@ -110,11 +124,11 @@ def network_width(model: Model) -> int:
     return model.channels
 
 
-def _label_entries(model: Model, num_classes: int) -> int:
-    """DDPM++ writes "no label" as zeros in place of a one-hot vector; iDDPM's table needs a row for it."""
+def _label_entries(model: UNets, num_classes: int) -> int:
+    """A one-hot vector says "no label" by zeros; a table needs a row for it."""
     if not model.class_conditional:
         return 0
-    return num_classes + 1 if isinstance(model, UNet) and has_null_label(model) else num_classes
+    return num_classes + (FAMILIES[model.kind].label == "table" and model.has_null_label)
 
 
 def _check_halvings(resolution: int, channel_mult: tuple[int, ...]) -> None:
@@ -126,35 +140,50 @@ def _check_halvings(resolution: int, channel_mult: tuple[int, ...]) -> None:
         )
 
 
-def _resampler(model: Model) -> Literal["residual", "conv"]:
-    """DDPM++ resamples inside a residual block, iDDPM by a convolution of its own."""
-    return "residual" if isinstance(model, DdpmPlusPlus) else "conv"
+def _resampler(model: UNets, channels: int, size: int, resampling: Resampling, image_channels: int = 0) -> Block:
+    family = FAMILIES[model.kind]
+    return Block(
+        family.resampler,
+        channels,
+        channels,
+        size,
+        resampling,
+        plain_skip=family.plain_skip,
+        image_channels=image_channels,
+    )
 
 
-def _encoder(model: Model, width: int, resolution: int) -> tuple[Block, ...]:
-    blocks, channels = [], width
+def _residual(model: UNets, before: int, after: int, size: int, attends: bool = True) -> Block:
+    """A residual block that keeps the resolution, with attention if it attends at this resolution."""
+    heads = FAMILIES[model.kind].heads(model, after) if attends and size in model.attention_resolutions else 0
+    return Block("residual", before, after, size, heads=heads)
+
+
+def _encoder(model: UNets, width: int, shape: NetShape) -> tuple[Block, ...]:
+    """The residual encoder's image has its own channels at first, then those of the block it was added to."""
+    blocks, channels, image_channels = [], width, shape.in_channels
     for level, mult in enumerate(model.channel_mult):
-        size = resolution >> level
+        size = shape.resolution >> level
         if level > 0:
-            blocks.append(Block(_resampler(model), channels, channels, size, "halve"))
-        for _ in range(model.num_blocks):
-            attention = size in model.attention_resolutions
-            blocks.append(Block("residual", channels, width * mult, size, attention=attention))
+            joined = image_channels if FAMILIES[model.kind].residual_encoder else 0
+            blocks.append(_resampler(model, channels, size, "halve", joined))
+            image_channels = channels
+        for _ in range(model.blocks[level]):
+            blocks.append(_residual(model, channels, width * mult, size))
             channels = width * mult
     return tuple(blocks)
 
 
-def _decoder(model: Model, width: int, encoder: tuple[Block, ...]) -> tuple[Block, ...]:
-    """One residual block a level more than on the way down; in DDPM++ only a level's last one has attention."""
+def _decoder(model: UNets, width: int, encoder: tuple[Block, ...]) -> tuple[Block, ...]:
+    """One residual block a level more than on the way down."""
     waiting = [width, *(block.out_channels for block in encoder)]
     blocks, channels, size = [], encoder[-1].out_channels, encoder[-1].resolution
     for level, mult in reversed(list(enumerate(model.channel_mult))):
-        for index in range(model.num_blocks + 1):
-            attends = index == model.num_blocks or not isinstance(model, DdpmPlusPlus)
-            attention = attends and size in model.attention_resolutions
-            blocks.append(Block("residual", channels + waiting.pop(), width * mult, size, attention=attention))
+        for index in range(model.blocks[level] + 1):
+            attends = FAMILIES[model.kind].attends_throughout or index == model.blocks[level]
+            blocks.append(_residual(model, channels + waiting.pop(), width * mult, size, attends))
             channels = width * mult
         if level > 0:
             size *= 2
-            blocks.append(Block(_resampler(model), channels, channels, size, "double"))
+            blocks.append(_resampler(model, channels, size, "double"))
     return tuple(blocks)

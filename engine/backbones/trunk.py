@@ -1,4 +1,4 @@
-"""What both nets share: down, across and up again with skip connections, and from there to the output."""
+"""What the U-Nets share: down, across and up again with skip connections, and from there to the output."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.backbones.checkpointing import Blocks
+from engine.backbones.layers import full_precision
 from engine.backbones.layout import Block, Layout
 
 
-class Trunk(nn.Module):
+class Trunk(Blocks):
     """First convolution, encoder, middle and decoder of a layout, each block made by `build`."""
 
     def __init__(self, layout: Layout, first: nn.Conv2d, build: Callable[[Block], nn.Module]) -> None:
@@ -23,16 +25,26 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Features [B, last decoder channels, H, W] of images `x` [B, C, H, W]; every block gets `embedding` [B, E]."""
-        h: Tensor = self.first(x)
-        skips = [h]
-        for block in self.encoder:
-            h = block(h, embedding)
-            skips.append(h)
+        skips = self.encode(x, embedding)
+        h = skips[-1]
         for block in self.middle:
-            h = block(h, embedding)
+            h = self.run(block, h, embedding)
         for block, takes_skip in zip(self.decoder, self.takes_skip, strict=True):
-            h = block(torch.cat([h, skips.pop()], dim=1) if takes_skip else h, embedding)
+            h = self.run(joined, block, h, skips.pop(), embedding) if takes_skip else self.run(block, h, embedding)
         return h
+
+    def encode(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
+        """What the way down leaves for the way up: the outputs of the first convolution and of every block."""
+        skips = [self.first(x)]
+        for block in self.encoder:
+            skips.append(self.run(block, skips[-1], embedding))
+        return skips
+
+
+def joined(block: nn.Module, h: Tensor, skip: Tensor, embedding: Tensor) -> Tensor:
+    """A block on features and those of a skip connection, side by side: both are kept already, their copy is not."""
+    after: Tensor = block(torch.cat([h, skip], dim=1), embedding)
+    return after
 
 
 class TrunkNet(nn.Module):
@@ -41,6 +53,8 @@ class TrunkNet(nn.Module):
     trunk: Trunk
     norm: nn.Module
     last: nn.Conv2d
+    map_label: nn.Module | None
+    map_augment: nn.Module | None
 
     def forward(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
@@ -59,7 +73,18 @@ class TrunkNet(nn.Module):
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
     ) -> Tensor:
         """What the decoder ends with, [B, feature_channels, H, W], before the last norm; same arguments as the call."""
-        features: Tensor = self.trunk(x, self.embed(c_noise, label, augment))
+        if self.map_label is not None and label is None:
+            raise ValueError("a class-conditional network needs a label for every image")
+        if self.map_augment is None and augment is not None:
+            raise ValueError("a network built without augmentation labels cannot be told of augmentation")
+        # Embeddings have no pixels, so that fp32 costs them nothing, and rounding on their way would blur the noise
+        # level of a whole image. They are rounded once, at the end: every block's layer would otherwise keep a copy.
+        with full_precision(x.device):
+            embedding = self.embed(c_noise, label, augment)
+        device = x.device.type
+        if device != "meta" and torch.is_autocast_enabled(device):
+            embedding = embedding.to(torch.get_autocast_dtype(device))
+        features: Tensor = self.trunk(x, embedding)
         return features
 
     def readout(self, features: Tensor) -> Tensor:
@@ -69,4 +94,4 @@ class TrunkNet(nn.Module):
 
     @abstractmethod
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
-        """Embedding [B, E] of noise level, class and augmentation."""
+        """Embedding [B, E] of noise level, class and augmentation, activated: every block takes it as it is."""

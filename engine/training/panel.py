@@ -34,8 +34,7 @@ def save_panel(
     No picture is kept of images that are not finite: they are no reason to stop a training.
     """
     count, _ = panel_size(experiment)
-    denoiser = build_denoiser(experiment, net).to(device)
-    denoiser.precision = precision
+    denoiser = build_denoiser(experiment, net, precision).to(device)
     with suppress(FloatingPointError):
         images = draw(denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count)
         files.write(panel_path(images_shown), panel_png(images, experiment))

@@ -1,6 +1,7 @@
 """The state a training begins with: fresh weights, those of a finished training, or its own checkpoint."""
 
 import torch
+from torch import nn
 
 from engine.backbones.ocm_head import OcmNet
 from engine.build import build_network
@@ -24,11 +25,24 @@ def starting_state(
         if parent_files is None:
             raise FileNotFoundError("the training to start from has no folder")
         target = net.backbone if isinstance(net, OcmNet) else net
+        source = target if parent.model.kind == experiment.model.kind else build_network(parent)
         try:
-            load_snapshot(parent_files, parent.train, parent.train.snapshot_images[-1], target, EmaWeights())
+            load_snapshot(parent_files, parent.train, parent.train.snapshot_images[-1], source, EmaWeights())
         except FileNotFoundError as missing:
             raise FileNotFoundError(f"the training to start from has no {missing}") from None
+        if source is not target:
+            adopt(target, source)
     levels = LevelDrawer(experiment.objective.design, experiment.train.batch_size, device)
     state = TrainingState.start(net.to(device), experiment.train, levels)
     restore_checkpoint(files, state)
     return state
+
+
+def adopt(net: nn.Module, smaller: nn.Module) -> None:
+    """Give a network the weights of one that it extends; what only it has keeps its fresh weights.
+
+    Raises ValueError when the other has a weight that this one has not.
+    """
+    lacking = net.load_state_dict(smaller.state_dict(), strict=False).unexpected_keys
+    if lacking:
+        raise ValueError(f"a network without {', '.join(lacking[:3])} cannot go on from one that has them")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -12,10 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 from engine.build import build_denoiser
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser
+from engine.model_spec import DyDit
 from engine.noise import Purpose, generator_seed
 from engine.objectives import OBJECTIVES, Noised, Terms
+from engine.objectives.budget import budget_losses
 from engine.spec import Experiment
 from engine.training.batches import make_batch
+from engine.training.compiling import compile_network
 from engine.training.optim import optimizer_step
 from engine.training.snapshot import TrainingState
 
@@ -40,14 +44,25 @@ class LossModel(nn.Module):
 
     def __init__(self, experiment: Experiment, denoiser: Denoiser) -> None:
         super().__init__()
-        self.objective, self.denoiser = experiment.objective, denoiser
+        self.experiment, self.denoiser = experiment, denoiser
         self.losses = OBJECTIVES[experiment.objective.kind]
 
     def forward(
-        self, x0: Tensor, eps: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None
+        self,
+        x0: Tensor,
+        eps: Tensor,
+        sigma: Tensor,
+        label: Tensor | None,
+        augment: Tensor | None,
+        images_shown: int,
     ) -> Terms:
-        """The loss of each image [B] and the terms it is made of."""
-        return self.losses(self.objective, self.denoiser, Noised(x0, eps, sigma, label, augment))
+        """The loss of each image [B] and the terms it is made of, `images_shown` images into the training."""
+        model, objective = self.experiment.model, self.experiment.objective
+        losses = partial(self.losses, objective, self.denoiser, Noised(x0, eps, sigma, label, augment))
+        if not isinstance(model, DyDit):
+            return losses()
+        pixels = x0[0].numel() if objective.design.pixels == "sum" else 1
+        return budget_losses(model, losses, self.denoiser, images_shown, pixels)
 
 
 class TrainingStep:
@@ -58,9 +73,8 @@ class TrainingStep:
     ) -> None:
         self.experiment, self.images, self.state, self.world, self.device = experiment, images, state, world, device
         self.params = [param for param in state.net.parameters() if param.requires_grad]
-        denoiser = build_denoiser(experiment, state.net)
-        denoiser.precision = state.precision
-        model = LossModel(experiment, denoiser)
+        compile_network(state.net, experiment.train.compile, device)
+        model = LossModel(experiment, build_denoiser(experiment, state.net, state.precision))
         self.model: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
         self.names: tuple[str, ...] = ("loss",)
         self.gradient_norm = torch.zeros((), device=device)
@@ -98,7 +112,8 @@ class TrainingStep:
         torch.manual_seed(generator_seed(seed, Purpose.DROPOUT, int(positions[0])))
         batch = make_batch(self.images, self.experiment, positions, self.device)
         levels = self.state.levels.draw(batch.uniform, positions)
-        terms = self.model(batch.x0, batch.eps, levels.sigma, batch.label, batch.augment)
+        images_shown = self.state.step * self.experiment.train.batch_size
+        terms = self.model(batch.x0, batch.eps, levels.sigma, batch.label, batch.augment, images_shown)
         return terms, levels.timestep, levels.weight.to(terms["loss"].dtype)
 
     def scaled(self, loss: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Options shared by several commands."""
+"""Options shared by several commands, and what they stand for."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,12 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine.spec import Experiment
+
 GridPath = Annotated[Path, typer.Argument(help="Grid file, for example grids/quickstart.yaml.", show_default=False)]
+RecipeName = Annotated[
+    str, typer.Argument(help="A recipe's name or file, or a grid file for its anchor.", show_default=False)
+]
 StoragePath = Annotated[
     str,
     typer.Option(
@@ -50,3 +55,27 @@ def picture_path(out: Path | None, default: str) -> Path:
     if not path.parent.is_dir():
         raise UsageError(f"--out {path}: there is no folder {path.parent}")
     return path
+
+
+def load_experiment(recipe: str) -> tuple[str, "Experiment"]:
+    """Name and experiment of a recipe, given by name or file, or of a grid file's anchor.
+
+    Raises UsageError when there is no such recipe, GridError with all that is wrong in the file.
+    """
+    from orchestrator.errors import UsageError
+    from orchestrator.grid import load_sweep
+    from orchestrator.grid.recipe import PACKAGED, read_recipe, recipe_names
+    from orchestrator.grid.yaml_source import did_you_mean, read_document
+
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        if "recipe" in read_document(path).data:
+            return path.stem, load_sweep(path).anchor
+        return path.stem, read_recipe(path)
+    for folder in (Path("grids"), PACKAGED):
+        file = folder / "recipes" / f"{recipe}.yaml"
+        if file.is_file():
+            return recipe, read_recipe(file)
+    known = recipe_names(Path("grids"))
+    advice = "; ".join(filter(None, (f"allowed: {', '.join(known)}", did_you_mean(recipe, known))))
+    raise UsageError(f'no recipe "{recipe}"; {advice}')

@@ -24,7 +24,7 @@ def catalogue() -> dict[str, tuple[FieldInfo, ...]]:
     found: dict[str, tuple[FieldInfo, ...]] = {}
 
     def visit(model: type[BaseModel], prefix: str) -> None:
-        for name, field in model.model_fields.items():
+        for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] != "kind"):
             below = submodels(field.annotation)
             for submodel in below:
                 visit(submodel, f"{prefix}{name}.")

@@ -31,8 +31,10 @@ Seed = Annotated[int, Field(ge=0)]
 SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
-TableName = Literal["scale_quality", "nfe_quality", "sampler_grid", "consistency"]
-FigureName = Literal["scale_quality", "nfe_quality", "churn", "heat_map", "same_latents", "training_curves"]
+TableName = Literal["scale_quality", "flops_quality", "nfe_quality", "sampler_grid", "consistency"]
+FigureName = Literal[
+    "scale_quality", "flops_quality", "nfe_quality", "churn", "heat_map", "same_latents", "training_curves"
+]
 
 
 class When(Frozen):
@@ -123,6 +125,8 @@ class Grid(Frozen):
     """Fields that follow others: field and the rule that computes it."""
     panel: tuple[Assignments, ...] = ()
     """Samplers that every training is evaluated with; list values multiply inside an entry."""
+    measure_start: bool = False
+    """Also measure the trainings that the points start from, with the same samplers: the baseline in the report."""
     seeds: Seeds = Seeds()
     """Seeds of training and sampling."""
     search: Search | None = None

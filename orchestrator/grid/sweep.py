@@ -3,7 +3,7 @@
 `load_sweep` reads and checks the file, `expand` gives every point; a search uses `search_dimensions` and `points_for`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
@@ -119,7 +119,8 @@ def expand(sweep: Sweep) -> tuple[Point, ...]:
             if len(problems) >= MAX_SHOWN:
                 break
         if not problems:
-            return tuple(_without_excluded(points, sweep))
+            kept = tuple(_without_excluded(points, sweep))
+            return (*kept, *_starts(kept, sweep)) if sweep.grid.measure_start else kept
     except InvalidFields as error:
         problems |= dict.fromkeys(_problems(sweep, error))
     except BadGrid as error:
@@ -147,7 +148,7 @@ def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
     grid = sweep.grid
     for (written, sampler), train, sample in product(sweep.samplers, grid.seeds.train, grid.seeds.sample):
         point = changed(sweep.anchor, {**overrides, "train.seed": train, "eval.sample_seed": sample})
-        linked = {field: LINKED_RULES[rule](sweep.anchor, point) for field, rule in grid.linked.items()}
+        linked = _linked(sweep, point, overrides)
         if linked:
             point = changed(point, linked)
         if sampler:
@@ -158,6 +159,39 @@ def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
             raise InvalidFields(unfit, given)
         off = tuple(f"{field} = {value}" for field, value in given.items() if is_off_playbook(field, value))
         yield Point(axes, point, linked, off)
+
+
+def _linked(sweep: Sweep, point: Experiment, overrides: Mapping[str, Any]) -> dict[str, float]:
+    """Fields that follow others, and their values. Raises InvalidFields where a rule does not know the point's kind."""
+    values, found = {}, []
+    for field, rule in sweep.grid.linked.items():
+        try:
+            values[field] = LINKED_RULES[rule](sweep.anchor, point)
+        except ValueError as error:
+            found.append(Fault(tuple(field.split(".")), str(error)))
+    if found:
+        raise InvalidFields(found, overrides)
+    return values
+
+
+def _starts(points: Iterable[Point], sweep: Sweep) -> Iterator[Point]:
+    """The trainings that points start from, each once with every sampler that suits it.
+
+    Raises BadGrid when a point starts from no other.
+    """
+    seen: set[Experiment] = set()
+    for point in points:
+        parent = point.experiment.parent
+        if parent is None:
+            raise BadGrid(Fault(("measure_start",), "the recipe starts from no other training"))
+        start = parent.model_copy(update={"sample": point.experiment.sample, "eval": point.experiment.eval})
+        if start in seen or misfits(start):
+            continue
+        seen.add(start)
+        axes = {field: value for field in sweep.swept if (value := value_of(start, field)) is not ABSENT}
+        if start.objective.kind != point.experiment.objective.kind:
+            axes["objective.kind"] = start.objective.kind
+        yield Point(axes, start, {}, ())
 
 
 def _without_excluded(points: list[Point], sweep: Sweep) -> Iterator[Point]:

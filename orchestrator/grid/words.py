@@ -83,7 +83,8 @@ def kind_of(model: type[BaseModel]) -> Any:
 
 def keys_of(models: list[type[BaseModel]]) -> list[str]:
     """Names of the models' fields as a file writes them."""
-    return list(dict.fromkeys(field.alias or name for model in models for name, field in model.model_fields.items()))
+    names = dict.fromkeys(field.alias or name for model in models for name, field in model.model_fields.items())
+    return sorted(names, key=lambda name: name != "kind")
 
 
 def faults(error: ValidationError, model: type[BaseModel], prefix: KeyPath = ()) -> list[Fault]:

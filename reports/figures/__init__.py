@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from reports.figures import churn, heat_map, nfe_quality, same_latents, scale_quality, training_curves
+from reports.figures import churn, flops_quality, heat_map, nfe_quality, same_latents, scale_quality, training_curves
 from reports.figures.style import Drawing
 from reports.overview import Overview
 
 FIGURES: dict[str, Callable[[Overview], Drawing | None]] = {
     "scale_quality": scale_quality.draw,
+    "flops_quality": flops_quality.draw,
     "nfe_quality": nfe_quality.draw,
     "churn": churn.draw,
     "heat_map": heat_map.draw,

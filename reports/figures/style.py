@@ -102,14 +102,14 @@ def colours(count: int) -> list[str]:
     return [str(matplotlib.colors.to_hex(shade)) for shade in shades]
 
 
-def log_axis(axis: Any, ticks: Sequence[float]) -> None:
-    """Logarithmic axis ticked at the values that were measured, thinned where they would touch."""
+def log_axis(axis: Any, ticks: Sequence[float], gap: float = 0.055) -> None:
+    """Logarithmic axis ticked at the values that were measured, thinned to be `gap` of its length apart."""
     values = sorted(set(ticks))
     axis.axes.set_xscale("log")
     span = np.log(values[-1] / values[0]) or 1.0
     kept = values[:1]
     for value in values[1:]:
-        if np.log(value / kept[-1]) / span > 0.055:
+        if np.log(value / kept[-1]) / span > gap:
             kept.append(value)
     axis.set_ticks(kept)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -27,14 +27,14 @@ def _caption(overview: Overview) -> str:
     return (
         f"Every training at the same sampler, {overview.reference_sampler}, "
         f"with {counted(nfe, 'network evaluation')} per image.{missing} {overview.seeds_label} "
-        "MACs: multiply-accumulates of one forward pass of one image."
+        "MACs: multiply-accumulates executed in one forward pass of one image."
     )
 
 
 def _row(one: Configuration, fields: list[str], distance: str, speeds: dict[str, float]) -> dict[str, Any]:
     known = [speeds[train_id] for train_id in one.train_ids if train_id in speeds]
     row: dict[str, Any] = {field: value_text(one.axes.get(field)) for field in fields}
-    row |= {"num_params": one.num_params, "macs": one.macs}
+    row |= {"network": one.network or "custom", "num_params": one.num_params, "macs": one.macs}
     row |= {"snapshot_kimg": ", ".join(f"{kimg:g}" for kimg in one.snapshot_kimg)}
     for metric in (distance, *METRICS):
         row |= metric_values(one, metric)
@@ -44,8 +44,10 @@ def _row(one: Configuration, fields: list[str], distance: str, speeds: dict[str,
 
 def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
     axes = [Column(field, axis_label(field), note="train_ids" if field == fields[0] else "") for field in fields]
+    named = any(one.network for one in overview.at_reference.values())
     return (
         *axes,
+        *([Column("network", "network")] if named else []),
         Column("num_params", "parameters", "scaled"),
         Column("macs", "MACs", "scaled"),
         Column("snapshot_kimg", "best kimg"),

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from engine.build import build_denoiser, build_network
+from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import EdmObjective
 from engine.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers import EdmStochastic, Heun, SamplerBase
 from engine.samplers.shared import shared_evaluations
 from engine.sampling import draw, draw_shared
-from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment
+from engine.spec import Data, Evaluation, Experiment
 from engine.train_spec import Train
 
 BATCH_SIZE = 64

@@ -13,13 +13,14 @@ from engine.data.datasets import ImageSet
 from engine.evaluate import measure_analytic_variance
 from engine.files import LocalFiles
 from engine.guidance import NULL_LABEL
+from engine.model_spec import DdpmPlusPlus
 from engine.noise import Purpose, normal
 from engine.objective_spec import SimpleObjective
 from engine.oracle import GaussianOracle
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import vp_sigmas
 from engine.samplers import Ddpm
-from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment
+from engine.spec import Data, Evaluation, Experiment
 from engine.train_spec import Train
 
 STD = 0.5

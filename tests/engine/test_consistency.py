@@ -10,13 +10,14 @@ from torch import Tensor
 
 from engine.consistency import Agreement, agreement, consistency
 from engine.denoiser import Denoiser
+from engine.model_spec import DdpmPlusPlus
 from engine.noise import Purpose, normal
 from engine.objective_spec import EdmObjective
 from engine.oracle import GaussianOracle
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
 from engine.samplers import Ddim, Euler, Heun
-from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment
+from engine.spec import Data, Evaluation, Experiment
 from engine.train_spec import Train
 
 COUNT = 40

@@ -9,12 +9,13 @@ from torch import Tensor
 from engine.denoiser import Denoiser
 from engine.drawing import draw_block, draw_cell, read_drawn
 from engine.files import LocalFiles
+from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import EdmObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
 from engine.samplers import Ddim, EdmStochastic, Euler, Heun, SamplerBase
 from engine.samplers.shared import shared_evaluations
-from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment
+from engine.spec import Data, Evaluation, Experiment
 from engine.train_spec import Train
 
 NUM_SAMPLES, BATCH_SIZE = 21, 8

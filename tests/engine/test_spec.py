@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import (
     EdmObjective,
     FlowObjective,
@@ -15,7 +16,7 @@ from engine.objective_spec import (
 )
 from engine.process.processes import DiscreteProcess
 from engine.samplers import Ddim, Ddpm, Flow, Heun
-from engine.spec import Consistency, Data, DdpmPlusPlus, Evaluation, Experiment, Selection, Start, misfits
+from engine.spec import Consistency, Data, Evaluation, Experiment, Selection, Start, misfits
 from engine.train_spec import Train
 from engine.weights_spec import EmaWeights, PowerWeights, RawWeights
 

@@ -12,7 +12,7 @@ from orchestrator import cli
 from orchestrator.grid.recipe import PACKAGED
 
 QUICKSTART = str(PACKAGED / "quickstart.yaml")
-COMMANDS = ["plan", "process", "toy", "sweep", "status", "why", "report", "ui", "mlflow-sync", "schema"]
+COMMANDS = ["plan", "model", "process", "toy", "sweep", "status", "why", "report", "ui", "mlflow-sync", "schema"]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.collect import collect
+from orchestrator.cost import model_cost
 from orchestrator.plan import Plan
 from orchestrator.sweeping import newly_finished
 from reports.schema import CURVES, RESULTS
@@ -78,6 +79,38 @@ def test_a_row_says_what_was_measured_of_which_weights_with_which_sampler(finish
     assert json.loads(row["sampler"])["kind"] == "heun"
     assert json.loads(row["collapsed"]) == ["s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing"]
     assert json.loads(row["off_playbook"]) == ["model.channels = 8"]
+
+
+def test_a_row_has_the_macs_that_were_executed_where_they_were_measured(finished: Any) -> None:
+    first, second = finished.plan().cells[:2]
+    record = json.loads((finished.path / f"cells/{first.cell_id}/cell.json").read_text())
+    finished.json(f"cells/{first.cell_id}/cell.json", {**record, "macs": 123})
+    collected(finished)
+    macs = {row["cell_id"]: row["macs"] for row in table(finished, "results.parquet").to_pylist()}
+    assert (macs[first.cell_id], macs[second.cell_id]) == (123, model_cost(second.experiment).macs)
+
+
+def test_rows_and_manifest_have_the_published_name_of_the_network(fake: Any) -> None:
+    published = "set: {model.kind: dit, model.width: 384, model.depth: 12, model.num_heads: 6, model.patch_size: 2}"
+    for cells, name in ((fake, ""), (fake.changed("axes: {model.channels: [8, 16]}", published), "DiT-S/2")):
+        cells.finish_everything()
+        collected(cells)
+        assert {row["network"] for row in table(cells, "results.parquet").to_pylist()} == {name}
+        assert {one["name"] for one in manifest(cells)["networks"]} == {name}
+    (network,) = manifest(fake)["networks"]
+    assert network["model"]["width"] == 384
+    assert "P5 Table 7" in network["source"]
+
+
+def test_budgets_of_one_dydit_are_one_network(fake: Any) -> None:
+    small = "{model.kind: dydit, model.width: 16, model.depth: 2, model.num_heads: 4, model.patch_size: 4}"
+    budgets = f"set: {small}\naxes: {{model.flops_ratio: [0.5, 0.7]}}"
+    cells = fake.changed("axes: {model.channels: [8, 16]}", budgets, "budget")
+    cells.finish_everything()
+    collected(cells)
+    told = manifest(cells)
+    assert len(told["trainings"]) == 2
+    assert [one["model"]["kind"] for one in told["networks"]] == ["dydit"]
 
 
 def test_a_cell_that_is_not_finished_has_no_rows(finished: Any) -> None:

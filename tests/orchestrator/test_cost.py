@@ -13,6 +13,7 @@ from orchestrator.cost import (
     place_for,
     plan_seconds,
     remember_speed,
+    sampling_cost,
     search_share,
     selection_nfe,
     speed_of,
@@ -23,6 +24,7 @@ from orchestrator.errors import UsageError
 from orchestrator.grid import Resources
 from orchestrator.sharing import groups
 
+CHECKPOINTING = ("panel:", "set: {train.checkpointing: true}\npanel:")
 SPEED = Speed(train=1e6, sample=2e6, measured=False)
 
 
@@ -82,6 +84,52 @@ def test_a_head_costs_its_backbone_and_itself(head: Any) -> None:
     parent, child = (model_cost(unit.experiment) for unit in head.plan().trainings)
     assert child.params - parent.params == 2 * 8 + 8 * 9 + 1
     assert child.macs - parent.macs == 8 * 9 * 64
+
+
+# DyDiT.
+
+DYDIT = "{model.kind: dydit, model.width: 16, model.depth: 2, model.num_heads: 4, model.patch_size: 4"
+
+
+def dydit(fake: Any, **settings: float) -> Any:
+    """The tiny sweep with a DyDiT, each of whose two blocks has 4 tokens of 16 features."""
+    fields = "".join(f", model.{name}: {value:g}" for name, value in settings.items())
+    return fake.changed("axes: {model.channels: [8, 16]}", f"set: {DYDIT}{fields}}}").plan()
+
+
+def test_a_dydit_is_sampled_at_its_budget(fake: Any) -> None:
+    """Attention takes 4 N d^2 + 2 N^2 d MACs a block, an MLP 8 N d^2; half of both stays."""
+    cell = dydit(fake, flops_ratio=0.5).cells[0]
+    tokens, width, blocks = 4, 16, 2
+    skippable = blocks * (12 * tokens * width**2 + 2 * tokens**2 * width)
+    full, least = model_cost(cell.experiment), sampling_cost(cell.experiment)
+    assert full.macs - least.macs == skippable / 2
+    assert full.params == least.params
+    assert cell_predictions([cell], SPEED) == {cell.cell_id: 2 * 64 * 5 * least.macs / 2e6}
+
+
+def test_a_budget_of_everything_saves_nothing(fake: Any) -> None:
+    cell = dydit(fake, flops_ratio=1).cells[0]
+    assert sampling_cost(cell.experiment) == model_cost(cell.experiment)
+
+
+def test_training_a_dydit_pays_for_all_of_it_and_twice_in_its_warm_up(fake: Any) -> None:
+    plain, warm, always = (dydit(fake, complete_kimg=kimg).trainings[0] for kimg in (0, 1, 99))
+    macs = model_cost(plain.experiment).macs
+    assert training_macs(plain) == 4_000 * 3 * macs
+    assert training_macs(warm) == 5_000 * 3 * macs
+    assert training_macs(always) == 8_000 * 3 * macs  # no longer than the training
+
+
+def test_choosing_a_dydits_snapshot_samples_at_its_budget(fake: Any) -> None:
+    unit = dydit(fake).trainings[0]
+    seconds = selection_nfe(unit) * sampling_cost(unit.experiment).macs / SPEED.sample
+    assert training_seconds(unit, "select", SPEED) == pytest.approx(START_SECONDS["train"] + seconds)
+
+
+def test_checkpointing_goes_forward_once_more(fake: Any) -> None:
+    plain, again = (one.plan().trainings[0] for one in (fake, fake.changed(*CHECKPOINTING)))
+    assert training_macs(again) == training_macs(plain) / 3 * 4
 
 
 def test_choosing_a_snapshot_samples_from_each_of_them(fake: Any) -> None:

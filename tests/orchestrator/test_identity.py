@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import EdmObjective, SimpleObjective
 from engine.samplers import Ddim, EdmStochastic, Euler, Heun
-from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment, Selection, Start
+from engine.spec import Data, Evaluation, Experiment, Selection, Start
 from engine.train_spec import Train
 from engine.weights_spec import EmaWeights
 from orchestrator import identity

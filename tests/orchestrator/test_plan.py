@@ -46,6 +46,10 @@ def counts(plan: Plan) -> tuple[int, int, int]:
         ("learned_variance", (32, 32, 2)),
         ("ocm_variance", (12, 12, 2)),
         ("ema_lengths", (10, 10, 1)),
+        ("attention_placement", (6, 6, 3)),
+        ("capacity", (3, 3, 3)),
+        ("edm_networks", (2, 2, 2)),
+        ("dydit_flops", (7, 7, 7)),
     ],
 )
 def test_shipped_grid_has_points_cells_and_trainings_as_it_says(
@@ -55,6 +59,25 @@ def test_shipped_grid_has_points_cells_and_trainings_as_it_says(
     assert counts(plan) == expected
     assert (plan.missing_cells, plan.missing_trainings) == (plan.cells, plan.trainings)
     assert plan.num_collapsed == expected[0] - expected[1]
+
+
+def test_attention_at_resolutions_that_the_images_lack_is_no_network_of_its_own(tmp_path: Path) -> None:
+    sweep = load_sweep(PACKAGED / "attention_placement.yaml", smoke=True)
+    plan = make_plan(sweep, expand(sweep), Store.open(tmp_path))
+    assert counts(plan) == (6, 4, 2)
+    assert {cell.reasons for cell in plan.cells if len(cell.points) > 1} == {
+        ("images of 8 pixels have levels of 8, 4: attention acts at none of them",)
+    }
+
+
+def test_shipped_budget_grid_fine_tunes_one_dit_and_measures_it_too(tmp_path: Path) -> None:
+    plan = shipped("dydit_flops", tmp_path)
+    static, *routed = plan.trainings
+    assert (static.label, static.experiment.model.kind) == ("start training", "dit")
+    assert {unit.parent_id for unit in routed} == {static.train_id}
+    assert [unit.experiment.model.flops_ratio for unit in routed] == [0.9, 0.8, 0.7, 0.5, 0.4, 0.3]
+    assert plan.cells[-1].training is static
+    assert len({cell.experiment.sample for cell in plan.cells}) == 1
 
 
 def test_shipped_churn_grid_is_one_training_and_every_collapse_has_its_reason(tmp_path: Path) -> None:
@@ -161,6 +184,13 @@ def test_several_children_share_one_parent_unless_it_varies_too(head: Any) -> No
     assert [unit.label for unit in widths.plan().trainings] == [
         "start training, channels 8", "channels 8", "start training, channels 16", "channels 16",
     ]  # fmt: skip
+
+
+def test_a_start_is_measured_with_the_samplers_that_suit_it(head: Any) -> None:
+    plan = head.changed("\naxes:", "\nmeasure_start: true\naxes:").plan()
+    parent = plan.trainings[0]
+    assert [cell.training.label for cell in plan.cells] == ["the recipe", "the recipe", "start training"]
+    assert [cell.experiment.sample.covariance for cell in plan.cells if cell.training is parent] == ["beta"]
 
 
 def test_a_worker_can_read_the_parent_whatever_the_child_is_sampled_with(head: Any) -> None:

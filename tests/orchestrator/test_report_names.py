@@ -31,6 +31,15 @@ def test_every_field_that_reports_have_a_name_for_exists() -> None:
         ("sample.covariance", "covariance"),
         ("sample.guidance", "w"),
         ("train.grad_clip.max_norm", "max norm"),
+        ("train.compile", "torch.compile"),
+        ("train.checkpointing", "checkpointing"),
+        ("model.depth", "depth"),
+        ("model.width", "width"),
+        ("model.num_heads", "heads"),
+        ("model.patch_size", "patch"),
+        ("model.flops_ratio", "FLOPs budget"),
+        ("model.routes", "may skip"),
+        ("model.complete_kimg", "L_complete (kimg)"),
     ],
 )
 def test_fields_of_the_design_space_have_readable_names(field: str, label: str) -> None:

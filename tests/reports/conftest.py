@@ -83,6 +83,7 @@ def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
         "recipe": "digits_edm",
         "varies": "scale",
         "model": "{}",
+        "network": "",
         "num_params": 1000,
         "macs": 50_000,
         "sampler_label": label(sampler),

@@ -23,9 +23,9 @@ def test_a_report_has_its_documents_tables_and_pictures(built):
     assert set(files(built)) == {
         "report.html",
         "report.md",
-        *(f"tables/{name}.csv" for name in ("scale_quality", "nfe_quality", "trainings")),
-        *(f"tables/{name}.parquet" for name in ("scale_quality", "nfe_quality", "trainings")),
-        *(f"figures/{name}.png" for name in ("scale_quality", "nfe_quality", "training_curves")),
+        *(f"tables/{name}.csv" for name in ("scale_quality", "flops_quality", "nfe_quality", "trainings")),
+        *(f"tables/{name}.parquet" for name in ("scale_quality", "flops_quality", "nfe_quality", "trainings")),
+        *(f"figures/{name}.png" for name in ("scale_quality", "flops_quality", "nfe_quality", "training_curves")),
         *(f"figures/{name}.png" for name in ("samples_1", "samples_2")),
     }
 

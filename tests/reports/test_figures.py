@@ -13,6 +13,7 @@ from reports.overview import overview
 
 APPLIES = {
     "scale_quality": (True, False, False),
+    "flops_quality": (True, False, False),
     "nfe_quality": (True, False, True),
     "churn": (False, True, False),
     "heat_map": (False, False, False),  # two levels of S_noise are a line, not a map

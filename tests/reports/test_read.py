@@ -8,6 +8,7 @@ import pytest
 
 from reports.errors import ReportError
 from reports.read import read_sweep
+from reports.schema import RESULTS
 
 
 def test_a_complete_folder_is_read_whole(scale_sweep):
@@ -43,6 +44,14 @@ def test_lacking_columns_are_named(scale_sweep):
     pq.write_table(pq.read_table(path).drop_columns(["nfe", "value"]), path)
     with pytest.raises(ReportError, match="lacks the columns value, nfe"):
         scale_sweep.read()
+
+
+def test_results_from_before_networks_had_names_are_still_read(scale_sweep):
+    path = scale_sweep.sweep / "results.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["network"]), path)
+    results = scale_sweep.read().results
+    assert set(results["network"]) == {""}
+    assert list(results.columns) == RESULTS.names
 
 
 def test_columns_of_another_type_are_refused(scale_sweep):

@@ -96,6 +96,24 @@ def test_facts_hold_code_data_machine_and_protocol(scale_sweep):
     assert found["Sweep", "distinct cells"] == "10: 10 run now, 0 already in the store"
 
 
+def test_facts_say_which_network_ran_and_how_it_is_read(scale_sweep):
+    numbers = {"num_params": 121_060_000, "macs": 39_000_000_000}
+    unet = {"kind": "unet", "channel_mult": [1, 2, 3, 4], "channels": 128}
+    named = {"name": "iDDPM", "note": "Four levels.", "source": "P1 p11", "model": unet, **numbers}
+    custom = {"name": "", "note": "", "source": "", "model": {**unet, "channel_mult": [1, 2]}, **numbers}
+    transformer = {**custom, "model": {"kind": "dit", "depth": 4}}
+    change(scale_sweep, networks=[named, custom, transformer])
+    found = facts(scale_sweep)
+    size = "121 M parameters, 39.0 G MACs"
+    assert found["Network", "iDDPM"] == f"{size} [P1 p11]. Four levels. channel_mult 1-2-3-4, channels 128."
+    assert found["Network", "custom unet"] == f"{size}. 2 levels. channel_mult 1-2, channels 128."
+    assert found["Network", "custom dit"] == f"{size}. depth 4."
+
+
+def test_a_manifest_from_before_networks_had_names_says_so(scale_sweep):
+    assert facts(scale_sweep)["Network", "name"] == "not recorded"
+
+
 def test_what_is_null_is_said_to_be_unrecorded(scale_sweep):
     change(scale_sweep, code=None, data=None, environment=None, command=None)
     change(scale_sweep, trainings=None, failures=None, collapsed=None)

@@ -26,6 +26,14 @@ def test_scale_quality_has_a_row_a_training_at_the_reference_sampler(scale_sweep
     assert "Heun 40, with 79 network evaluations" in table.caption
 
 
+def test_scale_quality_names_published_networks_where_there_is_one(write, make_scale_cells):
+    cells = make_scale_cells()
+    for one in cells:
+        one["network"] = "Known" if one["axes"]["model.channels"] == 32 else ""
+    table = build(write(cells), "scale_quality")
+    assert [row[:3] for row in texts(table)] == [["16", "custom", "250 k"], ["32", "Known", "1.00 M"]]
+
+
 def test_only_the_best_value_is_bold_and_never_a_column_of_equals(scale_sweep):
     rows = build(scale_sweep, "scale_quality").rows
     assert [[shown.text for shown in row if shown.best] for row in rows] == [[], ["5.00"]]

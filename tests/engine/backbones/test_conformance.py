@@ -8,30 +8,42 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from engine.backbones import layers
 from engine.backbones.flops import forward_cost
 from engine.backbones.layout import unet_layout
 from engine.backbones.registry import BACKBONES, build_backbone
-from engine.spec import Model
+from engine.files import pack, unpack
+from engine.model_spec import DyDit, Mlp, Model, UNets
+from engine.net_shape import NetShape
 
 IMAGES = {"resolution": 8, "in_channels": 1, "num_classes": 10}
+CONFIGS = {config.model_fields["kind"].default: config for config in get_args(get_args(Model)[0])}
+UNETS = sorted(kind for kind in BACKBONES if CONFIGS[kind] in get_args(UNets))
 every_backbone = pytest.mark.parametrize("kind", sorted(BACKBONES))
+every_unet = pytest.mark.parametrize("kind", UNETS)
 
 
 def small(kind, **changes):
     """A smoke-sized configuration of one kind."""
-    size = {"channels": 64, "width_divisor": 8, "channel_mult": (1, 2), "num_blocks": 1}
-    fields = {"kind": kind, **size, "attention_resolutions": (4,), "dropout": 0.0, **changes}
+    if kind in UNETS:
+        size = {"channels": 64, "channel_mult": (1, 2), "num_blocks": 1, "attention_resolutions": (4,)}
+    elif CONFIGS[kind] is Mlp:
+        size = {"width": 256, "depth": 3}
+    else:
+        size = {"width": 192, "depth": 2, "num_heads": 3}
+    fields = {"kind": kind, "width_divisor": 8, "dropout": 0.0, **size, **changes}
     return TypeAdapter(Model).validate_python(fields)
 
 
 def trained_looking(model, seed=0, **shape):
-    """A network whose weights are nowhere zero, as after training, so that every branch takes part."""
+    """A network whose weights are nowhere zero, as after training, so that every branch takes part; its routers, if it
+    has any, choose about one half."""
     torch.manual_seed(seed)
-    net = build_backbone(model, **{**IMAGES, **shape})
-    for parameter in net.parameters():
+    net = build_backbone(model, NetShape(**{**IMAGES, **shape}))
+    for name, parameter in net.named_parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)
+        elif "router" in name:
+            nn.init.zeros_(parameter)
     return net.eval()
 
 
@@ -46,22 +58,26 @@ def relative_error(value, reference):
 
 
 def roundings(model):
-    """How many times a feature is rounded on the longest way through: about 12 elementwise or matrix steps a block
-    (norm, activation, convolution in and out, modulation, sums), as many again where a block has attention."""
-    layout = unet_layout(model, **IMAGES)
-    blocks = (*layout.encoder, *layout.middle, *layout.decoder)
-    return sum(24 if block.attention else 12 for block in blocks)
+    """How many times a feature is rounded on the longest way through: about 12 elementwise or matrix steps (norm,
+    activation, linear or convolution in and out, modulation, sums) a residual block or MLP, as many for attention."""
+    if model.kind in UNETS:
+        return sum(24 if block.attention else 12 for block in unet_layout(model, NetShape(**IMAGES)).blocks)
+    return 12 * model.depth if isinstance(model, Mlp) else 24 * model.depth
+
+
+def steady(kind):
+    """Changes under which no choice inside a network hangs on the rounding of features: DyDiT's tokens' does."""
+    return {"routes": ("heads", "groups")} if CONFIGS[kind] is DyDit else {}
 
 
 def test_the_registry_names_exactly_the_kinds_of_the_spec():
-    union = get_args(get_args(Model)[0])
-    assert sorted(BACKBONES) == sorted(config.model_fields["kind"].default for config in union)
+    assert sorted(BACKBONES) == sorted(CONFIGS)
 
 
 @every_backbone
 @pytest.mark.parametrize("conditional", [False, True])
 def test_gradients_reach_every_weight(kind, conditional):
-    net = trained_looking(small(kind, class_conditional=conditional), augment_labels=9)
+    net = trained_looking(small(kind, class_conditional=conditional), augment_labels=9).train()
     net(*inputs(4), torch.ones(4, 9)).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
@@ -167,20 +183,20 @@ def test_label_dropout_changes_nothing_in_an_unconditional_network(kind):
 
 
 @every_backbone
-def test_the_channel_sweep_divided_by_8_keeps_its_order_of_sizes(kind):
+def test_the_width_sweep_divided_by_8_keeps_its_order_of_sizes(kind):
     sizes = []
-    for channels in (64, 96, 128, 192):
-        model = small(kind, channels=channels)
-        net = build_backbone(model, **IMAGES)
+    for width in (64, 96, 128, 192) if kind in UNETS else (96, 192, 384, 768):
+        model = small(kind, **{"channels" if kind in UNETS else "width": width})
+        net = build_backbone(model, NetShape(**IMAGES))
         assert net(*inputs(2)).shape == (2, 1, 8, 8)
         sizes.append(sum(parameter.numel() for parameter in net.parameters()))
-        assert sizes[-1] == forward_cost(model, **IMAGES).params
+        assert sizes[-1] == forward_cost(model, NetShape(**IMAGES)).params
     assert sizes == sorted(set(sizes))
 
 
 @every_backbone
 def test_out_channels_may_differ_from_in_channels(kind):
-    net = build_backbone(small(kind), **IMAGES, out_channels=2)
+    net = build_backbone(small(kind), NetShape(**IMAGES, learned_variance=True))
     assert net(*inputs(3)).shape == (3, 2, 8, 8)
 
 
@@ -195,7 +211,7 @@ def test_dropout_acts_in_training_only(kind):
 
 @every_backbone
 def test_bf16_autocast_stays_within_its_roundings_of_fp32(kind):
-    model = small(kind, class_conditional=True)
+    model = small(kind, class_conditional=True, **steady(kind))
     net, arguments = trained_looking(model), inputs(4)
     with torch.no_grad():
         reference = net(*arguments)
@@ -209,20 +225,24 @@ def test_bf16_autocast_stays_within_its_roundings_of_fp32(kind):
 
 @every_backbone
 def test_norms_are_computed_in_fp32_under_autocast(kind, monkeypatch):
-    seen, original = [], layers.F.group_norm
+    seen = []
 
-    def spy(x, *arguments):
-        output = original(x, *arguments)
-        seen.extend([x.dtype, output.dtype])
-        return output
+    def spy(original):
+        def norm(x, *arguments, **options):
+            output = original(x, *arguments, **options)
+            seen.extend([x.dtype, output.dtype])
+            return output
 
-    monkeypatch.setattr(layers.F, "group_norm", spy)
+        return norm
+
+    for name in ("group_norm", "layer_norm"):
+        monkeypatch.setattr(nn.functional, name, spy(getattr(nn.functional, name)))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         trained_looking(small(kind))(*inputs(1))
     assert set(seen) == {torch.float32}
 
 
-@every_backbone
+@every_unet
 def test_channels_last_images_stay_channels_last_and_give_the_same_answer(kind):
     model = small(kind)
     net, (x, c_noise, label) = trained_looking(model, in_channels=3), inputs(2)
@@ -237,17 +257,21 @@ def test_channels_last_images_stay_channels_last_and_give_the_same_answer(kind):
 
 
 @every_backbone
-def test_a_state_dict_carries_everything(kind):
+def test_a_file_of_the_state_dict_carries_everything(kind):
     source, target = (trained_looking(small(kind, class_conditional=True), seed) for seed in (0, 1))
     arguments = inputs(2)
     with torch.no_grad():
         assert not torch.equal(source(*arguments), target(*arguments))
-        target.load_state_dict(source.state_dict())
+        weights, metadata = unpack(pack(source.state_dict(), {"kind": kind}))
+        target.load_state_dict(weights)
         assert torch.equal(source(*arguments), target(*arguments))
-    assert set(source.state_dict()) == {name for name, _ in source.named_parameters()}
+    assert metadata == {"kind": kind}
+    again, _ = unpack(pack(target.state_dict(), {}))
+    assert weights.keys() == again.keys()
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
-@every_backbone
+@every_unet
 def test_a_resolution_that_cannot_be_halved_is_refused(kind):
     with pytest.raises(ValueError, match="halves the image 4 times, but 8 pixels can be halved only 3 times"):
-        build_backbone(small(kind, channel_mult=(1, 1, 1, 1, 1)), **IMAGES)
+        build_backbone(small(kind, channel_mult=(1, 1, 1, 1, 1)), NetShape(**IMAGES))

@@ -7,19 +7,20 @@ import torch.nn.functional as F
 
 from engine.backbones.ddpmpp import DdpmPlusPlusNet, ResidualBlock
 from engine.backbones.layout import Block
-from engine.spec import DdpmPlusPlus
+from engine.model_spec import DdpmPlusPlus
+from engine.net_shape import NetShape
 
 SMALL = DdpmPlusPlus(channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), class_conditional=True)
 
 
 def small_net():
     torch.manual_seed(0)
-    return DdpmPlusPlusNet(SMALL, resolution=8, in_channels=1, num_classes=5).eval()
+    return DdpmPlusPlusNet(SMALL, NetShape(resolution=8, in_channels=1, num_classes=5)).eval()
 
 
 def test_the_embedding_is_added_before_the_norm_and_both_sums_are_scaled_by_root_half():
     torch.manual_seed(0)
-    block = ResidualBlock(Block("residual", 8, 16, 4, attention=True), embedding_width=32, dropout=0.0)
+    block = ResidualBlock(Block("residual", 8, 16, 4, heads=1), embedding_width=32, dropout=0.0)
     torch.nn.init.normal_(block.conv1.weight)
     torch.nn.init.normal_(block.attention.proj.weight)
     x, embedding = torch.randn(2, 8, 4, 4), torch.randn(2, 32)
@@ -84,7 +85,7 @@ def test_a_fresh_network_answers_almost_zero():
 def test_augmentation_labels_add_their_columns_before_the_layers_and_no_label_adds_the_bias_alone():
     torch.manual_seed(0)
     config = SMALL.model_copy(update={"label_dropout": 0.1})
-    net = DdpmPlusPlusNet(config, resolution=8, in_channels=1, num_classes=5, augment_labels=9).eval()
+    net = DdpmPlusPlusNet(config, NetShape(resolution=8, in_channels=1, num_classes=5, augment_labels=9)).eval()
     torch.nn.init.normal_(net.map_label.bias)
     c_noise, label, augment = torch.tensor([0.3, -0.7]), torch.tensor([-1, 1]), torch.randn(2, 9)
     angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 3)

@@ -1,4 +1,6 @@
-"""OCM's head beside every registered backbone."""
+"""OCM's head beside every registered U-Net."""
+
+from typing import get_args
 
 import pytest
 import torch
@@ -10,11 +12,13 @@ from engine.backbones.flops import Cost, forward_cost, head_cost
 from engine.backbones.layout import unet_layout
 from engine.backbones.ocm_head import attach_head
 from engine.backbones.registry import BACKBONES, build_backbone
+from engine.model_spec import Model, UNets
+from engine.net_shape import NetShape
 from engine.objective_spec import OcmObjective
-from engine.spec import DdpmPlusPlus, Model, UNet
 
 IMAGES = {"resolution": 8, "in_channels": 3, "num_classes": 10}
-every_backbone = pytest.mark.parametrize("kind", sorted(BACKBONES))
+UNETS = sorted({config.model_fields["kind"].default for config in get_args(UNets)} & set(BACKBONES))
+every_unet = pytest.mark.parametrize("kind", UNETS)
 every_head = pytest.mark.parametrize("head", ["simple", "complex"])
 
 
@@ -23,7 +27,7 @@ def backbone(kind, seed=0, **shape):
     size = {"channels": 64, "width_divisor": 8, "channel_mult": (2, 1), "num_blocks": 1, "dropout": 0.5}
     fields = {"kind": kind, **size, "attention_resolutions": (4,), "class_conditional": True}
     torch.manual_seed(seed)
-    net = build_backbone(TypeAdapter(Model).validate_python(fields), **IMAGES, augment_labels=9, **shape)
+    net = build_backbone(TypeAdapter(Model).validate_python(fields), NetShape(**IMAGES, augment_labels=9, **shape))
     return randomise(net)
 
 
@@ -49,7 +53,7 @@ def inputs():
     return x, torch.linspace(-1.0, 1.0, 4), torch.arange(4), augment
 
 
-@every_backbone
+@every_unet
 def test_a_backbone_is_its_readout_of_its_features(kind):
     net = backbone(kind).eval()
     features = net.features(*inputs())
@@ -57,7 +61,7 @@ def test_a_backbone_is_its_readout_of_its_features(kind):
     assert torch.equal(net.readout(features), net(*inputs()))
 
 
-@every_backbone
+@every_unet
 @every_head
 def test_the_first_half_is_the_backbones_output_and_the_second_starts_at_zero(kind, head):
     net = ocm_net(kind, head)
@@ -67,12 +71,12 @@ def test_the_first_half_is_the_backbones_output_and_the_second_starts_at_zero(ki
     assert torch.equal(h, torch.zeros_like(h))
 
 
-@every_backbone
+@every_unet
 def test_a_backbone_with_a_learned_variance_lends_its_first_half(kind):
-    net = ocm_net(kind, out_channels=6)
+    net = ocm_net(kind, learned_variance=True)
     output = output_of(net, *inputs())
     assert output.shape == (4, 6, 8, 8)
-    assert torch.equal(output[:, :3], backbone(kind, out_channels=6).eval()(*inputs())[:, :3])
+    assert torch.equal(output[:, :3], backbone(kind, learned_variance=True).eval()(*inputs())[:, :3])
 
 
 @every_head
@@ -85,7 +89,7 @@ def test_training_mode_switches_the_head_alone_so_no_dropout_acts_in_the_backbon
     assert not any(module.training for module in net.eval().modules())
 
 
-@every_backbone
+@every_unet
 @every_head
 def test_gradients_reach_every_weight_of_the_head_and_none_of_the_backbone(kind, head):
     net = ocm_net(kind, head)
@@ -96,7 +100,7 @@ def test_gradients_reach_every_weight_of_the_head_and_none_of_the_backbone(kind,
         assert parameter.grad.count_nonzero() > 0, name
 
 
-@every_backbone
+@every_unet
 def test_only_the_backbones_half_is_differentiable_by_the_image(kind):
     net, (x, *rest) = ocm_net(kind), inputs()
     randomise(net.head)
@@ -106,7 +110,7 @@ def test_only_the_backbones_half_is_differentiable_by_the_image(kind):
     assert torch.autograd.grad(h.sum(), x, allow_unused=True) == (None,)
 
 
-@every_backbone
+@every_unet
 @every_head
 def test_without_a_gradient_by_the_image_nothing_of_the_backbone_is_kept_for_one(kind, head):
     net, graphs = ocm_net(kind, head), []
@@ -136,16 +140,17 @@ def test_head_weights_are_a_function_of_the_global_generator():
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+@every_unet
 @every_head
-@pytest.mark.parametrize("model", [DdpmPlusPlus(), UNet()])
-def test_cost_with_a_head_equals_the_modules_parameters_and_counted_macs_exactly(model, head):
+def test_cost_with_a_head_equals_the_modules_parameters_and_counted_macs_exactly(kind, head):
+    model = TypeAdapter(Model).validate_python({"kind": kind})
     shape = {"resolution": 32, "in_channels": 3, "num_classes": 10}
     with torch.device("meta"):
-        net = attach_head(build_backbone(model, **shape), OcmObjective(head=head), 3)
+        net = attach_head(build_backbone(model, NetShape(**shape)), OcmObjective(head=head), 3)
         with FlopCounterMode(display=False) as counter:
             net(torch.empty(1, 3, 32, 32), torch.empty(1))
     # The counter gives two FLOPs to each multiply-accumulate of a convolution or a matrix product.
     built = Cost(sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2)
-    width = unet_layout(model, **shape).decoder[-1].out_channels
-    assert width == net.backbone.feature_channels
-    assert forward_cost(model, **shape) + head_cost(head, width, 3, 32) == built
+    layout = unet_layout(model, NetShape(**shape))
+    assert layout.decoder[-1].out_channels == net.backbone.feature_channels
+    assert forward_cost(model, NetShape(**shape)) + head_cost(head, layout) == built

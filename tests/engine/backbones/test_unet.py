@@ -6,24 +6,25 @@ import torch.nn.functional as F
 
 from engine.backbones.layout import Block
 from engine.backbones.unet import ResamplingConv, ResidualBlock, UNetNet
-from engine.spec import UNet
+from engine.model_spec import UNet
+from engine.net_shape import NetShape
 
 SMALL = UNet(channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), class_conditional=True)
 
 
 def small_net():
     torch.manual_seed(0)
-    return UNetNet(SMALL, resolution=8, in_channels=1, num_classes=5).eval()
+    return UNetNet(SMALL, NetShape(resolution=8, in_channels=1, num_classes=5)).eval()
 
 
 def test_conditioning_is_group_norm_times_w_plus_1_plus_b():
     torch.manual_seed(0)
-    block = ResidualBlock(Block("residual", 8, 16, 4, attention=True), embedding_width=32, config=SMALL)
+    block = ResidualBlock(Block("residual", 8, 16, 4, heads=4), embedding_width=32, dropout=0.0)
     torch.nn.init.normal_(block.conv1.weight)
     torch.nn.init.normal_(block.attention.proj.weight)
     x, embedding = torch.randn(2, 8, 4, 4), torch.randn(2, 32)
     h = block.conv0(F.silu(F.group_norm(x, 4, eps=1e-5)))
-    modulation = block.affine(F.silu(embedding))
+    modulation = block.affine(embedding)
     w, b = modulation[:, :16, None, None], modulation[:, 16:, None, None]
     h = block.conv1(F.silu(F.group_norm(h, 8, eps=1e-5) * (w + 1) + b))
     mixed = block.skip(x) + h
@@ -33,7 +34,7 @@ def test_conditioning_is_group_norm_times_w_plus_1_plus_b():
 
 
 def test_a_fresh_residual_block_of_equal_widths_passes_its_input_on():
-    block = ResidualBlock(Block("residual", 8, 8, 4, attention=True), embedding_width=32, config=SMALL)
+    block = ResidualBlock(Block("residual", 8, 8, 4, heads=4), embedding_width=32, dropout=0.0)
     x = torch.randn(2, 8, 4, 4)
     assert torch.equal(block(x, torch.randn(2, 32)), x)
 
@@ -61,7 +62,7 @@ def test_a_label_adds_its_row_to_the_noise_embedding():
     c_noise, label = torch.tensor([3.0, 700.0]), torch.tensor([4, 1])
     angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 4)
     waves = torch.cat([angles.cos(), angles.sin()], 1)
-    expected = net.map1(F.silu(net.map0(waves))) + net.map_label.weight[label]
+    expected = F.silu(net.map1(F.silu(net.map0(waves))) + net.map_label.weight[label])
     # Angles reach 700, so their fp32 rounding is 700 * 2^-23 in the waves; the layers' weights are below 1.
     torch.testing.assert_close(net.embed(c_noise, label), expected, rtol=0, atol=8 * 700 * 2.0**-23)
 
@@ -69,15 +70,17 @@ def test_a_label_adds_its_row_to_the_noise_embedding():
 def test_no_label_has_a_row_of_its_own_and_augmentation_labels_start_by_adding_nothing():
     torch.manual_seed(0)
     config = SMALL.model_copy(update={"label_dropout": 0.1})
-    net = UNetNet(config, resolution=8, in_channels=1, num_classes=5, augment_labels=9).eval()
+    net = UNetNet(config, NetShape(resolution=8, in_channels=1, num_classes=5, augment_labels=9)).eval()
     c_noise, label, augment = torch.zeros(2), torch.tensor([-1, 4]), torch.randn(2, 9)
     rows = net.map_label.weight
     assert rows.shape == (6, 32)
-    unlabelled = net.embed(c_noise, label) - rows[[0, 5]]
-    # The same noise level twice, so the same embedding but for fp32 rounding of sums of order 1.
-    torch.testing.assert_close(unlabelled[0], unlabelled[1], rtol=0, atol=8 * 2.0**-23)
+    angles = torch.zeros(2, 4)
+    unlabelled = net.map1(F.silu(net.map0(torch.cat([angles.cos(), angles.sin()], 1))))
+    # fp32 rounding of short matrix products of values of order 1.
+    expected = F.silu(unlabelled + rows[[0, 5]])
+    torch.testing.assert_close(net.embed(c_noise, label), expected, rtol=0, atol=64 * 2.0**-23)
     assert torch.equal(net.embed(c_noise, label, augment), net.embed(c_noise, label))
     torch.nn.init.normal_(net.map_augment.weight)
-    expected = net.embed(c_noise, label) + augment @ net.map_augment.weight.T
+    expected = F.silu(unlabelled + rows[[0, 5]] + augment @ net.map_augment.weight.T)
     # fp32 rounding of a sum of nine products of order 1.
     torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-23)

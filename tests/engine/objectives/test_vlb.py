@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from engine.backbones.registry import build_backbone
 from engine.data.datasets import load_images, to_unit
 from engine.denoiser import Denoiser
+from engine.model_spec import UNet
+from engine.net_shape import NetShape
 from engine.objective_spec import HybridObjective, VlbObjective
 from engine.objectives import OBJECTIVES
 from engine.objectives.base import Noised, Terms
@@ -17,7 +19,6 @@ from engine.objectives.vlb import bound_terms
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess
 from engine.process.schedules import ScheduleName, alpha_bars
-from engine.spec import UNet
 
 STD = 0.5
 CHAINS = [("linear", 1000), ("cosine", 1000), ("cosine", 4000), ("linear", 50)]
@@ -226,7 +227,7 @@ def test_training_on_digits_teaches_v_and_lowers_the_bound() -> None:
     chain = DiscreteProcess(schedule="cosine", num_timesteps=timesteps)
     torch.manual_seed(0)
     config = UNet(channels=16, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,))
-    net = build_backbone(config, resolution=8, in_channels=1, num_classes=10, out_channels=2)
+    net = build_backbone(config, NetShape(resolution=8, in_channels=1, num_classes=10, learned_variance=True))
     denoiser = Denoiser(net, Preconditioning(chain, "eps"))
 
     def noised(x0: Tensor, sigma: Tensor) -> Noised:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from engine.data.datasets import ImageSet, load_images
 from engine.files import LocalFiles, unpack
+from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import EdmObjective, Objective, OcmObjective, SimpleObjective
 from engine.samplers import Heun
-from engine.spec import Data, DdpmPlusPlus, Evaluation, Experiment, Start
+from engine.spec import Data, Evaluation, Experiment, Start
 from engine.train_spec import Train
 from engine.training.loop import Tick, train
 from engine.training.snapshot import CHECKPOINT

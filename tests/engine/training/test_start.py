@@ -4,18 +4,32 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.build import build_network
 from engine.files import LocalFiles
+from engine.model_spec import Dit, DyDit
 from engine.objective_spec import EdmObjective, FlowObjective, HybridObjective, Objective, SimpleObjective
-from engine.spec import Start
+from engine.spec import Experiment, Start, misfits
 from engine.training.snapshot import read_snapshot, snapshot_path
-from engine.training.start import starting_state
+from engine.training.start import adopt, starting_state
 from engine.weights_spec import EmaWeights
 
 CPU = torch.device("cpu")
 SIMPLE = SimpleObjective(num_timesteps=20)
+
+
+SIZE: dict[str, Any] = {"depth": 1, "width": 16, "num_heads": 2, "patch_size": 4, "dropout": 0.1}
+BUDGET: dict[str, Any] = {"dense_kimg": 0.008, "ramp_kimg": 0.016, "complete_kimg": 0.016}
+"""A budget that falls during four steps of 8 images, of which the first two have the complete network's loss."""
+
+
+def dydit(short: Any, start_model: Dit | DyDit | None = None, **changes: Any) -> Experiment:
+    """A DyDiT that goes on from its DiT."""
+    begin = Start(objective=SIMPLE, train=short.speck(seed=3).train, model=start_model)
+    model = DyDit(**(SIZE | BUDGET | changes))
+    experiment: Experiment = short.speck(SIMPLE).model_copy(update={"model": model, "start": begin})
+    return experiment
 
 
 def last_average(short: Any, name: str) -> dict[str, Tensor]:
@@ -92,3 +106,72 @@ def test_a_seed_changes_the_head_and_not_what_it_stands_on(short: Any) -> None:
     first, second = (short.checkpoint(str(seed))[0] for seed in (0, 1))
     assert equal(group(first, "net/backbone."), group(second, "net/backbone."))
     assert not equal(group(first, "net/head."), group(second, "net/head."))
+
+
+def test_a_dydits_parent_is_the_dit_of_its_size_unless_another_is_named(short: Any) -> None:
+    fields = {"class_conditional": True, "label_dropout": 0.1, "width_divisor": 2}
+    parent = dydit(short, **fields).parent
+    assert parent is not None
+    assert parent.model == Dit(**SIZE, **fields)
+    assert (parent.start, parent.train.seed) == (None, 3)
+    named = DyDit(**SIZE, flops_ratio=0.9)
+    assert dydit(short, named).parent.model == named
+
+
+@pytest.mark.parametrize(
+    "start_model",
+    [
+        Dit(**(SIZE | {"width": 32})),
+        Dit(**SIZE, class_conditional=True),
+        DyDit(**SIZE, routes=("tokens",)),
+        DyDit(**(SIZE | {"depth": 2})),
+    ],
+    ids=["width", "labels", "routes", "depth"],
+)
+def test_a_dydit_cannot_start_from_a_network_of_another_form(start_model: Dit | DyDit, short: Any) -> None:
+    [(fields, reason)] = misfits(dydit(short, start_model))
+    assert fields == ("start.model", "model")
+    assert "a DyDiT also starts from the DiT of its size" in reason
+
+
+@pytest.mark.parametrize("start_model", [None, Dit(**(SIZE | {"dropout": 0.0})), DyDit(**SIZE, flops_ratio=0.9)])
+def test_a_dydit_starts_from_its_dit_or_from_one_with_another_budget(
+    start_model: Dit | DyDit | None, short: Any
+) -> None:
+    assert misfits(dydit(short, start_model)) == []
+
+
+def test_a_dit_cannot_start_from_a_dydit(short: Any) -> None:
+    experiment = dydit(short, DyDit(**SIZE)).model_copy(update={"model": Dit(**SIZE)})
+    assert [fields for fields, _ in misfits(experiment)] == [("start.model", "model")]
+
+
+def test_a_dydit_takes_its_dits_average_and_its_routers_are_fresh(short: Any) -> None:
+    experiment = dydit(short)
+    short.run(experiment.parent, "parent")
+    state = starting_state(experiment, LocalFiles(short.root / "run"), LocalFiles(short.root / "parent"), CPU)
+    tensors, frozen = dict(state.net.state_dict()), last_average(short, "parent")
+    fresh = build_network(experiment).state_dict()
+    assert equal({name: tensors[name] for name in frozen}, frozen)
+    routers = {name: value for name, value in tensors.items() if "router" in name}
+    assert routers.keys() == tensors.keys() - frozen.keys()
+    assert equal(routers, {name: fresh[name] for name in routers})
+    assert equal(dict(state.ema.net.state_dict()), tensors)
+
+
+def test_a_dydit_trains_on_and_resumes_with_the_same_bits(short: Any) -> None:
+    experiment = dydit(short)
+    short.run(experiment.parent, "parent")
+    whole = short.run(experiment, "whole", parent="parent")
+    resumed = short.run_in_two_halves(experiment, "resumed", parent="parent")
+    assert short.curves(resumed) == short.curves(whole)
+    assert short.kept("resumed") == short.kept("whole")
+    names = {name for _, name, _ in whole[-1].curves}
+    assert {f"train/{name}" for name in ("loss", "diffusion", "flops_ratio", "complete")} <= names
+    before, after = build_network(experiment).state_dict(), group(short.checkpoint("whole")[0], "net/")
+    assert all(not torch.equal(before[name], after[name]) for name in before if "router" in name)
+
+
+def test_a_network_does_not_drop_weights_in_silence() -> None:
+    with pytest.raises(ValueError, match=r"a network without 1\.weight, 1\.bias cannot go on from one that has them"):
+        adopt(nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))

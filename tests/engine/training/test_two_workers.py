@@ -14,13 +14,14 @@ import pytest
 from torch import Tensor
 
 from engine.files import LocalFiles
+from engine.model_spec import DyDit
 from engine.objective_spec import EdmObjective, SimpleObjective, VlbObjective
 from engine.process.noise_levels import LossSecondMoment
-from engine.spec import Experiment
+from engine.spec import Experiment, Start
 from engine.training.snapshot import read_snapshot
 from engine.weights_spec import RawWeights
 
-EQUAL = ["edm", "vlb with its history", "a head", "labels and augmentation", "fp16"]
+EQUAL = ["edm", "vlb with its history", "a head", "labels and augmentation", "fp16", "a dydit"]
 SEVERAL = "several microbatches each"
 
 
@@ -34,9 +35,14 @@ def experiments(short: Any) -> dict[str, Experiment]:
         }
     )
     half = short.speck(SimpleObjective(num_timesteps=20), precision="fp16", total_kimg=0.128, snapshot_kimg=0.064)
+    size: dict[str, Any] = {"depth": 1, "width": 16, "num_heads": 2, "patch_size": 4, "dropout": 0.1}
+    budget = {"dense_kimg": 0.008, "ramp_kimg": 0.016, "complete_kimg": 0.016}
+    dydit = plain.model_copy(
+        update={"model": DyDit(**size, **budget), "start": Start(objective=EdmObjective(), train=plain.train)}
+    )
     # With eps = 1 Adam's step is smooth in the gradient, so that rounding errors stay rounding errors.
     several = short.speck(microbatch_size=2, adam_eps=1.0, lr=1.0, keep_raw=True)
-    cases = [plain, short.speck(vlb), short.with_head(), labelled, half, several]
+    cases = [plain, short.speck(vlb), short.with_head(), labelled, half, dydit, several]
     return dict(zip([*EQUAL, SEVERAL], cases, strict=True))
 
 

@@ -24,8 +24,15 @@ COUNTS = {
     "learned_variance": 32,
     "ocm_variance": 12,
     "ema_lengths": 10,
+    "attention_placement": 6,
+    "capacity": 3,
+    "edm_networks": 2,
+    "dydit_flops": 7,
 }
-RECIPES = ["edm_cifar10", "edm_digits", "iddpm_cifar10", "iddpm_digits", "ocm_digits"]
+RECIPES = [
+    "dit_cifar10", "dit_digits", "dydit_cifar10", "dydit_digits",
+    "edm_cifar10", "edm_digits", "iddpm_cifar10", "iddpm_digits", "ocm_digits",
+]  # fmt: skip
 ANCHOR = """
 data: {name: digits}
 model: {kind: ddpmpp, channels: 32, channel_mult: [1, 2], num_blocks: 1, attention_resolutions: [4], dropout: 0.05}
