@@ -10,6 +10,7 @@ from engine import ENGINE_VERSION
 from engine.data.catalog import CATALOG
 from engine.model_spec import Model, UNetBase
 from engine.spec import Experiment
+from engine.train_spec import Train
 from engine.weights_spec import canonical_weights
 
 ID_LENGTH = 16
@@ -42,10 +43,10 @@ def essential(value: Any) -> Any:
 
 def train_id(experiment: Experiment) -> str:
     """Identity of a training: data, model, objective, train, the training it starts from, and the engine's version."""
-    sections = {name: essential(getattr(experiment, name)) for name in ("data", "objective", "train")}
-    sections["model"] = essential(canonical_model(experiment))
-    if experiment.start is not None:
-        sections["start"] = essential(experiment.start)
+    sections = {name: essential(getattr(experiment, name)) for name in ("data", "objective")}
+    sections |= {"model": essential(canonical_model(experiment)), "train": essential(_weights_of(experiment.train))}
+    if (start := experiment.start) is not None:
+        sections["start"] = essential(start.model_copy(update={"train": _weights_of(start.train)}))
     return digest({"engine": ENGINE_VERSION, **sections})
 
 
@@ -53,6 +54,11 @@ def canonical_model(experiment: Experiment) -> Model:
     """The one form of all configurations that are the same network for the data set's images."""
     model = experiment.model
     return model.for_images_of(CATALOG[experiment.data.name].resolution) if isinstance(model, UNetBase) else model
+
+
+def _weights_of(train: Train) -> Train:
+    """The settings without what changes no weight: checkpointing trades time for memory, bit for bit."""
+    return train.model_copy(update={"checkpointing": False})
 
 
 def protocol_id(experiment: Experiment) -> str:

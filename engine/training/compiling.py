@@ -32,7 +32,7 @@ def compiled_parts(net: nn.Module) -> list[nn.Module]:
 
 
 def check_compiler(choice: Compile, device: torch.device) -> None:
-    """RuntimeError, in a line, unless torch.compile can make a kernel here; a second or two at most.
+    """RuntimeError, in a line, unless torch.compile can make a kernel here; that takes seconds, a network minutes.
 
     One addition needs all that a network does: a C++ compiler for a CPU, Triton and a C compiler for a GPU, and
     Python's headers. What earlier trainings of this process compiled is forgotten: torch keeps a few networks alone.

@@ -97,12 +97,22 @@ def test_layout_of_the_grid_file_and_style_of_its_numbers_make_no_difference(fak
         ("train.seed", 1),
         ("train.microbatch_size", 50),
         ("model.dropout", 0.1),
+        ("model.attention_resolutions", (8,)),
+        ("train.compile", "default"),
         ("data.x_flip", True),
         ("objective.p_mean", -1.0),
     ],
 )
 def test_whatever_changes_the_weights_changes_the_training(field: str, value: Any) -> None:
     assert train_id(changed(field, value)) != train_id(BASE)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("train.checkpointing", True), ("model.attention_resolutions", (16, 4)), ("model.num_blocks", (1, 1))],
+)
+def test_whatever_changes_no_weight_changes_no_training(field: str, value: Any) -> None:
+    assert train_id(changed(field, value)) == train_id(BASE)
 
 
 def test_a_field_written_out_with_its_default_changes_no_identity() -> None:
