@@ -42,7 +42,7 @@ def _dydit_size(point: "Experiment", rule: str) -> str:
     for size, sizes in DIT_SIZES.items():
         if isinstance(model, DyDit) and sizes == (model.depth, model.width, model.num_heads) and size in DYDIT_STEPS:
             return size
-    raise ValueError(f"{rule} knows DyDiT's sizes S, B and XL of P5's Table 6, not this {model.kind}")
+    raise ValueError(f"{rule} knows DyDiT's sizes S, B and XL of P5's Table 6, and this {model.kind} is none of them")
 
 
 LINKED_RULES: dict[str, Callable[["Experiment", "Experiment"], float]] = {

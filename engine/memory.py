@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from engine.backbones.activations import activation_bytes, checkpointed_bytes
+from engine.model_spec import DyDit
 from engine.net_shape import net_shape
 from engine.objective_spec import OcmObjective
 from engine.spec import Experiment
@@ -42,12 +43,18 @@ def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memor
     """
     train = experiment.train
     mixed, trains = train.precision != "fp32", not isinstance(experiment.objective, OcmObjective)
-    count = checkpointed_bytes if train.checkpointing else activation_bytes
-    per_image = count(experiment.model, net_shape(experiment), HALF if mixed else FP32)
     return Memory(
         weights=(FP32 + HALF * mixed) * params,
         gradients=FP32 * params * trains,
         optimizer=2 * FP32 * params * trains,
         averages=len(tracked_weights(train)) * FP32 * params,
-        activations=microbatch * per_image * trains,
+        activations=microbatch * _kept_per_image(experiment, HALF if mixed else FP32) * trains,
     )
+
+
+def _kept_per_image(experiment: Experiment, width: int) -> int:
+    """Bytes kept for the backward pass: in a DyDiT's warm-up those of two passes, the complete network's too."""
+    model, shape = experiment.model, net_shape(experiment)
+    count = checkpointed_bytes if experiment.train.checkpointing else activation_bytes
+    complete = count(model.static, shape, width) if isinstance(model, DyDit) and model.complete_kimg > 0 else 0
+    return count(model, shape, width) + complete

@@ -1,6 +1,6 @@
 """The networks a recipe may ask for, by their published knobs. Imports no torch."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -158,6 +158,12 @@ class DyDit(TransformerBase):
     """How long it then takes to fall to `flops_ratio`, linearly (1,000 steps of 256 images)."""
     complete_kimg: float = Field(default=0.0, ge=0)
     """Warm-up during which the complete network is trained too (L_complete); P5's XL uses 30,000 steps."""
+
+    @field_validator("routes")
+    @classmethod
+    def _one_order(cls, value: tuple[Route, ...]) -> tuple[Route, ...]:
+        """Each once and in one order, so that equal networks have one identity."""
+        return tuple(route for route in get_args(Route) if route in value)
 
     @property
     def static(self) -> Dit:

@@ -86,6 +86,7 @@ KNOB_GROUPS: dict[str, tuple[str, ...]] = {
         "train.batch_size",
         "train.grad_clip",
         "train.precision",
+        "train.compile",
     ),
     "objective": ("objective",),
     "sampler": ("sample",),

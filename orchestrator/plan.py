@@ -13,6 +13,7 @@ from orchestrator.grid import Point, Sweep
 from orchestrator.grid.fields import value_of
 from orchestrator.identity import canonical_model, cell_id, protocol_id, selection_id, train_id
 from orchestrator.store import DONE, Store
+from reports.words import value_text
 
 TRAINED_SECTIONS = ("data", "model", "objective", "train", "start")
 """Sections of an experiment that make its weights."""
@@ -149,7 +150,7 @@ def make_plan(sweep: Sweep, points: Iterable[Point], store: Store) -> Plan:
 
 def describe(axes: dict[str, Any]) -> str:
     """Swept fields in short words: `channels 32, dropout 0.1`; a kind is called by its section: `weighting min_snr`."""
-    return ", ".join(f"{_name(field)} {_short(value)}" for field, value in axes.items())
+    return ", ".join(f"{_name(field)} {value_text(value)}" for field, value in axes.items())
 
 
 def counted(number: int, noun: str) -> str:
@@ -159,10 +160,6 @@ def counted(number: int, noun: str) -> str:
 
 def _name(field: str) -> str:
     return field.removesuffix(".kind").rsplit(".", 1)[-1]
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _training(point: Point) -> Training:

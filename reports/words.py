@@ -78,7 +78,7 @@ def axis_label(field: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """One value of an axis: 16 -> "16", 0.05 -> "0.05", [1, 2] -> "1-2", {"kind": "heun"} -> "heun"."""
+    """One value of an axis: 16 -> "16", 0.05 -> "0.05", [1, 2] -> "1-2", [] -> "none", {"kind": "heun"} -> "heun"."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
@@ -86,7 +86,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(value_text(part) for part in value.values())
     if isinstance(value, list | tuple):
-        return "-".join(value_text(part) for part in value)
+        return "-".join(value_text(part) for part in value) or "none"
     return "none" if value is None else str(value)
 
 

@@ -1,6 +1,7 @@
 """What autograd keeps of one forward pass for the backward pass, counted on paper. Imports no torch."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -45,8 +46,10 @@ def checkpointed_bytes(model: Model, shape: NetShape, width: int = FULL) -> int:
 
 
 def _checkpointed_unet(model: UNets, shape: NetShape, width: int) -> int:
+    """What the residual encoder keeps of the image lies outside of the blocks and stays."""
     layout = unet_layout(model, shape)
-    insides = [_block(layout.family, block, model.dropout > 0, width) for block in layout.blocks]
+    blocks = [replace(block, image_channels=0) for block in layout.blocks]
+    insides = [_block(layout.family, block, model.dropout > 0, width) for block in blocks]
     inputs = layout.width * shape.resolution**2
     inputs += sum(block.out_channels * block.resolution**2 for block in layout.blocks[:-1])
     return activation_bytes(model, shape, width) - sum(insides) + max(insides) + width * inputs

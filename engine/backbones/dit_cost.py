@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from engine.backbones.conditions_cost import conditions_cost
 from engine.backbones.cost import Cost, Layer, linear, products
-from engine.backbones.dit_layout import TOKEN_SQUEEZE, DitLayout, dit_layout
+from engine.backbones.dit_layout import DitLayout, dit_layout
 from engine.model_spec import DyDit, Route, Transformers
 from engine.net_shape import NetShape
 
@@ -62,7 +62,7 @@ def _router(route: Route, layout: DitLayout) -> Cost:
     """Heads and groups are chosen from the noise embedding, all but the first; a token by a small MLP on it."""
     if route != "tokens":
         return linear(layout.width, layout.num_heads - 1)
-    squeezed = max(1, layout.width // TOKEN_SQUEEZE)
+    squeezed = layout.squeezed_width
     return linear(layout.width, squeezed, layout.tokens) + linear(squeezed, 1, layout.tokens)
 
 

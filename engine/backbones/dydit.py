@@ -16,10 +16,11 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from engine.backbones.dit import DitBlock, DitNet, merge_heads, modulated
 from engine.backbones.dit_cost import attention_cost, mlp_cost
-from engine.backbones.dit_layout import TOKEN_SQUEEZE, DitLayout
+from engine.backbones.dit_layout import DitLayout
 from engine.backbones.layers import full_precision, xavier_init
 from engine.model_spec import DyDit
 from engine.net_shape import NetShape
@@ -51,7 +52,7 @@ class DyDitBlock(DitBlock):
         self.parts, self.attention_share = parts, attention / (attention + mlp)
         self.head_router = width_router(width, parts) if "heads" in config.routes and parts > 1 else None
         self.group_router = width_router(width, parts) if "groups" in config.routes and parts > 1 else None
-        self.token_router = token_router(width) if "tokens" in config.routes else None
+        self.token_router = token_router(layout) if "tokens" in config.routes else None
 
     def masked(self, x: Tensor, embedding: Tensor, head_scores: Tensor, group_scores: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D] after the block, and the share of its FLOPs that evaluation would execute, [B].
@@ -164,10 +165,12 @@ class DyDitNet(DitNet):
             else:
                 tokens, ratio = self.run(block.masked, tokens, embedding, *parts)
             ratios.append(ratio)
-        self.tell(torch.stack(ratios).mean(0))
+        if self.watchers:
+            self.tell(torch.stack(ratios).mean(0))
         return tokens
 
-    @torch.compiler.disable
+    # torch.compiler.disable would load the compiler along with this file, which takes as long as torch itself.
+    @_disable_dynamo
     def tell(self, ratio: Tensor) -> None:
         """Hand `ratio` [B] to whoever watches: outside of what is compiled, which is to know nothing of watchers."""
         for watch in self.watchers:
@@ -221,11 +224,11 @@ def width_router(width: int, parts: int) -> nn.Module:
     return router
 
 
-def token_router(width: int) -> nn.Module:
+def token_router(layout: DitLayout) -> nn.Module:
     """From a token to its score."""
-    last = xavier_init(nn.Linear(max(1, width // TOKEN_SQUEEZE), 1))
+    last = xavier_init(nn.Linear(layout.squeezed_width, 1))
     nn.init.constant_(last.bias, TOKEN_BIAS)
-    return nn.Sequential(xavier_init(nn.Linear(width, max(1, width // TOKEN_SQUEEZE))), nn.ReLU(), last)
+    return nn.Sequential(xavier_init(nn.Linear(layout.width, layout.squeezed_width)), nn.ReLU(), last)
 
 
 def scores(router: nn.Module, x: Tensor) -> Tensor:

@@ -95,7 +95,8 @@ class TrainingStep:
                 self.scaled(means["loss"]).backward()
             self.names = tuple(means)
             parts.append(torch.stack([value.detach() for value in means.values()]))
-            shown.append((timestep, terms["loss"].detach()))
+            # A budget's penalty and the complete network's loss say nothing of how hard a noise level is.
+            shown.append((timestep, terms.get("diffusion", terms["loss"]).detach()))
         self.sum_over_workers()
         self.gradient_norm = optimizer_step(state.optimizer, self.params, settings, images_shown, state.scaler)
         state.ema.update(state.net, images_shown)

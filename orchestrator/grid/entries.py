@@ -59,7 +59,10 @@ def combinations(sampler: dict[str, Any], index: int) -> Iterator[dict[str, tupl
 
 
 def condition_values(field: str, value: Any) -> tuple[Any, ...]:
-    """The values a condition accepts: a list means any of, unless the field itself takes that list."""
+    """The values a condition accepts: a list means any of, unless the field itself takes that list.
+
+    Where the field takes the list and its items, such as `model.num_blocks: [2, 4]`, all of them are accepted.
+    """
     return tuple(choice for _, choice in _condition_values(field, value, ()))
 
 
@@ -81,6 +84,8 @@ def _conditions(condition: dict[str, Any], path: KeyPath) -> Iterator[Entry]:
 
 
 def _condition_values(field: str, value: Any, path: KeyPath) -> tuple[tuple[KeyPath, Any], ...]:
-    if field in catalogue() and value_fault(field, value, path) is None:
-        return ((path, value),)
-    return alternatives(value, path)
+    items = alternatives(value, path)
+    if field not in catalogue() or value_fault(field, value, path) is not None:
+        return items
+    both = isinstance(value, tuple) and all(value_fault(field, item, place) is None for place, item in items)
+    return ((path, value), *(items if both else ()))

@@ -17,6 +17,9 @@ ABSENT = object()
 SEEDS = {"train.seed": "train", "eval.sample_seed": "sample"}
 """Fields that only the grid's `seeds:` block sets, and their key there."""
 
+NO_HOME = "no knob group has it: fix it under set:"
+"""Advice for a field that no sweep may vary."""
+
 
 @cache
 def catalogue() -> dict[str, tuple[FieldInfo, ...]]:
@@ -80,7 +83,7 @@ def group_fault(field: str, group: str, path: KeyPath) -> Fault | None:
     if in_group(field, group):
         return None
     homes = [name for name in KNOB_GROUPS if in_group(field, name)]
-    hint = f"fix it under set:, or vary it in a sweep of its own{' (varies: ' + homes[0] + ')' if homes else ''}"
+    hint = f"fix it under set:, or vary it in a sweep of its own (varies: {homes[0]})" if homes else NO_HOME
     return Fault(path, f"is not in the knob group {group}, the only one that varies", KNOB_GROUPS[group], hint, True)
 
 

@@ -14,6 +14,7 @@ from engine.linked import LINKED_RULES
 from engine.samplers import Sampler
 from engine.spec import Experiment, misfits
 from orchestrator.errors import GridError, Problem
+from orchestrator.grid.building import building_fault
 from orchestrator.grid.check import bind, grid_faults
 from orchestrator.grid.entries import Role, alternatives, combinations, entries
 from orchestrator.grid.fields import ABSENT, is_off_playbook, value_of
@@ -157,6 +158,8 @@ def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
         given = {**grid.set, **overrides, **written}
         if unfit := [misfit_fault(misfit, given) for misfit in misfits(point)]:
             raise InvalidFields(unfit, given)
+        if unbuildable := building_fault(point, given):
+            raise InvalidFields([unbuildable], given)
         off = tuple(f"{field} = {value}" for field, value in given.items() if is_off_playbook(field, value))
         yield Point(axes, point, linked, off)
 

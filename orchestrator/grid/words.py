@@ -1,6 +1,7 @@
 """Validation errors in plain words, with the dotted field they are about."""
 
 import re
+from itertools import takewhile
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -32,6 +33,9 @@ WORDS = {
 }
 """The kinds of error that the models can raise, in words."""
 
+ALTERNATIVE = re.compile(r"constrained-|tuple\[")
+"""How the location of an error begins to name one of a field's alternatives, `int | tuple[int, ...]`."""
+
 
 def show(value: Any) -> str:
     """A value as the file writes it, shortened."""
@@ -62,10 +66,15 @@ def children(models: list[type[BaseModel]], name: str) -> list[type[BaseModel]]:
 
 
 def trace(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
-    """Path in the file of an error's location (without union tags), and the models that hold its last part."""
+    """Path in the file of an error's location, and the models that hold its last part.
+
+    The tags of unions and the names of alternatives are in no file.
+    """
     path: list[str | int] = []
     owners = [model]
     for position, part in enumerate(loc):
+        if _is_alternative(part):
+            continue
         tagged = [owner for owner in owners if kind_of(owner) == part]
         if tagged:
             owners = tagged
@@ -90,7 +99,27 @@ def keys_of(models: list[type[BaseModel]]) -> list[str]:
 def faults(error: ValidationError, model: type[BaseModel], prefix: KeyPath = ()) -> list[Fault]:
     """The error's parts in plain words; `prefix` is where in `model` the validated value sits."""
     details = [detail for detail in error.errors() if not _echo(detail)]
-    return [_fault(detail, model, (*prefix, *detail["loc"])) for detail in details]
+    return [_fault(detail, model, (*prefix, *detail["loc"])) for detail in _of_meant_type(details)]
+
+
+def _of_meant_type(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """A list is measured as a list and a number as a number where a field takes both; anything else as the first."""
+    by_field: dict[KeyPath, list[ErrorDetails]] = {}
+    for detail in details:
+        field = tuple(takewhile(lambda part: not _is_alternative(part), detail["loc"]))
+        by_field.setdefault(field, []).append(detail)
+    found: list[ErrorDetails] = []
+    for group in by_field.values():
+        found += [detail for detail in group if not _is_of_another_type(detail)] or group[:1]
+    return found
+
+
+def _is_of_another_type(detail: ErrorDetails) -> bool:
+    return detail["type"].endswith("_type") and any(_is_alternative(part) for part in detail["loc"][-1:])
+
+
+def _is_alternative(part: str | int) -> bool:
+    return isinstance(part, str) and ALTERNATIVE.match(part) is not None
 
 
 def _echo(detail: ErrorDetails) -> bool:

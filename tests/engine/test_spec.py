@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engine.model_spec import DdpmPlusPlus
+from engine.model_spec import DdpmPlusPlus, DyDit
 from engine.objective_spec import (
     EdmObjective,
     FlowObjective,
@@ -141,3 +141,9 @@ def test_a_parent_is_a_whole_experiment_though_its_child_is_sampled_with_what_on
     parent = experiment(**head, start=start(SimpleObjective())).parent
     assert parent is not None
     assert Experiment.model_validate(parent.model_dump(mode="json")) == parent
+
+
+def test_equal_routes_are_one_configuration_however_they_are_written() -> None:
+    model = DyDit.model_validate({"routes": ["tokens", "heads", "tokens"]})
+    assert model.routes == ("heads", "tokens")
+    assert DyDit.model_validate({"routes": ["tokens", "groups", "heads"]}) == DyDit()

@@ -288,7 +288,8 @@ def test_labels_name_what_varies_in_short_words(fake: Any) -> None:
     plan = fake.plan()
     assert [unit.label for unit in plan.trainings] == ["channels 8", "channels 16"]
     assert plan.cells[0].label == "channels 8 · Heun 3"
-    assert describe({"train.lr": 0.00025, "model.channel_mult": (1, 2)}) == "lr 0.00025, channel_mult (1, 2)"
+    assert describe({"train.lr": 0.00025, "model.channel_mult": (1, 2)}) == "lr 0.00025, channel_mult 1-2"
+    assert describe({"model.attention_resolutions": ()}) == "attention_resolutions none"
     kinds = {"objective.kind": "regression", "objective.weighting.kind": "min_snr"}
     assert describe(kinds) == "objective regression, weighting min_snr"
 

@@ -36,7 +36,8 @@ def test_fields_are_called_by_the_papers_symbols_or_their_last_part():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(True, "on"), (None, "none"), ([1, 2, 2], "1-2-2"), ({"kind": "heun", "n": 18}, "heun 18")]
+    ("value", "text"),
+    [(True, "on"), (None, "none"), ([1, 2, 2], "1-2-2"), ((), "none"), ({"kind": "heun", "n": 18}, "heun 18")],
 )
 def test_values_of_every_kind_have_a_text(value, text):
     assert value_text(value) == text

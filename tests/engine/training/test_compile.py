@@ -105,6 +105,13 @@ def test_where_nothing_can_be_compiled_one_line_says_so(monkeypatch: pytest.Monk
         compile_network(nn.Linear(2, 2), "max", CPU)
 
 
+@pytest.mark.slow
+def test_the_compiler_is_not_loaded_where_nothing_is_compiled() -> None:
+    """It takes as long as torch itself, and every process that samples would wait for it."""
+    code = "import sys, engine.evaluate, engine.training.loop; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 @compiled
 def test_a_missing_compiler_stops_a_training_before_its_first_step(short: Any, tmp_path: Path) -> None:
     experiment = tmp_path / "experiment.json"

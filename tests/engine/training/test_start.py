@@ -9,10 +9,19 @@ from torch import Tensor, nn
 from engine.build import build_network
 from engine.files import LocalFiles
 from engine.model_spec import Dit, DyDit
-from engine.objective_spec import EdmObjective, FlowObjective, HybridObjective, Objective, SimpleObjective
+from engine.objective_spec import (
+    EdmObjective,
+    FlowObjective,
+    HybridObjective,
+    Objective,
+    SimpleObjective,
+    VlbObjective,
+)
+from engine.process.noise_levels import LossSecondMoment
 from engine.spec import Experiment, Start, misfits
 from engine.training.snapshot import read_snapshot, snapshot_path
 from engine.training.start import adopt, starting_state
+from engine.training.step import TrainingStep, World
 from engine.weights_spec import EmaWeights
 
 CPU = torch.device("cpu")
@@ -170,6 +179,21 @@ def test_a_dydit_trains_on_and_resumes_with_the_same_bits(short: Any) -> None:
     assert {f"train/{name}" for name in ("loss", "diffusion", "flops_ratio", "complete")} <= names
     before, after = build_network(experiment).state_dict(), group(short.checkpoint("whole")[0], "net/")
     assert all(not torch.equal(before[name], after[name]) for name in before if "router" in name)
+
+
+def test_a_noise_levels_history_remembers_a_dydits_diffusion_loss_alone(short: Any) -> None:
+    """A penalty of 1e9 times the squared distance would drown what sets the noise levels apart."""
+    objective = VlbObjective(num_timesteps=4, noise_levels=LossSecondMoment(history=8))
+    model = DyDit(**SIZE, flops_weight=1e9, dense_kimg=0.0, ramp_kimg=0.0, complete_kimg=1.0)
+    experiment = short.speck(objective).model_copy(update={"model": model})
+    state = starting_state(experiment, LocalFiles(short.root / "run"), None, CPU)
+    state.step = 1  # past the first, before which all may be executed
+    step = TrainingStep(experiment, short.digits, state, World(0, 1), CPU)
+    values = step().tolist()
+    means = dict(zip(step.names, values, strict=True))
+    assert means["loss"] > 1e4 * means["diffusion"]
+    # Eight losses of four timesteps, no ring of which is full: draws are uniform, and what is left of each ring is 0.
+    assert state.levels.history.losses.sum().item() / 8 == pytest.approx(means["diffusion"], rel=1e-6)
 
 
 def test_a_network_does_not_drop_weights_in_silence() -> None:

@@ -186,6 +186,11 @@ def test_exclude_drops_points_that_match_every_field_of_an_entry(tmp_path: Path)
     assert axes_of(points) == [(0, 1), (10, 1), (10, 1.001), (10, 1.002)]
 
 
+def test_exclude_takes_a_list_both_ways_where_the_field_is_a_number_or_a_list(tmp_path: Path) -> None:
+    text = "axes: {model.num_blocks: [1, 2, 3, [2, 3]]}\nexclude: [{model.num_blocks: [2, 3]}]"
+    assert axes_of(points_of(tmp_path, text, varies="architecture")) == [(1,)]
+
+
 def test_exclude_takes_a_list_as_one_value_where_the_field_is_a_list(tmp_path: Path) -> None:
     text = "axes: {model.channel_mult: [[1, 2], [1, 1]]}\nexclude: [{model.channel_mult: [1, 2]}]"
     assert axes_of(points_of(tmp_path, text, varies="architecture")) == [((1, 1),)]

@@ -1,0 +1,26 @@
+"""Whether the network of a point can be built on its data set's images, and which written field is to blame."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.backbones.flops import forward_layers
+from engine.net_shape import net_shape
+from engine.spec import Experiment
+from orchestrator.grid.yaml_source import Fault
+
+
+def building_fault(experiment: Experiment, given: Mapping[str, Any]) -> Fault | None:
+    """Why there is no such network, as a fault of the likeliest of the given fields, or None if it can be built.
+
+    `given` has the fixed fields first and the varied ones last, which are likelier.
+    """
+    try:
+        forward_layers(experiment.model, net_shape(experiment))
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return None
+    names = [name for name in reversed(list(given)) if name.startswith("model.") or name == "data.name"]
+    named = [name for name in names if name.removeprefix("model.") in reason.split()]
+    field = next(iter(named + names), "model")
+    return Fault(tuple(field.split(".")), f"the network cannot be built on {experiment.data.name}: {reason}")
