@@ -23,6 +23,12 @@ from reports.schema import CURVES, RESULTS
 Records = Mapping[str, Mapping[str, Any]]
 """Cell id -> content of its cell.json."""
 
+LASTING = (
+    *("lineage", "collapsed", "evaluations", "failures", "trainings", "networks"),
+    *("off_playbook", "deviations", "report"),
+)
+"""Keys of a manifest that say something of grid and store, whenever it was written."""
+
 
 def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: dict[str, int]) -> bool:
     """Write the sweep's tables from what is finished; returns whether they differ from those already there."""
@@ -232,9 +238,7 @@ def data_record(plan: Plan, store: Store) -> dict[str, Any]:
 
 def _says_more(manifest: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
     """Whether grid or store have changed since an earlier manifest; when and how it was written does not count."""
-    lasting = ("lineage", "collapsed", "evaluations", "failures", "trainings", "networks")
-    lasting += ("off_playbook", "deviations", "report")
-    return earlier is None or any(canonical_json(manifest[key]) != canonical_json(earlier.get(key)) for key in lasting)
+    return earlier is None or any(canonical_json(manifest[key]) != canonical_json(earlier.get(key)) for key in LASTING)
 
 
 def _parquet(table: pa.Table) -> bytes:
