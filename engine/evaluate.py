@@ -72,6 +72,8 @@ class CellMeasurement:
     seconds: float
     """Seconds of drawing the images."""
     panel: bytes
+    jackknife: dict[str, tuple[float, ...]]
+    """Distance -> its values with each block of images left out; empty where they are not taken."""
     macs: int | None = None
     """Multiply-accumulates executed in a forward pass of an image, on average; None where every pass costs the same."""
 
@@ -128,8 +130,8 @@ def evaluate_cell(
     Raises RuntimeError when the counted network evaluations differ from what the sampler declares.
     """
     drawn = drawn or draw_cell(experiment, denoiser)
-    metrics = measure(judge.extractor, judge.reference, drawn.images, experiment.eval.nearest_k)
-    metrics["seconds_per_image"] = drawn.seconds / len(drawn.images)
+    measured = measure(judge.extractor, judge.reference, drawn.images, experiment.eval.nearest_k)
+    metrics = {**measured.metrics, "seconds_per_image": drawn.seconds / len(drawn.images)}
     if reference is not None:
         metrics["agreement"] = agreement(drawn.images[: len(reference)].float(), reference.float())
     panel, evaluations, macs = panel_png(drawn.images, experiment), drawn.evaluations, None
@@ -137,7 +139,8 @@ def evaluate_cell(
         metrics["flops_ratio"], watched = sampled_ratio(experiment, denoiser)
         evaluations += watched
         macs = executed_cost(experiment.model, net_shape(experiment), metrics["flops_ratio"]).macs
-    return CellMeasurement(metrics, experiment.sample.nfe, evaluations, drawn.seconds, panel, macs)
+    nfe, jackknife = experiment.sample.nfe, measured.jackknife
+    return CellMeasurement(metrics, nfe, evaluations, drawn.seconds, panel, jackknife, macs)
 
 
 def sampled_ratio(experiment: Experiment, denoiser: Denoiser) -> tuple[float, int]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,15 +16,26 @@ from orchestrator.identity import canonical_json, protocol_id
 from orchestrator.model_view import network_name
 from orchestrator.plan import Cell, Plan, Training
 from orchestrator.provenance import code_fingerprint, environment, package_version
+from orchestrator.sharing import evaluations_alone
 from orchestrator.store import CURVES_FILE, DONE, FAILED, Folder, Store, now
 from reports.schema import CURVES, RESULTS
+
+Records = Mapping[str, Mapping[str, Any]]
+"""Cell id -> content of its cell.json."""
+
+LASTING = (
+    *("lineage", "collapsed", "evaluations", "failures", "trainings", "networks"),
+    *("off_playbook", "deviations", "report"),
+)
+"""Keys of a manifest that say something of grid and store, whenever it was written."""
 
 
 def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: dict[str, int]) -> bool:
     """Write the sweep's tables from what is finished; returns whether they differ from those already there."""
-    results = [row for cell in plan.cells if cell.done_file in plan.finished for row in cell_rows(plan, cell, store)]
+    records = cell_records(plan, store)
+    results = [row for cell in plan.cells if cell.cell_id in records for row in cell_rows(plan, cell, records)]
     curves = pa.concat_tables([CURVES.empty_table(), *(training_curves(unit, store) for unit in plan.ready_trainings)])
-    manifest = build_manifest(plan, store, command=command, ran=ran)
+    manifest = build_manifest(plan, store, records, command=command, ran=ran)
     tables = {"results.parquet": pa.Table.from_pylist(results, RESULTS), "curves.parquet": curves}
     changed = [_write_if_new(folder, name, _parquet(table)) for name, table in tables.items()]
     if any(changed) or any(ran.values()) or _says_more(manifest, folder.read_json("manifest.json")):
@@ -32,10 +44,16 @@ def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: dict
     return False
 
 
-def cell_rows(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
+def cell_records(plan: Plan, store: Store) -> Records:
+    """What was recorded of each finished cell, by its id."""
+    finished = (cell.cell_id for cell in plan.cells if cell.done_file in plan.finished)
+    return {cell_id: store.cell(cell_id).read_json("cell.json") for cell_id in finished}
+
+
+def cell_rows(plan: Plan, cell: Cell, records: Records) -> list[dict[str, Any]]:
     """One row for each metric of a finished cell."""
-    record = store.cell(cell.cell_id).read_json("cell.json")
-    experiment, sweep = cell.experiment, plan.sweep
+    record, experiment, sweep = records[cell.cell_id], cell.experiment, plan.sweep
+    left_out = {metric: json.dumps(values) for metric, values in record.get("jackknife", {}).items()}
     shared = {
         "sweep": sweep.grid.name,
         "cell_id": cell.cell_id,
@@ -65,7 +83,10 @@ def cell_rows(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
         "smoke": sweep.smoke,
         "panel": f"cells/{cell.cell_id}/panel.png",
     }
-    return [{**shared, "metric": metric, "value": value} for metric, value in record["metrics"].items()]
+    return [
+        {**shared, "metric": metric, "value": value, "jackknife": left_out.get(metric, "")}
+        for metric, value in record["metrics"].items()
+    ]
 
 
 def training_curves(unit: Training, store: Store) -> pa.Table:
@@ -81,7 +102,9 @@ def training_curves(unit: Training, store: Store) -> pa.Table:
     )
 
 
-def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int]) -> dict[str, Any]:
+def build_manifest(
+    plan: Plan, store: Store, records: Records, *, command: str, ran: dict[str, int]
+) -> dict[str, Any]:
     """What ran, with which code, on what, and what is missing: everything a reader needs besides the numbers."""
     sweep, experiment = plan.sweep, plan.sweep.anchor
     trainings = [training_record(unit, store) for unit in plan.ready_trainings]
@@ -113,6 +136,7 @@ def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int
             "run_trainings": ran["trainings"],
             "failed": len(failures),
         },
+        "evaluations": evaluations_record(plan, records),
         "failures": failures,
         "trainings": trainings,
         "networks": network_records(plan),
@@ -122,6 +146,24 @@ def build_manifest(plan: Plan, store: Store, *, command: str, ran: dict[str, int
             if len(cell.points) > 1
         ],
         "lineage": {cell.cell_id: cell.training.train_id for cell in plan.cells},
+    }
+
+
+def evaluations_record(plan: Plan, records: Records) -> dict[str, int] | None:
+    """Images times network evaluations, padding included, of the finished cells: naive, distinct and really done.
+
+    `naive` draws every grid point, `distinct` every cell alone. None when a cell did not record what was done for it.
+    """
+    cells = [cell for cell in plan.cells if cell.cell_id in records]
+    if not all("evaluations" in record for record in records.values()):
+        return None
+    alone = [evaluations_alone(cell) for cell in cells]
+    return {
+        "points": sum(len(cell.points) for cell in cells),
+        "cells": len(cells),
+        "naive": sum(len(cell.points) * count for cell, count in zip(cells, alone, strict=True)),
+        "distinct": sum(alone),
+        "done": sum(record["evaluations"] for record in records.values()),
     }
 
 
@@ -196,8 +238,7 @@ def data_record(plan: Plan, store: Store) -> dict[str, Any]:
 
 def _says_more(manifest: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
     """Whether grid or store have changed since an earlier manifest; when and how it was written does not count."""
-    lasting = ("lineage", "collapsed", "failures", "trainings", "networks", "off_playbook", "deviations", "report")
-    return earlier is None or any(canonical_json(manifest[key]) != canonical_json(earlier.get(key)) for key in lasting)
+    return earlier is None or any(canonical_json(manifest[key]) != canonical_json(earlier.get(key)) for key in LASTING)
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -107,6 +107,7 @@ def measure_cell(unit: Unit) -> dict[str, float]:
         "sampler": experiment.sample.canonical().form,
         "snapshot_kimg": chosen / 1000,
         "metrics": measured.metrics,
+        "jackknife": measured.jackknife,
         "nfe": measured.nfe,
         "evaluations": measured.evaluations,
         "macs": measured.macs,
@@ -117,8 +118,7 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     folder.write_json("cell.json", record)
     seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
     environment = worker_environment(str(device))
-    evaluations = measured.evaluations + compared_with
-    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": evaluations}
+    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations + compared_with}
     mark_done(folder, {**done, "environment": environment})
     folder.delete_folder(DRAWN_FOLDER)
     return measured.metrics

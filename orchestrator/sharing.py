@@ -72,6 +72,12 @@ class Group:
         return [(cells, block) for block in blocks for cells in cuts]
 
 
+def evaluations_alone(cell: Cell) -> int:
+    """Images times network evaluations of one cell that is drawn alone, the last batch padded."""
+    group = Group((cell,))
+    return group.num_batches * cell.experiment.eval.batch_size * group.alone
+
+
 def _in_tree_order(cells: Sequence[Cell]) -> list[Cell]:
     """Cells so that neighbours share the longest beginnings."""
     numbers: list[int] = []

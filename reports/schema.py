@@ -10,6 +10,7 @@ RESULTS = pa.schema(
         ("train_id", pa.string()),
         ("metric", pa.string()),  # fd_classifier, precision, recall, nfe, seconds_per_image ...
         ("value", pa.float64()),
+        ("jackknife", pa.string()),  # JSON list: the value with each block of images left out; or nothing
         # Under which protocol: rows that differ here never share a table.
         ("protocol_id", pa.string()),
         ("num_samples", pa.int64()),
@@ -40,7 +41,7 @@ RESULTS = pa.schema(
     ]
 )
 
-ADDED = {"network": ""}
+ADDED = {"network": "", "jackknife": ""}
 """Columns that older files lack, and what then stands in them."""
 
 CURVES = pa.schema(

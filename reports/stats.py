@@ -16,6 +16,9 @@ RESAMPLES = 10_000
 RETRAINING_GAP = 0.013
 """Relative gaps below this are inconclusive whatever their sign [arXiv 2606.20536: retraining moves FID by 1-2 %]."""
 
+STANDARD_ERRORS = 1.96
+"""Half width of an interval of sampling noise, in jackknife standard errors."""
+
 Key = TypeVar("Key", bound=Hashable)
 Better = Literal["lower", "higher"]
 Verdict = Literal["clear", "overlap", "too close", "unreplicated"]
@@ -97,6 +100,20 @@ def difference(one: Estimate, other: Estimate) -> Estimate | None:
     if not shared:
         return None
     return estimate({seed: [one.by_seed[seed] - other.by_seed[seed]] for seed in shared})
+
+
+def paired_error(one: Mapping[Key, Sequence[float]], other: Mapping[Key, Sequence[float]]) -> float | None:
+    """Standard error of the difference of two means over seeds, of sampling noise alone: a delete-a-block jackknife.
+
+    Each maps seeds to a distance's values with each of K blocks of images left out. Block k is of the same latents in
+    both, so the values are subtracted block by block. None unless both have the same seeds and numbers of blocks.
+    """
+    lengths = {len(values) for values in (*one.values(), *other.values())}
+    if one.keys() != other.keys() or len(lengths) != 1:
+        return None
+    gaps = np.mean([np.subtract(one[seeds], other[seeds]) for seeds in one], axis=0)
+    count = len(gaps)
+    return math.sqrt((count - 1) / count * float(np.square(gaps - gaps.mean()).sum()))
 
 
 def verdict(one: Estimate, other: Estimate) -> Verdict:

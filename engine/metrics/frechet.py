@@ -48,6 +48,10 @@ class FeatureStats:
         self.sum += other.sum
         self.outer += other.outer
 
+    def without(self, part: "FeatureStats") -> "FeatureStats":
+        """Statistics of all but `part`, which must be among what was seen."""
+        return FeatureStats(self.count - part.count, self.sum - part.sum, self.outer - part.outer)
+
     @property
     def mean(self) -> Tensor:
         """Mean [d]."""

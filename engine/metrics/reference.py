@@ -9,6 +9,7 @@ from engine.data.datasets import ImageSet
 from engine.files import Files, pack, unpack
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.frechet import FeatureStats, frechet_distance
+from engine.metrics.jackknife import leave_one_out
 from engine.metrics.names import distance_name
 from engine.metrics.precision_recall import precision_recall
 
@@ -26,6 +27,14 @@ class Reference:
     features: Tensor
     id: str
     """Hash of what it is made of: data set, extractor and its weights."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics of generated images and, of a metric that has them, its values with a block of images left out."""
+
+    metrics: dict[str, float]
+    jackknife: dict[str, tuple[float, ...]]
 
 
 def reference_id(extractor: FeatureExtractor, images: ImageSet) -> str:
@@ -56,7 +65,7 @@ def distance(extractor: FeatureExtractor, reference: Reference, images: Tensor) 
     return frechet_distance(reference.stats, FeatureStats.of(extractor(images)))
 
 
-def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k: int) -> dict[str, float]:
+def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k: int) -> Measured:
     """Frechet distance (under its truthful name), precision and recall of generated images uint8 [N, C, H, W].
 
     `k` is the number of neighbours that span a manifold. Raises ValueError for fewer than k + 1 images.
@@ -64,4 +73,6 @@ def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k
     features = extractor(images)
     precision, recall = precision_recall(reference.features, features, k)
     distance = frechet_distance(reference.stats, FeatureStats.of(features))
-    return {distance_name(extractor.name, len(images)): distance, "precision": precision, "recall": recall}
+    name, left_out = distance_name(extractor.name, len(images)), leave_one_out(reference.stats, features)
+    metrics = {name: distance, "precision": precision, "recall": recall}
+    return Measured(metrics, {name: left_out} if left_out else {})

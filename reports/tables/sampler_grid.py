@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from reports.overview import Configuration, Overview, is_sampler_field, value_order
+from reports.savings import savings
 from reports.solvers import is_deterministic
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 from reports.words import axis_label, value_text
@@ -33,6 +34,7 @@ def build(overview: Overview) -> Table | None:
     caption = f"{order}.{against} {overview.seeds_label}"
     if overview.sweep.manifest.get("collapsed"):
         caption += " Points: grid points that are this one sampler."
+    caption = " ".join(filter(None, [caption, savings(overview)]))
     return Table("sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields, compared))
 
 
@@ -41,7 +43,7 @@ def _row(overview: Overview, one: Configuration, fields: list[str], points: dict
     other = baseline.mean(overview.distance) if baseline and baseline is not one else math.nan
     gap = one.mean(overview.distance) - other
     row: dict[str, Any] = {"sampler": one.sampler_label, "training": one.training}
-    row |= {field: _axis_text(one, field) for field in fields}
+    row |= {field: axis_text(one, field) for field in fields}
     row |= {"nfe": one.nfe, "points": max(points.get(cell_id, 1) for cell_id in one.cell_ids)}
     for metric in (overview.distance, *METRICS):
         row |= metric_values(one, metric)
@@ -49,7 +51,7 @@ def _row(overview: Overview, one: Configuration, fields: list[str], points: dict
     return row | {"train_ids": " ".join(one.train_ids), "cell_ids": " ".join(one.cell_ids)}
 
 
-def _axis_text(one: Configuration, field: str) -> str:
+def axis_text(one: Configuration, field: str) -> str:
     """The axis' value; a dash where churn is 0 and the parameter does nothing."""
     inert = one.sampler.get("kind") == "edm_stochastic" and is_deterministic(one.sampler)
     if inert and field in ("sample.s_tmin", "sample.s_tmax", "sample.s_noise"):

@@ -159,7 +159,8 @@ def _text(value: Any, column: Column, places: int) -> str:
 
 
 def _interval(frame: pd.DataFrame, column: Column, row: int, places: int) -> str:
-    if column.kind != "number" or f"{column.name} low" not in frame:
+    if column.kind not in ("number", "signed") or f"{column.name} low" not in frame:
         return ""
     low, high = frame[f"{column.name} low"].iloc[row], frame[f"{column.name} high"].iloc[row]
-    return "" if pd.isna(low) else f"[{fixed(low, places)}, {fixed(high, places)}]"
+    signed = column.kind == "signed"
+    return "" if pd.isna(low) else f"[{fixed(low, places, signed)}, {fixed(high, places, signed)}]"

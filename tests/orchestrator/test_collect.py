@@ -90,6 +90,37 @@ def test_a_row_has_the_macs_that_were_executed_where_they_were_measured(finished
     assert (macs[first.cell_id], macs[second.cell_id]) == (123, model_cost(second.experiment).macs)
 
 
+def recorded(fake: Any, **facts: Any) -> None:
+    """Every cell's record with these facts besides."""
+    for cell in fake.plan().cells:
+        name = f"cells/{cell.cell_id}/cell.json"
+        fake.json(name, {**json.loads((fake.path / name).read_text()), **facts})
+
+
+def test_a_distances_row_has_its_values_without_a_block_where_they_were_taken(finished: Any) -> None:
+    collected(finished)
+    assert {row["jackknife"] for row in table(finished, "results.parquet").to_pylist()} == {""}
+    recorded(finished, jackknife={"fd_classifier": [7.25, 7.75]})
+    collected(finished)
+    found = {(row["metric"], row["jackknife"]) for row in table(finished, "results.parquet").to_pylist()}
+    assert found == {(name, "[7.25, 7.75]" if name == "fd_classifier" else "") for name in METRICS}
+
+
+def test_manifest_counts_the_evaluations_of_points_of_cells_and_of_what_was_done(finished: Any) -> None:
+    collected(finished)
+    assert manifest(finished)["evaluations"] is None  # these cells did not record theirs
+    recorded(finished, evaluations=100)
+    assert collected(finished)
+    # 100 images are two batches of 64, and 3 steps of Heun take 5 evaluations: 640 a point.
+    counts = {"points": 8, "cells": 4, "naive": 8 * 640, "distinct": 4 * 640, "done": 400}
+    assert manifest(finished)["evaluations"] == counts
+    cell = finished.plan().cells[0]
+    (finished.path / cell.done_file).unlink()
+    collected(finished)
+    left = {"points": 6, "cells": 3, "naive": 6 * 640, "distinct": 3 * 640, "done": 300}
+    assert manifest(finished)["evaluations"] == left
+
+
 def test_rows_and_manifest_have_the_published_name_of_the_network(fake: Any) -> None:
     published = "set: {model.kind: dit, model.width: 384, model.depth: 12, model.num_heads: 6, model.patch_size: 2}"
     for cells, name in ((fake, ""), (fake.changed("axes: {model.channels: [8, 16]}", published), "DiT-S/2")):

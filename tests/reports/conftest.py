@@ -93,11 +93,15 @@ def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
         "off_playbook": "[]",
         "smoke": False,
         "panel": f"cells/{one['cell_id']}/panel.png",
-        **{field: value for field, value in one.items() if field not in ("metrics", "picture")},
+        **{field: value for field, value in one.items() if field not in ("metrics", "picture", "jackknife")},
         "axes": json.dumps(one["axes"]),
     }
     shared["sampler"] = json.dumps(sampler)
-    return [{**shared, "metric": metric, "value": value} for metric, value in one["metrics"].items()]
+    left_out = {metric: json.dumps(values) for metric, values in one.get("jackknife", {}).items()}
+    return [
+        {**shared, "metric": metric, "value": value, "jackknife": left_out.get(metric, "")}
+        for metric, value in one["metrics"].items()
+    ]
 
 
 FIXED = {
@@ -236,6 +240,23 @@ def churn_cells() -> list[dict[str, Any]]:
     ]
 
 
+def sampler_cells(count: int = 12, wobble: float = 0.05) -> list[dict[str, Any]]:
+    """Heun and `count` stochastic samplers at 18 steps, of distances 3.0, 3.1, ... and Heun's 5.0.
+
+    Leaving out a block moves all of them alike by up to 1.8; all but the best wobble by +-`wobble` besides, so the
+    standard error of their difference to the best is sqrt(9 / 10 * 10) * wobble = 3 * wobble.
+    """
+    found = []
+    for number in range(count + 1):
+        churn, distance = (0.0, 5.0) if number == count else (10.0 * (number + 1), 3 + number / 10)
+        own = wobble if number else 0.0
+        sampler = {"kind": "edm_stochastic", "num_steps": 18, "s_churn": churn}
+        one = cell({"sample.s_churn": churn}, sampler, distance, varies="sampler")
+        left_out = [distance + 0.2 * block + own * (-1) ** block for block in range(10)]
+        found.append({**one, "jackknife": {"fd_classifier": left_out}})
+    return found
+
+
 def panel_of_latents(shade: int) -> bytes:
     """A sample grid of 8 x 8 images whose columns have grey levels of their own, one-pixel white lines between."""
     image = Image.new("L", (8 * 33 - 1, 8 * 33 - 1), 255)
@@ -279,6 +300,18 @@ def write(tmp_path: Path) -> Callable[..., Folder]:
 def make_cell() -> Callable[..., dict[str, Any]]:
     """Builds one cell from its axes, sampler and distance."""
     return cell
+
+
+@pytest.fixture
+def make_sampler_cells() -> Callable[..., list[dict[str, Any]]]:
+    """Builds the cells of `sampler_sweep`, any number of them."""
+    return sampler_cells
+
+
+@pytest.fixture
+def sampler_sweep(tmp_path: Path) -> Folder:
+    """Twelve stochastic samplers and Heun on one training, with values that leave out a block."""
+    return write_sweep(tmp_path / "samplers", "samplers", sampler_cells(), varies="sampler")
 
 
 @pytest.fixture

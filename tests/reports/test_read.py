@@ -46,11 +46,12 @@ def test_lacking_columns_are_named(scale_sweep):
         scale_sweep.read()
 
 
-def test_results_from_before_networks_had_names_are_still_read(scale_sweep):
+@pytest.mark.parametrize("column", ["network", "jackknife"])
+def test_results_from_before_a_column_was_added_are_still_read(scale_sweep, column):
     path = scale_sweep.sweep / "results.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["network"]), path)
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
     results = scale_sweep.read().results
-    assert set(results["network"]) == {""}
+    assert set(results[column]) == {""}
     assert list(results.columns) == RESULTS.names
 
 

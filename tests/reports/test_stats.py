@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reports.stats import best, difference, estimate, verdict
+from reports.stats import best, difference, estimate, paired_error, verdict
 
 
 def seeds(*values):
@@ -90,3 +90,29 @@ def test_a_difference_without_shared_seeds_is_none():
 )
 def test_verdicts_follow_the_paired_interval_and_the_retraining_gap(one, other, found):
     assert verdict(estimate(one), estimate(other)) == found
+
+
+def test_the_paired_error_is_the_jackknifes_of_the_differences_block_by_block():
+    one, other = {(0, 0): (5.0, 6.0, 7.0)}, {(0, 0): (4.0, 4.0, 4.0)}
+    # Differences 1, 2, 3: squares about their mean sum to 2, times (3 - 1) / 3.
+    assert paired_error(one, other) == pytest.approx(math.sqrt(4 / 3), rel=1e-15)
+
+
+def test_what_two_cells_have_in_common_is_no_error_of_their_difference():
+    shared = (5.0, 9.0, 1.0, 3.0)
+    assert paired_error({(0, 0): shared}, {(0, 0): tuple(value + 2 for value in shared)}) == 0
+
+
+def test_blocks_are_averaged_over_seeds_before_they_are_compared():
+    zero = {(0, 0): (0.0, 0.0), (0, 1): (0.0, 0.0)}
+    # Independent latents of two sampling seeds: means of blocks 2 and 3, half of (3 - 2) ** 2 / 2 under the root.
+    assert paired_error({(0, 0): (1.0, 3.0), (0, 1): (3.0, 3.0)}, zero) == pytest.approx(0.5, rel=1e-15)
+
+
+@pytest.mark.parametrize("other", [{}, {(0, 1): (1.0, 2.0)}, {(0, 0): (1.0, 2.0, 3.0)}])
+def test_cells_of_other_seeds_or_other_blocks_are_not_paired(other):
+    assert paired_error({(0, 0): (1.0, 2.0)}, other) is None
+
+
+def test_nothing_left_out_is_no_error_at_all():
+    assert paired_error({}, {}) is None

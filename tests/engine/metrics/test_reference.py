@@ -10,7 +10,7 @@ from engine.data.datasets import ImageSet
 from engine.files import LocalFiles
 from engine.metrics import reference as module
 from engine.metrics.features import FeatureExtractor, NetworkExtractor
-from engine.metrics.frechet import FeatureStats
+from engine.metrics.frechet import FeatureStats, frechet_distance
 from engine.metrics.reference import Reference, load_reference, measure
 
 
@@ -73,7 +73,7 @@ def test_real_digits_against_themselves_are_perfect(reference, extractor, digits
     # Rounding alone: 2 * d * sqrt(d * eps) * L, where L is the covariance's largest eigenvalue (see test_frechet).
     largest = float(torch.linalg.eigvalsh(reference.stats.covariance)[-1])
     bound = 2 * 64 * math.sqrt(64 * torch.finfo(torch.float64).eps) * largest
-    metrics = measure(extractor, reference, digits.images, k=3)
+    metrics = measure(extractor, reference, digits.images, k=3).metrics
     assert metrics.keys() == {"fd_classifier", "precision", "recall"}
     assert 0 <= metrics["fd_classifier"] <= bound
     assert (metrics["precision"], metrics["recall"]) == (1.0, 1.0)
@@ -83,7 +83,7 @@ def test_half_of_the_digits_are_nearer_than_blurred_ones_and_those_nearer_than_n
     half = digits.images[::2]
     blurred = torch.nn.functional.avg_pool2d(half.float(), 3, stride=1, padding=1).to(torch.uint8)
     noise = torch.randint(0, 256, half.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    near, far, farthest = (measure(extractor, reference, images, k=3) for images in (half, blurred, noise))
+    near, far, farthest = (measure(extractor, reference, images, k=3).metrics for images in (half, blurred, noise))
     assert near["fd_classifier"] < 0.1 * far["fd_classifier"]
     assert far["fd_classifier"] < farthest["fd_classifier"]
     assert near["precision"] == 1.0  # every one of them is in the reference
@@ -93,7 +93,7 @@ def test_half_of_the_digits_are_nearer_than_blurred_ones_and_those_nearer_than_n
 
 
 def test_missing_classes_cost_recall_but_not_precision(reference, extractor, digits):
-    metrics = measure(extractor, reference, digits.images[digits.labels < 3], k=3)
+    metrics = measure(extractor, reference, digits.images[digits.labels < 3], k=3).metrics
     assert metrics["precision"] == 1.0
     assert metrics["recall"] < 0.4  # three of ten classes, and what lies near them
 
@@ -105,5 +105,17 @@ def test_the_distance_is_that_of_the_features_statistics():
 
     extractor = pixels_extractor()
     real = extractor(column(0, 2))
-    metrics = measure(extractor, Reference(FeatureStats.of(real), real, ""), column(1, 5), k=1)
+    metrics = measure(extractor, Reference(FeatureStats.of(real), real, ""), column(1, 5), k=1).metrics
     assert metrics["fd_pixels"] == pytest.approx((1 - 3) ** 2 + (math.sqrt(2) - math.sqrt(8)) ** 2, rel=1e-12)
+
+
+@pytest.mark.parametrize(("count", "enough"), [(200, True), (199, False)])
+def test_enough_images_also_have_distances_with_a_block_left_out(count, enough):
+    extractor, images = pixels_extractor(), tiny_images(count, seed=1).images
+    real = extractor(tiny_images(300).images)
+    measured = measure(extractor, Reference(FeatureStats.of(real), real, ""), images, k=1)
+    assert list(measured.jackknife) == (["fd_pixels"] if enough else [])
+    if enough:
+        others = extractor(images[20:])
+        first = frechet_distance(FeatureStats.of(real), FeatureStats.of(others))
+        assert measured.jackknife["fd_pixels"][0] == pytest.approx(first, rel=1e-9)  # sums in another order
