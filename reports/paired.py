@@ -10,7 +10,7 @@ from reports.stats import STANDARD_ERRORS, paired_error
 LeftOut = Mapping[tuple[int, int], Sequence[float]]
 """(training seed, sampling seed) -> a distance's values with each block of images left out."""
 
-NOISE = f"±{STANDARD_ERRORS} jackknife standard errors, sampling noise only, paired on common latents"
+NOISE = "95 % jackknife intervals, sampling noise only, paired on common latents"
 """What the interval of a gap says."""
 
 
