@@ -136,27 +136,28 @@ except RuntimeError as error:
     assert said[0].startswith("train.compile: default cannot work on cpu here (InvalidCxxCompiler: ")
 
 
+def traced_only(monkeypatch: pytest.MonkeyPatch, whole: bool = True) -> None:
+    """Trace networks without making kernels, which for a U-Net takes minutes."""
+    real = nn.Module.compile
+    monkeypatch.setattr(compiling, "check_compiler", lambda *_: torch.compiler.reset())
+    monkeypatch.setattr(nn.Module, "compile", lambda net, **_: real(net, backend="aot_eager", fullgraph=whole))
+
+
 @compiled
 @every_kind
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_network_is_traced_once_and_as_one_graph(
-    kind: str, precision: str, short: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_is_traced_once_and_as_one_graph(kind: str, short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced without making kernels. DyDiT tells its FLOPs on the way, which parts it in three graphs; the complete
     pass, which its warm-up adds, is another."""
     from torch._dynamo.utils import counters
 
-    monkeypatch.setattr(compiling, "check_compiler", lambda *_: torch.compiler.reset())
-    real = nn.Module.compile
-    whole = kind != "dydit"
-    monkeypatch.setattr(nn.Module, "compile", lambda net, **_: real(net, backend="aot_eager", fullgraph=whole))
+    traced_only(monkeypatch, whole=kind != "dydit")
     counters.clear()
-    short.run(of_kind(short, kind, compile="default", precision=precision))
+    short.run(of_kind(short, kind, compile="default", precision="bf16"))
     assert counters["stats"]["unique_graphs"] == (4 if kind == "dydit" else 1)
 
 
 @compiled
-@every_kind
+@pytest.mark.parametrize("kind", ["dit", "mlp"])
 def test_a_compiled_training_is_the_plain_one_but_for_rounding(kind: str, short: Any) -> None:
     """Fused kernels add in another order: a few parts in 2^24 of a gradient, over four steps that add up.
 
@@ -186,7 +187,8 @@ def test_a_compiled_training_goes_on_and_recomputes_with_the_same_bits(short: An
 
 
 @compiled
-def test_a_compiled_head_is_the_plain_one_but_for_rounding(short: Any) -> None:
+def test_a_traced_head_is_the_plain_one_but_for_rounding(short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced_only(monkeypatch)
     heads = [short.with_head(**SMOOTH, compile=choice) for choice in ("off", "default")]
     short.run(heads[0].parent, "parent")
     for head, name in zip(heads, ("plain", "fused"), strict=True):
