@@ -11,7 +11,7 @@ from engine.denoiser import Denoiser
 from engine.files import Files, pack, unpack
 from engine.samplers import Sampler
 from engine.samplers.shared import shared_evaluations
-from engine.sampling import draw, draw_shared
+from engine.sampling import draw_shared
 from engine.spec import Experiment
 
 DRAWN_FOLDER = "drawn"
@@ -30,13 +30,20 @@ class Drawn:
 
 def draw_cell(experiment: Experiment, denoiser: Denoiser) -> Drawn:
     """The cell's images from its sampler alone. Raises RuntimeError when its evaluations are not as it declares."""
-    num_samples, batch_size, seed = experiment.eval.num_samples, experiment.eval.batch_size, experiment.eval.sample_seed
-    denoiser.nfe = 0
-    started = time.perf_counter()
-    images = draw(denoiser, experiment, experiment.sample, count=num_samples, seed=seed, batch_size=batch_size)
-    seconds = time.perf_counter() - started
-    check_evaluations(denoiser, [experiment.sample], num_samples, batch_size)
-    return Drawn(images, seconds, denoiser.nfe * batch_size)
+    protocol, parts = experiment.eval, list[Tensor]()
+    denoiser.nfe, began = 0, time.perf_counter()
+    evaluations = draw_shared(
+        denoiser,
+        experiment,
+        [experiment.sample],
+        indices=torch.arange(protocol.num_samples),
+        seed=protocol.sample_seed,
+        batch_size=protocol.batch_size,
+        emit=lambda number, chunk, images: parts.append(images),
+    )
+    seconds = time.perf_counter() - began
+    check_evaluations(evaluations, [experiment.sample], protocol.num_samples)
+    return Drawn(torch.cat(parts), seconds, denoiser.nfe * protocol.batch_size)
 
 
 def draw_block(
@@ -56,8 +63,8 @@ def draw_block(
         began, counted = time.perf_counter(), denoiser.nfe
 
     settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}
-    draw_shared(denoiser, experiment, samplers, indices=indices, emit=keep, **settings)
-    check_evaluations(denoiser, samplers, len(indices), protocol.batch_size)
+    evaluations = draw_shared(denoiser, experiment, samplers, indices=indices, emit=keep, **settings)
+    check_evaluations(evaluations, samplers, len(indices))
 
 
 def read_drawn(experiment: Experiment, files: Files) -> Drawn | None:
@@ -79,9 +86,9 @@ def block_path(first: int) -> str:
     return f"{DRAWN_FOLDER}/{first:010d}.safetensors"
 
 
-def check_evaluations(denoiser: Denoiser, samplers: Sequence[Sampler], count: int, batch_size: int) -> None:
-    """RuntimeError when the denoiser counted other evaluations than the samplers declare together."""
-    batches, declared = -(-count // batch_size), shared_evaluations(samplers)
-    if denoiser.nfe != batches * declared:
+def check_evaluations(evaluations: int, samplers: Sequence[Sampler], count: int) -> None:
+    """RuntimeError when `count` images took other evaluations, padding left out, than the samplers declare together."""
+    declared = shared_evaluations(samplers)
+    if evaluations != count * declared:
         names = ", ".join(sampler.label for sampler in samplers[:3])
-        raise RuntimeError(f"{names} declare {declared} evaluations per image but used {denoiser.nfe / batches}")
+        raise RuntimeError(f"{names} declare {declared} evaluations per image but used {evaluations / count}")

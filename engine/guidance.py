@@ -29,15 +29,15 @@ class Guided:
         if self.guidance != 1 and self.label is None:
             raise ValueError(f"guidance {self.guidance:g} mixes predictions with and without labels: give labels")
 
-    def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        """x0_hat of `x` [B, C, H, W] at noise level `sigma`."""
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """x0_hat of `x` [B, C, H, W] at noise level `sigma` (one for all, or [B])."""
         if self.guidance == 1:
             x0_hat: Tensor = self.denoiser(x, sigma, self.label)
             return x0_hat
         unlabelled: Tensor = self.denoiser(x, sigma, self._null)
         return unlabelled if self.guidance == 0 else self._mix(unlabelled, self.denoiser(x, sigma, self.label))
 
-    def posterior(self, x: Tensor, sigma: float) -> Posterior:
+    def posterior(self, x: Tensor, sigma: Tensor | float) -> Posterior:
         """The guided mean; what is known of the variance is the conditional prediction's, or the only one's."""
         if self.guidance == 0:
             return self.denoiser.posterior(x, sigma, self._null)

@@ -13,6 +13,7 @@ from engine.data.images import save_grid
 from engine.denoiser import Denoiser
 from engine.guidance import Guided
 from engine.noise import Purpose, normal
+from engine.packing import Packed, repeated, room_for
 from engine.samplers import SamplerBase
 from engine.samplers.shared import guided_trees, sample_shared
 from engine.spec import Experiment
@@ -21,7 +22,7 @@ PANEL_ROWS = 8
 PANEL_PIXELS = 32
 
 NOISES_KEPT = 8
-"""Steps whose noise is kept while neighbouring branches of a tree ask for it again."""
+"""Steps whose noise is kept, for each that is under way, while neighbouring branches of a tree ask for it again."""
 
 
 Emit = Callable[[int, Tensor, Tensor], None]
@@ -54,10 +55,13 @@ def draw_shared(
     seed: int,
     batch_size: int,
     emit: Emit,
-) -> None:
-    """The experiment's images of these sample indices under several samplers, handed on batch by batch."""
+) -> int:
+    """The experiment's images of these sample indices under several samplers, handed on batch by batch.
+
+    Returns what `generate_shared` does.
+    """
     info = CATALOG[experiment.data.name]
-    generate_shared(
+    return generate_shared(
         denoiser,
         samplers,
         indices=indices,
@@ -100,30 +104,35 @@ def generate_shared(
     batch_size: int,
     emit: Emit,
     num_classes: int | None = None,
-) -> None:
+) -> int:
     """Images of sample indices under several samplers, each batch handed on as soon as a sampler has finished it.
 
-    What samplers do alike is done once. An image depends only on (seed, its index, the sampler, the weights): latents
-    and step noise are keyed, and the network always sees `batch_size` images (the last batch is padded), so on one kind
-    of device images are equal bit for bit however the indices are split and whichever samplers run together. With
-    `num_classes`, index i gets class i modulo num_classes. Raises FloatingPointError for images that are not finite.
+    What samplers do alike is done once; where few images leave room in a batch, several steps share it. An image
+    depends only on (seed, its index, the sampler, the weights): latents and step noise are keyed, and the network
+    always sees `batch_size` images, so on one kind of device images are equal bit for bit however the indices are
+    split and whichever samplers run together. With `num_classes`, index i gets class i modulo num_classes.
+
+    Returns images times network evaluations, padding left out. Raises FloatingPointError for images that are not
+    finite.
     """
-    device = next(denoiser.parameters()).device
     denoiser.eval()
-    trees = guided_trees(samplers)
+    trees, evaluations = guided_trees(samplers), 0
     for chunk in indices.split(batch_size):
-        keys = torch.nn.functional.pad(chunk, (0, batch_size - len(chunk))).to(device)
-        label = keys % num_classes if num_classes is not None else None
+        keys, room = chunk.to(next(denoiser.parameters()).device), room_for(denoiser, len(chunk), batch_size)
+        label = repeated(keys, batch_size) % num_classes if num_classes is not None else None
         latents = normal(seed, Purpose.LATENT, keys, shape)
 
-        @lru_cache(maxsize=NOISES_KEPT)
+        @lru_cache(maxsize=NOISES_KEPT * room)
         def step_noise(step: int, keys: Tensor = keys) -> Tensor:
             return normal(seed, Purpose.SAMPLER_STEP, keys, shape, step)
 
         def hand_on(number: int, x0: Tensor, chunk: Tensor = chunk) -> None:
             if not bool(x0.isfinite().all()):
                 raise FloatingPointError(f"{samplers[number].label} gave images that are not finite")
-            emit(number, chunk, to_uint8(x0)[: len(chunk)].cpu())
+            emit(number, chunk, to_uint8(x0).cpu())
 
         for guidance, tree in trees.items():
-            sample_shared(tree, Guided(denoiser, label, guidance), latents, step_noise, hand_on)
+            packed = Packed(Guided(denoiser, label, guidance), batch_size)
+            sample_shared(tree, packed, latents, step_noise, hand_on, room)
+            evaluations += packed.evaluations
+    return evaluations

@@ -1,9 +1,9 @@
 """What every sampler is: a frozen configuration that knows its cost, its canonical form and how to run."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,25 @@ class Posterior:
     x0_variance: "torch.Tensor | None" = None
     """Diagonal of Cov[x0 | x], broadcastable to x."""
 
+    def of(self, images: slice) -> "Posterior":
+        """That of some images of the batch."""
+        more = (self.range_fraction, self.x0_variance)
+        fraction, variance = (None if part is None else part.expand_as(self.x0_hat)[images] for part in more)
+        return Posterior(self.x0_hat[images], fraction, variance)
+
+
+class Ask(NamedTuple):
+    """A step's question: what is x0, given x at noise level sigma?"""
+
+    x: "torch.Tensor"
+    sigma: float
+    with_variance: bool = False
+    """Whether what is known of the variance is asked for too."""
+
+
+Asking = Generator[Ask, Posterior, "torch.Tensor"]
+"""A step under way: it yields its questions one by one, is sent their answers, and returns the state after the step."""
+
 
 class Step(Protocol):
     """One action of a sampler. Two steps that compare equal do the same to the same state, whoever asks for them."""
@@ -38,8 +57,8 @@ class Step(Protocol):
     def evaluations(self) -> int:
         """Times the step asks for x0_hat."""
 
-    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
-        """The state after the step."""
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+        """The step from state x. Whoever runs it decides who answers, and how many steps are answered together."""
 
     def __hash__(self) -> int:
         """Equal steps have equal hashes."""
@@ -52,9 +71,26 @@ class Scale:
     factor: float
     evaluations: ClassVar[int] = 0
 
-    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
         """factor * x."""
+        yield from ()  # asks nothing
         return x * self.factor
+
+
+def advance(step: Asking, answer: Posterior | None = None) -> "Ask | torch.Tensor":
+    """The next question of a step under way, or the state it ends in; `answer` is to its last question, if it asked."""
+    try:
+        return next(step) if answer is None else step.send(answer)
+    except StopIteration as end:
+        state: torch.Tensor = end.value
+        return state
+
+
+def answered(ask: Ask, denoise: DenoiseFn) -> Posterior:
+    """What a denoiser says to one question; one without `posterior(x, sigma)` says nothing of the variance."""
+    posterior = getattr(denoise, "posterior", None) if ask.with_variance else None
+    found: Posterior = posterior(ask.x, ask.sigma) if posterior else Posterior(denoise(ask.x, ask.sigma))
+    return found
 
 
 @dataclass(frozen=True)
@@ -122,8 +158,12 @@ class SamplerBase(Frozen):
         may need a `denoise` that also has `posterior(x, sigma) -> Posterior`; ValueError when it has not.
         """
         x = latents
-        for step in self.program():
-            x = step(x, denoise, noise)
+        for action in self.program():
+            step = action.run(x, noise)
+            found = advance(step)
+            while isinstance(found, Ask):
+                found = advance(step, answered(found, denoise))
+            x = found
         return x
 
 

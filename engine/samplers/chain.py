@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Posterior, SamplerBase, Step
+from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, SamplerBase, Step
 from engine.samplers.timesteps import TauName, timesteps
 
 if TYPE_CHECKING:
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 ClipName = Literal["none", "x0", "x0_and_eps"]
 """none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted; x0_and_eps: eps_hat follows the clipped x0_hat."""
+
+NEEDED: dict[CovarianceName, str] = {
+    "learned_range": "range_fraction",
+    "analytic": "x0_variance",
+    "ocm": "x0_variance",
+}
+"""The field of the posterior that a covariance needs; the others need none."""
 
 
 class ChainSampler(SamplerBase):
@@ -122,30 +129,18 @@ class ChainStep:
     """Number of the step, which keys its noise."""
     evaluations: ClassVar[int] = 1
 
-    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
-        """x at the next timestep."""
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+        """x at the next timestep. ValueError when the answer does not say what the covariance needs."""
         alpha_bar = self.reverse.alpha_bar
-        posterior = ask(denoise, self.covariance, x / math.sqrt(alpha_bar), sigma_of(alpha_bar))
+        needed = NEEDED.get(self.covariance)
+        posterior = yield Ask(x / math.sqrt(alpha_bar), sigma_of(alpha_bar), with_variance=needed is not None)
+        if needed and getattr(posterior, needed) is None:
+            raise ValueError(f"covariance {self.covariance} needs a denoiser whose posterior(x, sigma) gives {needed}")
         mean = self.reverse.mean(*clipped(self.clip, posterior.x0_hat, x, alpha_bar))
         if self.reverse.alpha_bar_next == 1:
             return mean
         std = self.reverse.noise_std(self.covariance, posterior, self.limit)
         return mean if isinstance(std, float) and std == 0 else mean + std * noise(self.number)
-
-
-def ask(denoise: DenoiseFn, covariance: CovarianceName, x: "torch.Tensor", sigma: float) -> Posterior:
-    """x0_hat and whatever of the variance the covariance needs, from one evaluation.
-
-    Raises ValueError when the denoiser has no `posterior(x, sigma)`, or when it does not say what is needed.
-    """
-    if covariance in ("beta", "beta_tilde"):
-        return Posterior(denoise(x, sigma))
-    needed = "range_fraction" if covariance == "learned_range" else "x0_variance"
-    posterior_of = getattr(denoise, "posterior", None)
-    posterior: Posterior | None = posterior_of(x, sigma) if posterior_of is not None else None
-    if posterior is None or getattr(posterior, needed) is None:
-        raise ValueError(f"covariance {covariance} needs a denoiser whose posterior(x, sigma) gives {needed}")
-    return posterior
 
 
 def clipped(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.base import Asking, Canonical, NoiseFn, Scale, SigmaGridSampler, Step
 from engine.samplers.heun import Heun, heun_or_euler
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ class Churn:
     """Number of the step, which keys its noise."""
     evaluations: ClassVar[int] = 0
 
-    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
         """x at sigma_hat."""
+        yield from ()  # asks nothing
         return x + math.sqrt(self.sigma_hat**2 - self.sigma**2) * self.s_noise * noise(self.number)
 
 

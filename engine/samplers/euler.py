@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, Scale, SigmaGridSampler, Step
 
 if TYPE_CHECKING:
     import torch
 
 
-def slope(denoise: DenoiseFn, x: "torch.Tensor", sigma: float) -> "torch.Tensor":
+def slope(x: "torch.Tensor", sigma: float) -> Asking:
     """dx/dsigma = (x - D(x, sigma)) / sigma of the probability-flow ODE [P3 Eq. 4]."""
-    return (x - denoise(x, sigma)) / sigma
+    posterior = yield Ask(x, sigma)
+    return (x - posterior.x0_hat) / sigma
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class EulerStep:
     sigma_next: float
     evaluations: ClassVar[int] = 1
 
-    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
         """x at sigma_next."""
-        return x + (self.sigma_next - self.sigma) * slope(denoise, x, self.sigma)
+        here = yield from slope(x, self.sigma)
+        return x + (self.sigma_next - self.sigma) * here
 
 
 class Euler(SigmaGridSampler):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import Field
 
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, SamplerBase, Scale, Step
+from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, SamplerBase, Scale, Step
 
 if TYPE_CHECKING:
     import torch
@@ -104,12 +104,12 @@ class FlowStep:
         """One for each slope."""
         return len(self.method.nodes)
 
-    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
         """x_t at t_next."""
         span, slopes = self.t_next - self.t, list["torch.Tensor"]()
         for node in self.method.nodes:
             ahead = x + node * span * slopes[-1] if slopes else x
-            slopes.append(velocity(denoise, ahead, self.t + node * span, self.path))
+            slopes.append((yield from velocity(ahead, self.t + node * span, self.path)))
         return x + span * sum(w * slope for w, slope in zip(self.method.weights, slopes, strict=True))
 
 
@@ -130,12 +130,12 @@ def path_at(path: PathName, t: float) -> PathPoint:
     return PathPoint(a, b, -math.pi / 2 * b, math.pi / 2 * a)
 
 
-def velocity(denoise: DenoiseFn, x_t: "torch.Tensor", t: float, path: PathName) -> "torch.Tensor":
+def velocity(x_t: "torch.Tensor", t: float, path: PathName) -> Asking:
     """u = a' x0_hat + b' eps_hat at t in (0, 1], where eps_hat = (x_t - a x0_hat) / b.
 
     The denoiser is asked at x_t / a with sigma = b / a. At pure noise, where a = 0, TERMINAL_SIGMA stands for infinity.
     """
     a, b, da, db = path_at(path, t)
     sigma = b / a if a * TERMINAL_SIGMA > b else TERMINAL_SIGMA
-    x0_hat = denoise(x_t * (sigma / b), sigma)
-    return da * x0_hat + db * (x_t - a * x0_hat) / b
+    posterior = yield Ask(x_t * (sigma / b), sigma)
+    return da * posterior.x0_hat + db * (x_t - a * posterior.x0_hat) / b

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import Canonical, DenoiseFn, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.base import Asking, Canonical, NoiseFn, Scale, SigmaGridSampler, Step
 from engine.samplers.euler import EulerStep, slope
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ class HeunStep:
     sigma_next: float
     evaluations: ClassVar[int] = 2
 
-    def __call__(self, x: "torch.Tensor", denoise: DenoiseFn, noise: NoiseFn) -> "torch.Tensor":
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
         """x at sigma_next."""
-        here = slope(denoise, x, self.sigma)
+        here = yield from slope(x, self.sigma)
         x_next = x + (self.sigma_next - self.sigma) * here
-        there = slope(denoise, x_next, self.sigma_next)
+        there = yield from slope(x_next, self.sigma_next)
         return x + (self.sigma_next - self.sigma) * (0.5 * here + 0.5 * there)
 
 

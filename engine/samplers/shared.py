@@ -6,15 +6,20 @@ there. So a whole grid of samplers is a tree of distinct beginnings, and each of
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
-from engine.samplers.base import DenoiseFn, NoiseFn, SamplerBase, Step
+from engine.samplers.base import Ask, Asking, NoiseFn, Posterior, SamplerBase, Step, advance
 
 if TYPE_CHECKING:
     import torch
 
 Emit = Callable[[int, "torch.Tensor"], None]
 """(number of a sampler, its images): called once for each sampler, as soon as its images are there."""
+
+Answer = Callable[[Sequence[Ask]], Sequence[Posterior]]
+"""What is asked by steps that are under way together -> an answer to each."""
 
 
 @dataclass
@@ -63,20 +68,38 @@ def shared_evaluations(samplers: Iterable[SamplerBase]) -> int:
     return sum(tree.evaluations * (1 if guidance in (0, 1) else 2) for guidance, tree in trees.items())
 
 
-def sample_shared(tree: Node, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn, emit: Emit) -> None:
-    """Walk the tree depth first from `latents`, handing on the images of each program as they are reached.
+def sample_shared(
+    tree: Node, answer: Answer, latents: "torch.Tensor", noise: NoiseFn, emit: Emit, room: int = 1
+) -> None:
+    """Walk the tree from `latents`, handing on the images of each program as they are reached.
 
-    Each state is kept until its last branch is taken, so at most one for every level with branches is alive. Bit for
-    bit the images are those of each sampler alone.
+    As many steps as there is `room` for are under way at a time, whatever their noise levels, and their questions are
+    answered together; one that ends makes room for the next. The deepest states go first: with room for one step this
+    is depth first. A state is kept until its last branch is taken. At most `room` states of every level wait, besides
+    those under way: no more images than a full batch of them. Bit for bit the images are those of each sampler alone.
     """
-    waiting: list[tuple[Step, Node, torch.Tensor]] = []
+    waiting: list[tuple[int, int, Step, Node, torch.Tensor]] = []
+    asking: list[tuple[Ask, Asking, Node, int]] = []
+    order = count()
 
-    def arrive(node: Node, x: "torch.Tensor") -> None:
+    def arrive(x: "torch.Tensor", node: Node, rank: int) -> None:  # rank: minus the depth
         for number in node.ends:
             emit(number, x)
-        waiting.extend((step, child, x) for step, child in reversed(node.children.items()))
+        for action, child in node.children.items():
+            heappush(waiting, (rank, next(order), action, child, x))
 
-    arrive(tree, latents)
-    while waiting:
-        step, node, x = waiting.pop()
-        arrive(node, step(x, denoise, noise))
+    def go_on(step: Asking, node: Node, rank: int, posterior: Posterior | None = None) -> None:
+        found = advance(step, posterior)
+        if isinstance(found, Ask):
+            asking.append((found, step, node, rank))
+        else:
+            arrive(found, node, rank)
+
+    arrive(latents, tree, 0)
+    while waiting or asking:
+        while waiting and len(asking) < room:
+            rank, _, action, node, x = heappop(waiting)
+            go_on(action.run(x, noise), node, rank - 1)
+        asked, asking = asking, []
+        for (_, step, node, rank), posterior in zip(asked, answer([ask for ask, *_ in asked]), strict=True):
+            go_on(step, node, rank, posterior)

@@ -43,14 +43,14 @@ class Convolution(torch.nn.Module):
         return output
 
 
-def experiment(sampler: SamplerBase) -> Experiment:
+def experiment(sampler: SamplerBase, num_samples: int = NUM_SAMPLES) -> Experiment:
     return Experiment(
         data=Data(name="digits"),
         model=DdpmPlusPlus(),
         objective=EdmObjective(),
         train=Train(total_kimg=1, snapshot_kimg=1),
         sample=sampler,
-        eval=Evaluation(num_samples=NUM_SAMPLES, batch_size=BATCH_SIZE),
+        eval=Evaluation(num_samples=num_samples, batch_size=BATCH_SIZE),
     )
 
 
@@ -75,6 +75,23 @@ def test_a_shared_pass_gives_each_cells_own_images_however_it_is_cut(
     assert sum(drawn.evaluations for drawn in together if drawn) == padded * shared_evaluations(SAMPLERS)
 
 
+@pytest.mark.parametrize(("num_samples", "room"), [(4, 2), (3, 2), (2, 4), (10, 4)])
+def test_a_shared_pass_of_few_images_fills_its_batches_with_several_steps(
+    denoiser: Denoiser, tmp_path: Path, num_samples: int, room: int
+) -> None:
+    folders = [LocalFiles(tmp_path / str(number)) for number in range(len(SAMPLERS))]
+    draw_block(experiment(SAMPLERS[0], num_samples), SAMPLERS, torch.arange(num_samples), denoiser, folders)
+    passed, evaluations = denoiser.nfe * BATCH_SIZE, 0
+    for sampler, folder in zip(SAMPLERS, folders, strict=True):
+        drawn = read_drawn(experiment(sampler, num_samples), folder)
+        assert drawn is not None
+        assert torch.equal(drawn.images, draw_cell(experiment(sampler), denoiser).images[:num_samples]), sampler.label
+        evaluations += drawn.evaluations
+    assert evaluations == passed
+    needed = -(-num_samples // BATCH_SIZE) * BATCH_SIZE * shared_evaluations(SAMPLERS)
+    assert needed / room <= evaluations < needed
+
+
 def test_a_cell_alone_counts_its_own_evaluations_and_padding(denoiser: Denoiser) -> None:
     drawn = draw_cell(experiment(Heun(num_steps=6)), denoiser)
     assert drawn.images.shape == (NUM_SAMPLES, 1, 8, 8)
@@ -91,3 +108,13 @@ def test_a_wrong_declaration_of_cost_is_an_error(denoiser: Denoiser, monkeypatch
     monkeypatch.setattr("engine.drawing.shared_evaluations", lambda samplers: 12)
     with pytest.raises(RuntimeError, match=r"Heun 6 declare 12 evaluations per image but used 11\.0"):
         draw_cell(experiment(Heun(num_steps=6)), denoiser)
+
+
+def test_a_wrong_declaration_is_found_in_a_pass_that_packs_too(
+    denoiser: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = shared_evaluations(SAMPLERS)
+    monkeypatch.setattr("engine.drawing.shared_evaluations", lambda samplers: declared + 1)
+    folders = [LocalFiles(tmp_path / str(number)) for number in range(len(SAMPLERS))]
+    with pytest.raises(RuntimeError, match=rf"declare {declared + 1} evaluations per image but used {declared}\.0"):
+        draw_block(experiment(SAMPLERS[0], 2), SAMPLERS, torch.arange(2), denoiser, folders)

@@ -17,6 +17,7 @@ from engine.process.precond import Preconditioning
 from engine.process.processes import FlowProcess
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers import Ddim, Euler, Flow, Heun, SamplerBase
+from engine.samplers.base import Ask, Posterior, advance
 from engine.samplers.flow import path_at, velocity
 
 GAUSSIAN = GaussianOracle(0.7)
@@ -81,7 +82,9 @@ def test_velocity_is_that_of_the_process(path: Any) -> None:
         sigma = process.sigma_at(torch.tensor(t, dtype=torch.float64))
         p, q = process.velocity(sigma)
         x_t = process.scale(sigma) * (x0 + sigma * eps)
-        u = velocity(lambda x, level: x0, x_t, t, path)
+        step = velocity(x_t, t, path)
+        assert isinstance(advance(step), Ask)
+        u = advance(step, Posterior(x0))
         # Two ways to the same numbers of size 10 at most; eps_hat divides rounding by b >= 0.01.
         assert torch.allclose(u, p * x0 + q * eps, rtol=0, atol=1e-12)
 

@@ -3,6 +3,9 @@
 import itertools
 import json
 import random
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -12,8 +15,8 @@ from engine.noise import Purpose, normal
 from engine.oracle import GaussianOracle
 from engine.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers import Ddim, Ddpm, EdmStochastic, Euler, Flow, Heun, SamplerBase
-from engine.samplers.base import Posterior
-from engine.samplers.shared import prefix_tree, sample_shared, shared_evaluations
+from engine.samplers.base import Ask, Asking, NoiseFn, Posterior, answered
+from engine.samplers.shared import Node, prefix_tree, sample_shared, shared_evaluations
 
 SHAPE = (1, 2, 2)
 KEYS = torch.arange(3)
@@ -32,6 +35,17 @@ class CountingOracle:
     def posterior(self, x: Tensor, sigma: float) -> Posterior:
         self.calls += 1
         return GaussianOracle(0.5).posterior(x, sigma)
+
+
+class Packs:
+    """Answers every question by itself, and remembers how many came together."""
+
+    def __init__(self) -> None:
+        self.oracle, self.sizes = CountingOracle(), list[int]()
+
+    def __call__(self, asked: Sequence[Ask]) -> list[Posterior]:
+        self.sizes.append(len(asked))
+        return [answered(ask, self.oracle) for ask in asked]
 
 
 def noise(step: int) -> Tensor:
@@ -63,18 +77,72 @@ def random_sampler(draw: random.Random) -> SamplerBase:
             return Flow(num_steps=steps, method=draw.choice(["euler", "heun", "rk4"]), sigma_max=80.0)
 
 
+def tree_of(samplers: Sequence[SamplerBase]) -> Node:
+    return prefix_tree((number, sampler.program()) for number, sampler in enumerate(samplers))
+
+
+@pytest.mark.parametrize("room", [1, 2, 5, 1000])
 @pytest.mark.parametrize("seed", range(20))
-def test_images_are_those_of_each_sampler_alone_bit_for_bit(seed: int) -> None:
+def test_images_are_those_of_each_sampler_alone_bit_for_bit(seed: int, room: int) -> None:
     draw = random.Random(seed)
     samplers = [random_sampler(draw) for _ in range(25)]
-    tree = prefix_tree((number, sampler.program()) for number, sampler in enumerate(samplers))
-    oracle, images = CountingOracle(), {}
-    sample_shared(tree, oracle, LATENTS, noise, images.__setitem__)
-    assert sorted(images) == list(range(25))
-    for number, sampler in enumerate(samplers):
-        assert torch.equal(images[number], sampler.sample(CountingOracle(), LATENTS, noise)), sampler.label
-    assert oracle.calls == tree.evaluations == shared_evaluations(samplers)
-    assert oracle.calls < sum(sampler.nfe for sampler in samplers)
+    tree, packs, emitted = tree_of(samplers), Packs(), list[tuple[int, Tensor]]()
+    sample_shared(tree, packs, LATENTS, noise, lambda number, x: emitted.append((number, x)), room)
+    assert sorted(number for number, _ in emitted) == list(range(25))
+    for number, x in emitted:
+        assert torch.equal(x, samplers[number].sample(CountingOracle(), LATENTS, noise)), samplers[number].label
+    assert packs.oracle.calls == sum(packs.sizes) == tree.evaluations == shared_evaluations(samplers)
+    assert max(packs.sizes) <= room
+    assert packs.oracle.calls < sum(sampler.nfe for sampler in samplers)
+
+
+@pytest.mark.parametrize(("room", "sizes"), [(1, [1] * 40), (3, [3] * 10 + [2] * 5), (4, [4] * 10), (9, [8] * 5)])
+def test_as_many_steps_are_answered_together_as_there_is_room_for(room: int, sizes: list[int]) -> None:
+    packs = Packs()
+    samplers = [Euler(num_steps=5, sigma_max=10.0 + number) for number in range(8)]
+    sample_shared(tree_of(samplers), packs, LATENTS, noise, lambda number, x: None, room)
+    assert packs.sizes == sizes
+
+
+def test_a_step_that_ends_makes_room_for_the_next() -> None:
+    # 7, 3 and 4 questions, two at a time: the third sampler starts when the second ends.
+    samplers = [Heun(num_steps=4), Euler(num_steps=3, sigma_max=70.0), Euler(num_steps=4, sigma_max=60.0)]
+    packs = Packs()
+    sample_shared(tree_of(samplers), packs, LATENTS, noise, lambda number, x: None, 2)
+    assert packs.sizes == [2] * 7
+
+
+@dataclass(frozen=True)
+class Move:
+    """A step of `evaluations` questions, told apart by its name, that lists the states it makes."""
+
+    name: int
+    evaluations: int
+    made: list[weakref.ref[Tensor]] = field(compare=False, repr=False)
+
+    def run(self, x: Tensor, noise: NoiseFn) -> Asking:
+        for _ in range(self.evaluations):
+            yield Ask(x, 1.0)
+        state = x + 1
+        self.made.append(weakref.ref(state))
+        return state
+
+
+@pytest.mark.parametrize("room", [1, 2, 4, 16])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bounded_number_of_states_of_every_level_waits(seed: int, room: int) -> None:
+    draw, levels, made, alive = random.Random(seed), 8, list[weakref.ref[Tensor]](), list[int]()
+    choices = [[Move(name, draw.randrange(3), made) for name in range(draw.choice([2, 4]))] for _ in range(levels)]
+    tree = prefix_tree(enumerate(tuple(draw.choice(moves) for moves in choices) for _ in range(300)))
+
+    def counted(asked: Sequence[Ask]) -> list[Posterior]:
+        alive.append(sum(ref() is not None for ref in made))
+        return [Posterior(ask.x) for ask in asked]
+
+    sample_shared(tree, counted, LATENTS, noise, lambda number, x: None, room)
+    assert len(made) > 300
+    # Those of every level but the last, those that steps under way left, and the one that the newest step left.
+    assert max(alive) <= room * (levels - 1) + room + 1
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -115,7 +183,7 @@ def test_different_guidance_shares_nothing_and_counts_twice() -> None:
 
 def test_equal_samplers_are_evaluated_once_and_each_gets_its_images() -> None:
     tree = prefix_tree((number, Euler(num_steps=5).program()) for number in range(3))
-    oracle, images = CountingOracle(), {}
-    sample_shared(tree, oracle, LATENTS, noise, images.__setitem__)
-    assert oracle.calls == 5
+    packs, images = Packs(), {}
+    sample_shared(tree, packs, LATENTS, noise, images.__setitem__)
+    assert packs.sizes == [1] * 5
     assert all(torch.equal(images[number], images[0]) for number in range(3))
