@@ -48,8 +48,11 @@ def forward(net: nn.Module, batch: int = BATCH, mixed: bool = False, shape: NetS
     return output
 
 
-@every_kind
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+EVERY_KIND_AND_BF16 = [*((kind, "fp32") for kind in sorted(BACKBONES)), ("dit", "bf16"), ("unet", "bf16")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "precision"), EVERY_KIND_AND_BF16)
 def test_a_training_ends_with_the_same_bits(kind: str, precision: str, short: Any) -> None:
     kept = []
     for recomputes in (False, True):
@@ -59,6 +62,7 @@ def test_a_training_ends_with_the_same_bits(kind: str, precision: str, short: An
     assert kept[0] == kept[1]
 
 
+@pytest.mark.slow
 def test_a_head_on_a_frozen_network_ends_with_the_same_bits(short: Any) -> None:
     kept = []
     for recomputes in (False, True):
