@@ -150,7 +150,8 @@ class _Row:
 def overview(sweep: SweepResults) -> Overview:
     """Fold a sweep's rows; raises ReportError when no distance was measured."""
     rows = [_Row(row, _drop_seeds(json.loads(row["axes"])), json.loads(row["sampler"])) for row in _records(sweep)]
-    varied = _varied([*(row.axes for row in rows), *collapsed_points(sweep)])
+    points = [row.axes for row in rows]
+    varied = _varied([*points, *collapsed_points(sweep)]) | _partly_there(points)
     fields = [field for field in varied if not is_sampler_field(field)]
     labels = _sampler_labels(rows)
     groups: dict[tuple[str, str], list[_Row]] = {}
@@ -205,11 +206,21 @@ def _drop_seeds(axes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _varied(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    values: dict[str, dict[str, Any]] = {}
-    for axes in points:
-        for field, value in axes.items():
-            values.setdefault(field, {})[json.dumps(value, sort_keys=True)] = value
-    return {field: tuple(sorted(found.values(), key=value_order)) for field, found in values.items() if len(found) > 1}
+    fields = dict.fromkeys(field for axes in points for field in axes)
+    return {field: values for field in fields if len(values := _values(field, points)) > 1}
+
+
+def _partly_there(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """Training fields that some points have and others lack, as a DyDiT has a budget and its start has none."""
+    fields = dict.fromkeys(field for axes in points for field in axes if not is_sampler_field(field))
+    lacking = [field for field in fields if any(field not in axes for axes in points)]
+    return {field: _values(field, points) for field in lacking}
+
+
+def _values(field: str, points: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """The distinct values of a field over the points that have it, in order."""
+    found = {json.dumps(axes[field], sort_keys=True): axes[field] for axes in points if field in axes}
+    return tuple(sorted(found.values(), key=value_order))
 
 
 def value_order(value: Any) -> tuple[bool, float, str]:

@@ -43,6 +43,13 @@ def test_the_baseline_of_a_stochastic_sampler_has_its_cost_and_training(write, m
     assert seen.baseline(churned).training == "C = 32"
 
 
+def test_a_training_that_lacks_the_one_swept_value_is_no_part_of_the_others(write, make_cell):
+    cells = [make_cell(axes, HEUN, distance) for axes, distance in (({"model.flops_ratio": 0.5}, 3.0), ({}, 5.0))]
+    seen = overview(write(cells).read())
+    assert [one.mean("fd_classifier") for one in seen.configurations] == [3.0, 5.0]
+    assert seen.varied == {"model.flops_ratio": (0.5,)}
+
+
 def test_samplers_that_share_a_label_are_told_apart(churn_sweep):
     labels = [one.sampler_label for one in overview(churn_sweep.read()).configurations]
     assert "EDM 18 churn 10, S_noise = 1.007" in labels
