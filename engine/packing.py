@@ -27,7 +27,8 @@ class Packed:
     def __call__(self, asked: Sequence[Ask]) -> list[Posterior]:
         """An answer to each question, from one evaluation of the network for all, or two where it is guided."""
         x, images = torch.cat([ask.x for ask in asked]), len(asked[0].x)
-        sigma = x.new_tensor([ask.sigma for ask in asked], dtype=torch.float64).repeat_interleave(images)
+        levels = [ask.sigma for ask in asked for _ in range(images)]
+        sigma = torch.tensor(levels, dtype=torch.float64, device=x.device)
         before = self.guided.denoiser.nfe
         together = self._together(repeated(x, self.batch_size), repeated(sigma, self.batch_size), asked)
         self.evaluations += (self.guided.denoiser.nfe - before) * len(x)
