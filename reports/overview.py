@@ -169,9 +169,10 @@ def is_sampler_field(field: str) -> bool:
 
 
 def collapsed_points(sweep: SweepResults) -> list[dict[str, Any]]:
-    """Axes of the grid points that turned out to be another point's cell, without seeds."""
+    """Axes of the grid points that turned out to be another point's cell, without seeds and the panel's sampler."""
     groups = sweep.manifest.get("collapsed") or []
-    return [_drop_seeds(point) for group in groups for point in group.get("points") or []]
+    points = [_drop_seeds(point) for group in groups for point in group.get("points") or []]
+    return [{field: value for field, value in point.items() if field != "sampler"} for point in points]
 
 
 def grid_points(overview: Overview) -> list[tuple[Mapping[str, Any], Configuration]]:

@@ -50,6 +50,13 @@ def test_a_training_that_lacks_the_one_swept_value_is_no_part_of_the_others(writ
     assert seen.varied == {"model.flops_ratio": (0.5,)}
 
 
+def test_the_panel_sampler_of_a_collapsed_point_is_no_swept_field(write, make_cell):
+    cells = [make_cell({"model.channels": c}, HEUN, 5.0) for c in (16, 32)]
+    points = [{"model.channels": 16, "sampler": "Heun 18"}, {"model.channels": 24, "sampler": "Heun 18"}]
+    collapsed = [{"cell_id": cells[0]["cell_id"], "points": points, "reason": "the same network"}]
+    assert overview(write(cells, collapsed=collapsed).read()).varied == {"model.channels": (16, 24, 32)}
+
+
 def test_samplers_that_share_a_label_are_told_apart(churn_sweep):
     labels = [one.sampler_label for one in overview(churn_sweep.read()).configurations]
     assert "EDM 18 churn 10, S_noise = 1.007" in labels
