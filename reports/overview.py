@@ -160,7 +160,7 @@ def overview(sweep: SweepResults) -> Overview:
     configurations = [_configuration(group, labels[key], fields) for (_, key), group in groups.items()]
     order = {label: number for number, label in enumerate(_natural(configurations, fields))}
     configurations.sort(key=lambda one: (order[one.training], one.nfe, not one.deterministic))
-    return Overview(sweep, _distance(sweep.results), tuple(configurations), varied)
+    return Overview(sweep, judging_distance(sweep.results["metric"].unique()), tuple(configurations), varied)
 
 
 def is_sampler_field(field: str) -> bool:
@@ -195,8 +195,9 @@ def best_of(configurations: Sequence[Configuration], distance: str) -> Configura
     return None if winner is None else configurations[winner]
 
 
-def _distance(results: pd.DataFrame) -> str:
-    found = sorted(name for name in results["metric"].unique() if name == "fid" or name.startswith("fd_"))
+def judging_distance(metrics: Iterable[str]) -> str:
+    """Of the metrics measured, the distance that quality is judged by; ReportError when there is none."""
+    found = sorted(name for name in metrics if name == "fid" or name.startswith("fd_"))
     if not found:
         raise ReportError("results.parquet has no distance to judge quality by: no metric is called fid or fd_...")
     return next((name for name in DISTANCES if name in found), found[0])

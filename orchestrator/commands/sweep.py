@@ -25,6 +25,15 @@ def command(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Start even when the plan predicts more than a day here.")
     ] = False,
+    confirm: Annotated[
+        int,
+        typer.Option(
+            "--confirm",
+            min=0,
+            help="Afterwards measure the best N configurations again at the papers' protocol: "
+            "50,000 images, three sets of them on fresh latents, as a sweep called NAME-full.",
+        ),
+    ] = 0,
 ) -> None:
     """Train, sample, measure and report everything in the grid whose result is missing.
 
@@ -33,15 +42,20 @@ def command(
 
     Example: orch sweep grids/quickstart.yaml
     """
+    from orchestrator.confirm import confirming
     from orchestrator.grid import load_sweep
     from orchestrator.guard import refuse_hopeless
     from orchestrator.store import Store
-    from orchestrator.sweeping import Options, run_sweep
+    from orchestrator.sweeping import Options, current_plan, run_sweep
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     options = Options(store, data_root, address, make_console(stderr=True))
     refuse_hopeless(sweep, options, grid, force=yes)
     report = run_sweep(sweep, options)
+    if confirm:
+        sweep = confirming(current_plan(sweep, store), store, confirm)
+        refuse_hopeless(sweep, options, grid, force=yes)
+        report = run_sweep(sweep, options)
     typer.echo(f"results: {store.shown}/sweeps/{sweep.output_name}")
     if report:
         typer.echo(f"report:  {report}")

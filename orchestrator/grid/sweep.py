@@ -37,6 +37,8 @@ class Sweep:
     path: Path
     smoke: bool
     document: Document
+    chosen: "tuple[Point, ...] | None" = None
+    """Points that were picked from the grid's; None is the whole grid."""
 
     @property
     def source(self) -> str:
@@ -109,6 +111,8 @@ def expand(sweep: Sweep) -> tuple[Point, ...]:
 
     Raises GridError when values do not fit together, when the grid is too large, or when part of it has no effect.
     """
+    if sweep.chosen is not None:
+        return sweep.chosen
     points: list[Point] = []
     problems: dict[Problem, None] = {}
     try:

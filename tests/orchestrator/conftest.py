@@ -132,7 +132,7 @@ class FakeStore:
             choice = {"metric": "fd_classifier", "scores": [[2000, 9.0], [4000, 7.0]], "chosen": 4000}
             self.json(f"{folder}/selections/{unit.selection_id}.json", {**choice, "runner_up": 2000})
 
-    def finish_cell(self, cell: Cell, *, done: bool = True) -> None:
+    def finish_cell(self, cell: Cell, *, done: bool = True, distance: float = 7.5) -> None:
         """A measured cell; without `done` its worker was killed before the last file."""
         folder = f"cells/{cell.cell_id}"
         record = {
@@ -141,7 +141,7 @@ class FakeStore:
             "experiment": cell.experiment.model_dump(mode="json"),
             "sampler": cell.experiment.sample.canonical().form,
             "snapshot_kimg": 4.0,
-            "metrics": {"fd_classifier": 7.5, "precision": 0.5, "recall": 0.25, "seconds_per_image": 0.01},
+            "metrics": {"fd_classifier": distance, "precision": 0.5, "recall": 0.25, "seconds_per_image": 0.01},
             "nfe": cell.experiment.sample.nfe,
             "num_params": 12_345,
             "extractor_sha256": "e" * 64,

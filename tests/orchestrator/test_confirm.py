@@ -1,0 +1,58 @@
+"""`orch sweep --confirm`: the winners of a quick sweep at the papers' protocol."""
+
+from dataclasses import replace
+
+import pytest
+
+from engine.playbook import FULL_SAMPLES
+from orchestrator.confirm import confirming, ranked
+from orchestrator.errors import UsageError
+from orchestrator.grid import expand
+from orchestrator.plan import make_plan
+
+
+def measured(fake, distances):
+    """The plan of a store whose cells have these distances, in the plan's order."""
+    fake.finish_everything()
+    for cell, distance in zip(fake.plan().cells, distances, strict=True):
+        fake.finish_cell(cell, distance=distance)
+    return fake.plan()
+
+
+def test_the_winner_gets_the_full_count_of_images_in_three_fresh_sets(fake):
+    plan = measured(fake, [5.0, 4.0, 3.0, 6.0])
+    sweep = confirming(plan, fake.store, 1)
+    again = make_plan(sweep, expand(sweep), fake.store)
+    assert sweep.output_name == "tiny-full"
+    assert [cell.experiment.eval.num_samples for cell in again.cells] == [FULL_SAMPLES] * 3
+    assert [cell.experiment.eval.sample_seed for cell in again.cells] == [1, 2, 3]
+    assert {cell.training.train_id for cell in again.cells} == {plan.cells[2].training.train_id}
+    assert {cell.experiment.sample for cell in again.cells} == {plan.cells[2].experiment.sample}
+
+
+def test_confirming_trains_nothing_and_chooses_no_snapshot_again(fake):
+    plan = measured(fake, [5.0, 4.0, 3.0, 6.0])
+    sweep = confirming(plan, fake.store, 2)
+    again = make_plan(sweep, expand(sweep), fake.store)
+    assert (len(again.missing_trainings), len(again.missing_cells)) == (0, 6)
+
+
+def test_a_configuration_is_ranked_by_its_mean_over_seeds(fake):
+    two = fake.changed("panel:", "seeds: {train: [0], sample: [0, 1]}\npanel:")
+    plan = measured(two, [1.0, 9.0, 4.0, 4.0, 8.0, 8.0, 7.0, 7.0])
+    assert [len(cells) for cells in ranked(plan, two.store)] == [2, 2, 2, 2]
+    best = ranked(plan, two.store)[0]
+    assert {cell.cell_id for cell in best} == {plan.cells[2].cell_id, plan.cells[3].cell_id}
+
+
+def test_nothing_finished_has_no_winner(fake):
+    with pytest.raises(UsageError, match="no cell is finished"):
+        confirming(fake.plan(), fake.store, 1)
+
+
+def test_a_sweep_at_the_full_level_is_not_confirmed_again(fake):
+    plan = measured(fake, [5.0, 4.0, 3.0, 6.0])
+    protocol = plan.sweep.anchor.eval.model_copy(update={"num_samples": FULL_SAMPLES})
+    sweep = replace(plan.sweep, anchor=plan.sweep.anchor.model_copy(update={"eval": protocol}))
+    with pytest.raises(UsageError, match="already"):
+        confirming(replace(plan, sweep=sweep), fake.store, 1)
