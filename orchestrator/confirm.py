@@ -37,7 +37,7 @@ def confirming(plan: Plan, store: Store, count: int) -> Sweep:
         for cell in trainings.values():
             points += [_at_full_level(cell, full, seed) for seed in range(first, first + SAMPLE_SETS)]
     name = f"{sweep.grid.name}-full"
-    grid = sweep.grid.model_copy(update={"name": name, "search": None, "measure_start": False})
+    grid = sweep.grid.model_copy(update={"name": name, "search": None})
     protocol = sweep.anchor.eval.model_copy(update={"num_samples": full})
     return replace(sweep, grid=grid, anchor=sweep.anchor.model_copy(update={"eval": protocol}), chosen=tuple(points))
 

@@ -125,11 +125,15 @@ def cell_predictions(cells: Iterable[Cell], speed: Speed) -> dict[str, float]:
 
 
 def search_share(sweep: Sweep) -> float:
-    """Part of the grid that will run: all of it, or a search's trials among the choices it has."""
-    if sweep.grid.search is None:
+    """Part of the grid that will run: all of it, or a search's trials among the choices it has.
+
+    A coordinate search is taken to go through all axes twice: the second time finds little.
+    """
+    if not sweep.is_search:
         return 1.0
-    choices = math.prod(len(options) for _, options in search_dimensions(sweep))
-    return min(1.0, sweep.grid.search.num_trials / choices)
+    sizes = [len(options) for _, options in search_dimensions(sweep)]
+    trials = sweep.grid.search.num_trials if sweep.grid.search else 1 + 2 * sum(size - 1 for size in sizes)
+    return min(1.0, trials / math.prod(sizes))
 
 
 def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.collect import collect, unit_failures
+from orchestrator.coordinate import asked_points, is_coordinate, run_lines
 from orchestrator.cost import cell_predictions, place_for, remember_speed, speed_of, training_seconds
 from orchestrator.errors import UnitsFailed
 from orchestrator.grid import Sweep, expand
@@ -34,8 +35,10 @@ class Options:
 
 def current_plan(sweep: Sweep, store: Store) -> Plan:
     """The plan of the whole grid, or of the points a search has proposed so far."""
-    if sweep.grid.search is None:
+    if not sweep.is_search:
         return make_plan(sweep, expand(sweep), store)
+    if is_coordinate(sweep):
+        return make_plan(sweep, asked_points(sweep, store), store)
     from orchestrator.proposals import Proposals
 
     return make_plan(sweep, Proposals(sweep, store.sweep(sweep.output_name)).points(), store)
@@ -45,6 +48,8 @@ def is_complete(plan: Plan, folder: Folder) -> bool:
     """Whether nothing is left to run: no unit is missing and a search has had all its trials."""
     if plan.missing_trainings or plan.missing_cells:
         return False
+    if is_coordinate(plan.sweep):
+        return True  # a plan of all that was asked, with nothing missing, is that of a walk that is over
     from orchestrator.proposals import Proposals
 
     search = plan.sweep.grid.search
@@ -107,6 +112,9 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
 
         job = Job(store, resources, data_root, progress, Draining())
         with drain_on_interrupt(job.draining, options.console.print):
+            if is_coordinate(sweep):
+                run_lines(sweep, store, lambda points: run_missing(make_plan(sweep, points, store), job))
+                plan = current_plan(sweep, store)
             if sweep.grid.search is not None:
                 from orchestrator.search import run_search
 

@@ -170,16 +170,18 @@ def _combinations(grid: Grid) -> Iterator[Fault]:
             if field.startswith("sample."):
                 yield Fault(("set", field), "does nothing: the panel replaces the recipe's sampler", about_key=True)
     if grid.search:
-        yield from _search(grid)
+        yield from _search(grid, ("search",), "search")
+    elif grid.enumerate == "coordinate":
+        yield from _search(grid, ("enumerate",), "enumerate: coordinate")
 
 
-def _search(grid: Grid) -> Iterator[Fault]:
+def _search(grid: Grid, place: KeyPath, words: str) -> Iterator[Fault]:
     if not (grid.axes or grid.zip or grid.points):
-        yield Fault(("search",), "there is nothing to search; give axes, zip or points", about_key=True)
-    for name in ("when", "exclude"):
+        yield Fault(place, "there is nothing to search; give axes, zip or points", about_key=True)
+    for name in ("when", "exclude", "measure_start"):
         if getattr(grid, name):
-            yield Fault((name,), "cannot be combined with search", about_key=True)
-    if grid.enumerate != "product":
+            yield Fault((name,), f"cannot be combined with {words}", about_key=True)
+    if grid.search and grid.enumerate != "product":
         yield Fault(("enumerate",), "cannot be combined with search, which picks from all combinations")
 
 

@@ -115,8 +115,9 @@ class Grid(Frozen):
     """Groups of fields whose lists move together; groups multiply with the axes and each other."""
     points: tuple[Assignments, ...] = ()
     """Points written out one by one; they multiply with the axes."""
-    enumerate: Literal["product", "one_at_a_time"] = "product"
-    """All combinations, or each axis alone around the recipe's values (which are a point too)."""
+    enumerate: Literal["product", "one_at_a_time", "coordinate"] = "product"
+    """All combinations; each axis alone around the recipe's values (which are a point too); or a search that takes the
+    best value of one axis after the other, starting at the recipe's, until no axis changes."""
     when: tuple[When, ...] = ()
     """Extra axes where a condition holds, applied in order."""
     exclude: tuple[Assignments, ...] = ()

@@ -50,6 +50,11 @@ class Sweep:
         """Name of the sweep's folder and MLflow experiment; a smoke run has its own."""
         return f"{self.grid.name}-smoke" if self.smoke else self.grid.name
 
+    @property
+    def is_search(self) -> bool:
+        """Whether which points run depends on what others gave."""
+        return self.chosen is None and (self.grid.search is not None or self.grid.enumerate == "coordinate")
+
     @cached_property
     def swept(self) -> tuple[str, ...]:
         """Fields that vary, in the order of the file."""

@@ -1,0 +1,109 @@
+"""Coordinate search: all values of one axis, the best kept, then the next axis, until none changes [playbook A.3].
+
+It keeps no state of its own: finished cells say where the walk has been, so a stopped search goes on by itself.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from orchestrator.grid import Point, Sweep, points_for, search_dimensions
+from orchestrator.grid.fields import value_of
+from orchestrator.plan import make_plan
+from orchestrator.store import FAILED, Store
+from reports.overview import judging_distance
+
+Position = tuple[int, ...]
+"""The number of an option in each dimension of the grid."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How far a coordinate search is."""
+
+    asked: tuple[Position, ...]
+    """Every position so far, each once, those under way included."""
+    missing: tuple[Position, ...]
+    """Positions of the present axis that are not measured yet; none when the search is over."""
+    best: Position
+    """The best position before the present axis."""
+
+
+def walk(start: Position, sizes: Sequence[int], worth: Callable[[Position], float | None]) -> Walk:
+    """Follow the search from `start` over axes of these sizes as far as `worth` is known; less is better.
+
+    The search is over when no axis has moved since the last one that did. It always ends, because each move lowers the
+    worth. Of equal positions the present one stays, else the first wins.
+    """
+    best, axis, settled = start, 0, 0
+    asked: dict[Position, None] = {start: None}
+    while settled < len(sizes):
+        line = [(*best[:axis], number, *best[axis + 1 :]) for number in range(sizes[axis])]
+        asked |= dict.fromkeys(line)
+        values = {position: worth(position) for position in line}
+        missing = tuple(position for position, value in values.items() if value is None)
+        if missing:
+            return Walk(tuple(asked), missing, best)
+        known = {position: value for position, value in values.items() if value is not None}
+        winner = min(line, key=lambda position: (known[position], position != best))
+        settled = settled + 1 if winner == best else 1
+        best, axis = winner, (axis + 1) % len(sizes)
+    return Walk(tuple(asked), (), best)
+
+
+def is_coordinate(sweep: Sweep) -> bool:
+    """Whether a sweep is a coordinate search. One whose points were picked already is not."""
+    return sweep.grid.enumerate == "coordinate" and sweep.chosen is None
+
+
+def current_walk(sweep: Sweep, store: Store) -> Walk:
+    """Where a sweep's search is, as the store's finished cells have it."""
+    sizes = [len(options) for _, options in search_dimensions(sweep)]
+    return walk(start_position(sweep), sizes, lambda position: worth(sweep, position, store))
+
+
+def start_position(sweep: Sweep) -> Position:
+    """The recipe's own values; the first option of a dimension that lacks them."""
+
+    def is_anchor(option: dict[str, Any]) -> bool:
+        return all(value_of(sweep.anchor, field) == value for field, value in option.items())
+
+    dimensions = search_dimensions(sweep)
+    return tuple(next((n for n, option in enumerate(options) if is_anchor(option)), 0) for _, options in dimensions)
+
+
+def points_at(sweep: Sweep, position: Position) -> tuple[Point, ...]:
+    """The points of a position: the whole panel and all seeds."""
+    options = (options[number] for number, (_, options) in zip(position, search_dimensions(sweep), strict=True))
+    return points_for(sweep, {field: value for option in options for field, value in option.items()})
+
+
+def worth(sweep: Sweep, position: Position, store: Store) -> float | None:
+    """A position's distance under the panel's first sampler, the mean over seeds; infinite where a cell has failed.
+
+    None when a cell is neither finished nor failed.
+    """
+    points = points_at(sweep, position)
+    cells = make_plan(sweep, [one for one in points if one.experiment.sample == points[0].experiment.sample], store).cells
+    folders = [store.cell(cell.cell_id) for cell in cells]
+    records = [folder.read_json("cell.json") for folder in folders]
+    measured = [record["metrics"][judging_distance(record["metrics"])] for record in records if record]
+    if len(measured) == len(cells):
+        return fmean(measured)
+    failed = all(record or folder.exists(FAILED) for folder, record in zip(folders, records, strict=True))
+    return math.inf if failed else None
+
+
+def asked_points(sweep: Sweep, store: Store) -> tuple[Point, ...]:
+    """The points of every position that the search has asked for."""
+    return tuple(point for position in current_walk(sweep, store).asked for point in points_at(sweep, position))
+
+
+def run_lines(sweep: Sweep, store: Store, run: Callable[[tuple[Point, ...]], None]) -> None:
+    """Hand one axis after the other to `run`, until the search is over or an axis cannot be finished."""
+    before: Walk | None = None
+    while (now := current_walk(sweep, store)).missing and now != before:
+        run(tuple(point for position in now.missing for point in points_at(sweep, position)))
+        before = now
