@@ -30,6 +30,9 @@ class Purpose(IntEnum):
     WEIGHTS = 7
     AUGMENT = 8
     LABEL_DROPOUT = 9
+    LOSS_SOURCE = 10
+    LOSS_NOISE = 11
+    LOSS_SUBSET = 12
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
