@@ -30,6 +30,9 @@ class Purpose(IntEnum):
     WEIGHTS = 7
     AUGMENT = 8
     LABEL_DROPOUT = 9
+    BOUND = 10
+    DEQUANTISATION = 11
+    PROBE = 12
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
