@@ -131,7 +131,7 @@ def step_kl(sampler: Ddpm, step: ReverseStep, posterior: Posterior, x0_error: Te
     return gaussian_kl(step.x0_weight * x0_error, log_q, x0_error.new_zeros(()), log_p)
 
 
-def decoder_variance(sampler: Ddpm, posterior: Posterior) -> "float | Tensor":
+def decoder_variance(sampler: Ddpm, posterior: Posterior) -> float | Tensor:
     """Variance of the step to x0, whose own beta_tilde is 0.
 
     In its place stands beta_tilde of the step before it on the walk [P1 code]. With covariance beta_tilde and beta that
@@ -149,5 +149,5 @@ def decoder_variance(sampler: Ddpm, posterior: Posterior) -> "float | Tensor":
     return learned_range(posterior.range_fraction, reverse_betas(last, 1.0)[0], beta_tilde)
 
 
-def _like(value: "float | Tensor", like: Tensor) -> Tensor:
+def _like(value: float | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
