@@ -33,6 +33,9 @@ class Purpose(IntEnum):
     LOSS_SOURCE = 10
     LOSS_NOISE = 11
     LOSS_SUBSET = 12
+    BOUND = 13
+    DEQUANTISATION = 14
+    PROBE = 15
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:

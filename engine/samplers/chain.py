@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
-from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, SamplerBase, Step
+from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, Posterior, SamplerBase, Step
 from engine.samplers.timesteps import TauName, timesteps
 
 if TYPE_CHECKING:
@@ -132,15 +132,20 @@ class ChainStep:
     def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
         """x at the next timestep. ValueError when the answer does not say what the covariance needs."""
         alpha_bar = self.reverse.alpha_bar
-        needed = NEEDED.get(self.covariance)
-        posterior = yield Ask(x / math.sqrt(alpha_bar), sigma_of(alpha_bar), with_variance=needed is not None)
-        if needed and getattr(posterior, needed) is None:
-            raise ValueError(f"covariance {self.covariance} needs a denoiser whose posterior(x, sigma) gives {needed}")
+        posterior = yield Ask(x / math.sqrt(alpha_bar), sigma_of(alpha_bar), with_variance=self.covariance in NEEDED)
+        require_variance(posterior, self.covariance)
         mean = self.reverse.mean(*clipped(self.clip, posterior.x0_hat, x, alpha_bar))
         if self.reverse.alpha_bar_next == 1:
             return mean
         std = self.reverse.noise_std(self.covariance, posterior, self.limit)
         return mean if isinstance(std, float) and std == 0 else mean + std * noise(self.number)
+
+
+def require_variance(posterior: Posterior, covariance: CovarianceName) -> None:
+    """ValueError when a posterior does not say what a covariance needs."""
+    needed = NEEDED.get(covariance)
+    if needed and getattr(posterior, needed) is None:
+        raise ValueError(f"covariance {covariance} needs a denoiser whose posterior(x, sigma) gives {needed}")
 
 
 def clipped(
