@@ -317,6 +317,17 @@ def write(tmp_path: Path) -> Callable[..., Folder]:
 
 
 @pytest.fixture
+def write_curves() -> Callable[[Folder, Sequence[tuple[Any, ...]]], None]:
+    """Puts other curves into a sweep's folder: rows of (train_id, kimg, name, value)."""
+
+    def writer(folder: Folder, found: Sequence[tuple[Any, ...]]) -> None:
+        named = [dict(zip(CURVES.names, row, strict=True)) for row in found]
+        pq.write_table(pa.Table.from_pylist(named, CURVES), folder.sweep / "curves.parquet")
+
+    return writer
+
+
+@pytest.fixture
 def make_cell() -> Callable[..., dict[str, Any]]:
     """Builds one cell from its axes, sampler and distance."""
     return cell
