@@ -11,11 +11,13 @@ from reports.tables import (
     nfe_quality,
     sampler_grid,
     scale_quality,
+    scaling_law,
 )
 from reports.tables.table import Column, Shown, Table
 
 TABLES: dict[str, Callable[[Overview], Table | None]] = {
     "scale_quality": scale_quality.build,
+    "scaling_law": scaling_law.build,
     "flops_quality": flops_quality.build,
     "nfe_quality": nfe_quality.build,
     "few_step": few_step.build,

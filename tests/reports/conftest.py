@@ -277,6 +277,21 @@ def chain_cells(channels: Sequence[int] = (16,)) -> list[dict[str, Any]]:
     return found
 
 
+def size_cells(floor: float = 0.5, seeds: Sequence[int] = (0,), **changes: Any) -> list[dict[str, Any]]:
+    """Four widths whose loss lies 1000 F^-0.25 above `floor`, where F = MACs x 96,000 images; `changes` are axes."""
+    found = []
+    for width in (8, 16, 32, 64):
+        macs = 1000 * width**2
+        gap = 1000 * (macs * 96_000.0) ** -0.25
+        for seed in seeds:
+            axes = {"model.channels": width, **changes, **({"train.seed": seed} if len(seeds) > 1 else {})}
+            sizes = {"num_params": 100 * width**2, "macs": macs, "train_seed": seed}
+            one = cell(axes, {"kind": "heun", "num_steps": 18}, 3.0 + 8 / width, **sizes)
+            one["metrics"] |= {"model_loss": floor + gap, "optimal_loss": floor, "optimal_loss_gap": gap}
+            found.append(one)
+    return found
+
+
 def panel_of_latents(shade: int) -> bytes:
     """A sample grid of 8 x 8 images whose columns have grey levels of their own, one-pixel white lines between."""
     image = Image.new("L", (8 * 33 - 1, 8 * 33 - 1), 255)
@@ -355,6 +370,18 @@ def make_chain_cells() -> Callable[..., list[dict[str, Any]]]:
 def chain_sweep(tmp_path: Path) -> Folder:
     """Two covariances of DDPM and DDIM beside them on one training."""
     return write_sweep(tmp_path / "chains", "chains", chain_cells(), varies="objective")
+
+
+@pytest.fixture
+def make_size_cells() -> Callable[..., list[dict[str, Any]]]:
+    """Builds the cells of `size_sweep` for any floor, seeds and further axes."""
+    return size_cells
+
+
+@pytest.fixture
+def size_sweep(tmp_path: Path) -> Folder:
+    """Four widths with a loss of known law and floor."""
+    return write_sweep(tmp_path / "sizes", "sizes", size_cells())
 
 
 @pytest.fixture
