@@ -34,7 +34,8 @@ def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: dict
     """Write the sweep's tables from what is finished; returns whether they differ from those already there."""
     records = cell_records(plan, store)
     results = [row for cell in plan.cells if cell.cell_id in records for row in cell_rows(plan, cell, records)]
-    curves = pa.concat_tables([CURVES.empty_table(), *(training_curves(unit, store) for unit in plan.ready_trainings)])
+    drawn = (training_curves(unit.train_id, unit.selection_id, store) for unit in plan.ready_trainings)
+    curves = pa.concat_tables([CURVES.empty_table(), *drawn])
     manifest = build_manifest(plan, store, records, command=command, ran=ran)
     tables = {"results.parquet": pa.Table.from_pylist(results, RESULTS), "curves.parquet": curves}
     changed = [_write_if_new(folder, name, _parquet(table)) for name, table in tables.items()]
@@ -89,13 +90,11 @@ def cell_rows(plan: Plan, cell: Cell, records: Records) -> list[dict[str, Any]]:
     ]
 
 
-def training_curves(unit: Training, store: Store) -> pa.Table:
+def training_curves(train_id: str, selection_id: str, store: Store) -> pa.Table:
     """A training's curves and, beside them, the score of each snapshot under the sweep's protocol."""
-    folder = store.training(unit.train_id)
-    choice = folder.read_json(f"selections/{unit.selection_id}.json")
-    scores = [
-        (unit.train_id, images / 1000, f"selection/{choice['metric']}", value) for images, value in choice["scores"]
-    ]
+    folder = store.training(train_id)
+    choice = folder.read_json(f"selections/{selection_id}.json")
+    scores = [(train_id, images / 1000, f"selection/{choice['metric']}", value) for images, value in choice["scores"]]
     rows = [dict(zip(CURVES.names, row, strict=True)) for row in scores]
     return pa.concat_tables(
         [pq.read_table(io.BytesIO(folder.read(CURVES_FILE) or b"")), pa.Table.from_pylist(rows, CURVES)]

@@ -88,11 +88,29 @@ def sweep_counts(store: Store, sweep: str) -> tuple[str, str, int]:
 
 
 def show_units(store: Store, sweep: str, console: Console) -> None:
-    """Every unit of a sweep with its state and, when it failed, why."""
+    """Every unit of a sweep with its state and, when it failed, why; then the trainings that overfit."""
     units = planned_units(store, sweep)
+    states = unit_states(store, units)
     table = Table("unit", "kind", "what", "state", box=None, header_style="bold")
-    for unit, state in zip(units, unit_states(store, units), strict=True):
+    for unit, state in zip(units, states, strict=True):
         if state == "failed":
             state = f"failed: {store.root.read_json(unit.failed_file)['message']}"
         table.add_row(unit.folder.rsplit("/", 1)[1][:8], unit.kind, escape(unit.entry["label"]), escape(state))
     console.print(table)
+    for line in overfitting_lines(store, units, states):
+        console.print(line, highlight=False, markup=False)
+
+
+def overfitting_lines(store: Store, units: list[PlannedUnit], states: list[str]) -> list[str]:
+    """A line for every finished training whose loss still fell while its snapshots got worse."""
+    # Imported here: the list of all sweeps, which is asked for most, needs no tables.
+    from orchestrator.collect import training_curves
+    from reports.overfitting import by_training
+
+    lines = []
+    for unit, state in zip(units, states, strict=True):
+        if unit.kind == "train" and state == "finished":
+            train_id = unit.entry["train_id"]
+            curves = training_curves(train_id, unit.entry["selection_id"], store).to_pandas()
+            lines += [f"{unit.entry['label']} ({train_id[:8]}) {found.words}" for found in by_training(curves).values()]
+    return lines

@@ -3,6 +3,7 @@
 import json
 
 from reports.checks import missing_cells
+from reports.overfitting import by_training
 from reports.overview import Overview
 from reports.words import counted, listed
 
@@ -10,6 +11,9 @@ PAPER_SAMPLES = 50_000
 """Images behind a published FID [P3; playbook 5.5]."""
 MANY_CONFIGURATIONS = 20
 """From here on the best of all is noticeably better than it would be on new samples."""
+
+LISTED_TRAININGS = 4
+"""Trainings that overfit and have a sentence of their own."""
 
 
 def limits(overview: Overview) -> tuple[str, ...]:
@@ -33,6 +37,7 @@ def limits(overview: Overview) -> tuple[str, ...]:
             "A Fréchet distance falls as images are added, so only equal counts compare."
         )
     found.append(_seeds(overview))
+    found += _overfitting(overview)
     if len(overview.configurations) >= MANY_CONFIGURATIONS:
         count = counted(len(overview.configurations), "configuration")
         found.append(f"The best of {count} is picked on the numbers it is reported by, so it is optimistic.")
@@ -55,6 +60,18 @@ def off_playbook(overview: Overview) -> list[str]:
     for text in overview.sweep.results["off_playbook"].dropna().unique():
         fields |= {str(field) for field in json.loads(text)}
     return sorted(fields)
+
+
+def _overfitting(overview: Overview) -> list[str]:
+    """A sentence for each of the first trainings that overfit, and how many more there are."""
+    names = {train_id: one.training for one in overview.configurations for train_id in one.train_ids}
+    found = [
+        f"{names.get(train_id, 'A training without cells')} ({train_id[:8]}) {window.words}."
+        for train_id, window in by_training(overview.sweep.curves).items()
+    ]
+    more = len(found) - LISTED_TRAININGS
+    rest = [f"{counted(more, 'more training')} overfit as well; figures/training_curves.png shades when."]
+    return [*found[:LISTED_TRAININGS], *(rest if more > 0 else [])]
 
 
 def _seeds(overview: Overview) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from reports.figures.noise_axes import log_y, panel_title, sigma_axis
 from reports.figures.style import DPI, INK, MUTED, PALETTE, Drawing, Label, write_labels
 
 BLUE, ORANGE, GREEN, PINK = PALETTE[:4]
@@ -73,14 +74,14 @@ def _draw_path(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 4, 5, 10]))
     axes.axhline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)), zorder=1)
     axes.set_xlabel("process time")
-    _title(axes, "Signal-to-noise ratio (dB)")
+    panel_title(axes, "Signal-to-noise ratio (dB)")
     return []
 
 
 def _draw_density(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.fill_between(curves.sigma, curves.density, color=BLUE, alpha=0.16, lw=0)
     axes.plot(curves.sigma, curves.density, color=BLUE)
-    _sigma_axis(axes, curves)
+    sigma_axis(axes, curves.sigma)
     top = 1.06 * max(curves.density)
     axes.set_ylim(-0.185 * top, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -89,7 +90,7 @@ def _draw_density(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.vlines(curves.sampler_sigma, -0.075 * top, -0.02 * top, color=ORANGE, lw=1.1, clip_on=False)
     words = {"transform": axes.get_yaxis_transform(), "fontsize": 8.8, "va": "center", "ha": "left"}
     axes.text(0.015, -0.132 * top, f"noise levels of {curves.sampler}", color=ORANGE, **words)
-    _title(axes, "Noise levels that training shows (density over ln σ)")
+    panel_title(axes, "Noise levels that training shows (density over ln σ)")
     return []
 
 
@@ -97,23 +98,23 @@ def _draw_shares(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.fill_between(curves.sigma, curves.target_share, color=GREEN, alpha=0.16, lw=0)
     axes.plot(curves.sigma, curves.target_share, color=GREEN)
     axes.plot(curves.sigma, curves.loss_share, color=PINK, ls=DASHED)
-    _sigma_axis(axes, curves)
+    sigma_axis(axes, curves.sigma)
     axes.set_ylim(0, 1.28 * max(*curves.target_share, *curves.loss_share))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     clear = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     words = {"transform": axes.transAxes, "fontsize": 8.8, "va": "center", "ha": "left", "bbox": clear}
     axes.text(0.03, 0.95, "density × weight on the target", color=GREEN, **words)
     axes.text(0.03, 0.885, "share of the loss, for Gaussian data (dashed)", color=PINK, **words)
-    _title(axes, "Where the training signal is (area 1)")
+    panel_title(axes, "Where the training signal is (area 1)")
     return []
 
 
 def _draw_weights(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.plot(curves.sigma, curves.weight_x0, color=BLUE)
     axes.plot(curves.sigma, curves.weight_target, color=ORANGE, ls=DASHED)
-    _sigma_axis(axes, curves)
-    _log_y(axes, [*curves.weight_x0, *curves.weight_target])
-    _title(axes, "Weight of the squared error of x̂₀ and of the target")
+    sigma_axis(axes, curves.sigma)
+    log_y(axes, [*curves.weight_x0, *curves.weight_target])
+    panel_title(axes, "Weight of the squared error of x̂₀ and of the target")
     lines = ((curves.weight_x0, "x̂₀", BLUE), (curves.weight_target, "target", ORANGE))
     return [_end_label(curves, values, name, colour) for values, name, colour in lines]
 
@@ -129,17 +130,17 @@ def _draw_coefficients(axes: Any, curves: DesignCurves) -> list[Label]:
         axes.plot(curves.sigma, size, color=colour, ls=DASHED if name == "c_in" else "-")
         labels.append(_end_label(curves, list(size), f"−{name}" if values[-1] < 0 else name, colour))
         sizes += list(size)
-    _sigma_axis(axes, curves)
-    _log_y(axes, sizes)
-    _title(axes, "Preconditioning: x̂₀ = c_skip x + c_out net(c_in x)")
+    sigma_axis(axes, curves.sigma)
+    log_y(axes, sizes)
+    panel_title(axes, "Preconditioning: x̂₀ = c_skip x + c_out net(c_in x)")
     return labels
 
 
 def _draw_c_noise(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.plot(curves.sigma, curves.c_noise, color=INK)
-    _sigma_axis(axes, curves)
+    sigma_axis(axes, curves.sigma)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    _title(axes, "What the network is told of σ: c_noise")
+    panel_title(axes, "What the network is told of σ: c_noise")
     return []
 
 
@@ -147,37 +148,3 @@ def _end_label(curves: DesignCurves, values: list[float], name: str, colour: str
     """A name where a line ends on a logarithmic axis: at its last value above 0."""
     last = max(index for index, value in enumerate(values) if value > 0)
     return Label(curves.sigma[last], float(values[last]), name, colour)
-
-
-def _title(axes: Any, words: str) -> None:
-    axes.set_title(words, loc="left", fontsize=9.5, color=INK, pad=7)
-
-
-def _sigma_axis(axes: Any, curves: DesignCurves) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(curves.sigma[0], curves.sigma[-1])
-    decades = np.arange(np.ceil(np.log10(curves.sigma[0])), np.floor(np.log10(curves.sigma[-1])) + 1)
-    axes.xaxis.set_major_locator(FixedLocator(list(10.0**decades)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.set_xlabel("noise level σ")
-
-
-def _log_y(axes: Any, values: list[float]) -> None:
-    """Logarithmic, at least a decade high and with at most six ticks."""
-    positive = [value for value in values if value > 0]
-    low, high = np.log10(min(positive)), np.log10(max(positive))
-    middle, half = (low + high) / 2, max(0.5, 0.55 * (high - low))
-    axes.set_yscale("log")
-    axes.set_ylim(10 ** (middle - half), 10 ** (middle + half))
-    axes.yaxis.set_major_locator(LogLocator(numticks=6))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-
-
-def _plain(value: float, _: Any) -> str:
-    """0.001 to 1000 as they are, else 10 with an exponent."""
-    if 0.9e-3 < value < 1.1e3:
-        return f"{value:g}"
-    exponent = round(np.log10(value))
-    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -65,6 +65,13 @@ METRICS = {
     "precision": "precision",
     "recall": "recall",
     "flops_ratio": "executed FLOPs",
+    "nelbo_train": "NELBO, train (bits / dim)",
+    "nelbo_test": "NELBO, test (bits / dim)",
+    "nll_train": "NLL, train (bits / dim)",
+    "nll_test": "NLL, test (bits / dim)",
+    "model_loss": "loss",
+    "optimal_loss": "optimal loss",
+    "optimal_loss_gap": "loss above optimum",
 }
 """Plain names of metrics; a distance is always called exactly what its column is called."""
 

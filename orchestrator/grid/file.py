@@ -31,9 +31,25 @@ Seed = Annotated[int, Field(ge=0)]
 SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
-TableName = Literal["scale_quality", "flops_quality", "nfe_quality", "best_samplers", "sampler_grid", "consistency"]
+TableName = Literal[
+    "scale_quality",
+    "scaling_law",
+    "flops_quality",
+    "nfe_quality",
+    "few_step",
+    "best_samplers",
+    "sampler_grid",
+    "consistency",
+]
 FigureName = Literal[
-    "scale_quality", "flops_quality", "nfe_quality", "churn", "heat_map", "same_latents", "training_curves"
+    "scale_quality",
+    "scaling_law",
+    "flops_quality",
+    "nfe_quality",
+    "churn",
+    "heat_map",
+    "same_latents",
+    "training_curves",
 ]
 
 

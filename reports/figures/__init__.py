@@ -2,12 +2,22 @@
 
 from collections.abc import Callable
 
-from reports.figures import churn, flops_quality, heat_map, nfe_quality, same_latents, scale_quality, training_curves
+from reports.figures import (
+    churn,
+    flops_quality,
+    heat_map,
+    nfe_quality,
+    same_latents,
+    scale_quality,
+    scaling_law,
+    training_curves,
+)
 from reports.figures.style import Drawing
 from reports.overview import Overview
 
 FIGURES: dict[str, Callable[[Overview], Drawing | None]] = {
     "scale_quality": scale_quality.draw,
+    "scaling_law": scaling_law.draw,
     "flops_quality": flops_quality.draw,
     "nfe_quality": nfe_quality.draw,
     "churn": churn.draw,

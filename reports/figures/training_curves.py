@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from reports.figures.style import Drawing, Label, colours, log_if_wide, new_figure, write_labels
+from reports.overfitting import LOSS, SELECTION, by_training
 from reports.overview import Overview, is_sampler_field
 from reports.words import describe, metric_label
 
-LOSS, BOUND = "train/loss", "train/vlb"
-SELECTION = "selection/"
+BOUND = "train/vlb"
 
 NAMES = {LOSS: "train/loss", BOUND: "variational bound (bits / dim)"}
 """Axis labels of training's own curves; the bound is there when an objective learns it."""
@@ -33,9 +33,9 @@ def draw(overview: Overview) -> Drawing | None:
         axes.set_ylabel(NAMES[name] if name in NAMES else metric_label(name.removeprefix(SELECTION), "lower"))
     if selection:
         _mark_chosen(panes[-1], overview, curves[curves["name"] == selection[0]], trainings, colour)
+    shaded = _shade_overfitting(panes, curves, trainings, colour)
     write_labels(panes[-1], _ends(curves[curves["name"] == names[-1]], trainings, colour))
-    chosen = " A ring marks the snapshot that was reported: the lowest of its training." if selection else ""
-    return Drawing(figure, "Training", f"One line per training and seed; loss as logged.{chosen}")
+    return Drawing(figure, "Training", _caption(bool(selection), shaded))
 
 
 def _trainings(overview: Overview) -> dict[str, str]:
@@ -68,6 +68,27 @@ def _mark_chosen(
         at = curves[(curves["train_id"] == train_id) & (curves["kimg"] == kimg)]
         own = colour[trainings[str(train_id)]]
         axes.plot(at["kimg"], at["value"], ls="", marker="o", ms=9, mfc="none", mew=1.8, mec=own)
+
+
+def _shade_overfitting(
+    panes: list[Any], curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str]
+) -> bool:
+    """Shade the windows in which trainings overfit, in their colours; returns whether there are any."""
+    found = by_training(curves)
+    for train_id, window in found.items():
+        look = {"color": colour[trainings[train_id]], "alpha": 0.09, "lw": 0, "zorder": 0}
+        for axes in panes:
+            axes.axvspan(window.from_kimg, window.to_kimg, **look)
+    return bool(found)
+
+
+def _caption(ringed: bool, shaded: bool) -> str:
+    words = ["One line per training and seed; loss as logged."]
+    if ringed:
+        words.append("A ring marks the snapshot that was reported: the lowest of its training.")
+    if shaded:
+        words.append("Shaded: overfitting, where the loss still falls while the snapshots get worse.")
+    return " ".join(words)
 
 
 def _ends(curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str]) -> list[Label]:

@@ -3,13 +3,24 @@
 from collections.abc import Callable
 
 from reports.overview import Overview
-from reports.tables import best_samplers, consistency, flops_quality, nfe_quality, sampler_grid, scale_quality
+from reports.tables import (
+    best_samplers,
+    consistency,
+    few_step,
+    flops_quality,
+    nfe_quality,
+    sampler_grid,
+    scale_quality,
+    scaling_law,
+)
 from reports.tables.table import Column, Shown, Table
 
 TABLES: dict[str, Callable[[Overview], Table | None]] = {
     "scale_quality": scale_quality.build,
+    "scaling_law": scaling_law.build,
     "flops_quality": flops_quality.build,
     "nfe_quality": nfe_quality.build,
+    "few_step": few_step.build,
     "best_samplers": best_samplers.build,
     "sampler_grid": sampler_grid.build,
     "consistency": consistency.build,

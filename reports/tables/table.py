@@ -13,8 +13,8 @@ from reports.words import decimals, fixed, metric_label, scaled, short_ids, sign
 MAX_SHOWN_ROWS = 60
 """Rows of a table in a document; the files hold all of them."""
 
-INCREASES = {"precision": "higher", "recall": "higher", "agreement": "higher"}
-"""Metrics whose larger values are better; distances are the other way round."""
+INCREASES = frozenset({"precision", "recall", "density", "coverage", "agreement"})
+"""Metrics whose larger values are better; distances, losses and likelihoods are the other way round."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,13 @@ class Table:
     caption: str
     frame: pd.DataFrame
     columns: tuple[Column, ...]
+    best_within: str = ""
+    """Frame column whose equal values make a group with a best of its own; "" for one best in all rows."""
 
     @property
     def rows(self) -> list[list[Shown]]:
         """The first MAX_SHOWN_ROWS rows as they are read; bold is chosen over all rows."""
-        shown = [_shown(self.frame, column, self._places(column)) for column in self.columns]
+        shown = [_shown(self.frame, column, self._places(column), self.best_within) for column in self.columns]
         return [list(row) for row in zip(*shown, strict=True)][:MAX_SHOWN_ROWS]
 
     def _places(self, column: Column) -> int:
@@ -122,22 +124,32 @@ def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(empty, float))
 
 
-def _shown(frame: pd.DataFrame, column: Column, places: int) -> list[Shown]:
-    values = list(frame[column.name])
-    numeric = column.kind != "text"
-    finite = [value for value in values if numeric and value is not None and math.isfinite(value)]
-    differ = column.better is not None and len(set(finite)) > 1
-    end = {"lower": min, "higher": max}[column.better or "lower"](finite) if differ else None
+def _shown(frame: pd.DataFrame, column: Column, places: int, within: str) -> list[Shown]:
+    values, best = list(frame[column.name]), _best_rows(frame, column, within)
     notes = list(frame[column.note]) if column.note else [""] * len(values)
     return [
         Shown(
             _text(value, column, places),
             interval=_interval(frame, column, row, places),
             note=short_ids(note.split()),
-            best=end is not None and value == end,
+            best=row in best,
         )
         for row, (value, note) in enumerate(zip(values, notes, strict=True))
     ]
+
+
+def _best_rows(frame: pd.DataFrame, column: Column, within: str) -> set[int]:
+    """Rows with the best finite value of their group; none in a group of equals."""
+    if column.better is None:
+        return set()
+    groups: dict[Any, dict[int, float]] = {}
+    owners = frame[within] if within else [""] * len(frame)
+    for row, (owner, value) in enumerate(zip(owners, frame[column.name], strict=True)):
+        if value is not None and math.isfinite(value):
+            groups.setdefault(owner, {})[row] = value
+    end = {"lower": min, "higher": max}[column.better]
+    differing = [found for found in groups.values() if len(set(found.values())) > 1]
+    return {row for found in differing for row, value in found.items() if value == end(found.values())}
 
 
 def _text(value: Any, column: Column, places: int) -> str:

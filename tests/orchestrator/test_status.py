@@ -86,3 +86,14 @@ def test_a_parent_counts_as_a_training_and_is_told_apart_from_its_child(head: An
     assert parent[1:] == ["train", "start", "training", "finished"]
     assert child[1:] == ["train", "the", "recipe", "missing"]
     assert [cell[-2] for cell in cells] == ["ocm", "beta"]
+
+
+def test_a_training_that_overfits_is_named_below_its_sweep(finished: Any, console: Any) -> None:
+    unit = finished.plan().trainings[0]
+    finished.begin(unit, tuple(map(float, range(1, 13))))  # the loss falls throughout
+    scores = [[1000 * kimg, 4.0 + abs(kimg - 6)] for kimg in range(1, 13)]
+    choice = {"metric": "fd_classifier", "scores": scores, "chosen": 6000, "runner_up": 7000}
+    finished.json(f"train/{unit.train_id}/selections/{unit.selection_id}.json", choice)
+    show_status(finished.store, "tiny", console)
+    said = " ".join(" ".join(console.text.split()).rsplit("finished", 1)[1].split())
+    assert said.startswith(f"channels 8 ({unit.train_id[:8]}) overfits from 6 to 12 kimg: the loss still fell by 0.")

@@ -17,7 +17,8 @@ from reports.document import Document, compose
 from reports.read import SweepResults, read_sweep
 from reports.schema import CURVES, RESULTS
 
-NFE = {"heun": lambda n: 2 * n - 1, "edm_stochastic": lambda n: 2 * n - 1, "euler": lambda n: n, "ddim": lambda n: n}
+NFE = {kind: lambda n: 2 * n - 1 for kind in ("heun", "edm_stochastic")}
+NFE |= {kind: lambda n: n for kind in ("euler", "ddim", "ddpm")}
 LABELS = {"heun": "Heun", "euler": "Euler", "ddim": "DDIM"}
 
 
@@ -46,6 +47,8 @@ def label(sampler: dict[str, Any]) -> str:
     """The engine's label of a sampler."""
     if sampler["kind"] == "edm_stochastic":
         return f"EDM {sampler['num_steps']} churn {sampler['s_churn']:g}"
+    if sampler["kind"] == "ddpm":
+        return f"DDPM {sampler['num_steps']} {sampler['covariance']}"
     return f"{LABELS[sampler['kind']]} {sampler['num_steps']}"
 
 
@@ -257,6 +260,38 @@ def sampler_cells(count: int = 12, wobble: float = 0.05) -> list[dict[str, Any]]
     return found
 
 
+def chain_cells(channels: Sequence[int] = (16,)) -> list[dict[str, Any]]:
+    """DDPM under two covariances and DDIM, at three numbers of steps; OCM's gains shrink as steps are added."""
+    found = []
+    for width in channels:
+        for steps in (5, 10, 20):
+            values = {"beta_tilde": 12.0 - 16.0 / width - steps / 5, "ocm": 9.0 - 16.0 / width - steps / 10}
+            for covariance, distance in values.items():
+                sampler = {"kind": "ddpm", "num_steps": steps, "covariance": covariance}
+                axes = {"model.channels": width, "sample.covariance": covariance, "sample.num_steps": steps}
+                one = cell(axes, sampler, distance, varies="objective")
+                one["metrics"]["nelbo_test"] = distance / 2
+                found.append(one)
+            ddim = {"kind": "ddim", "num_steps": steps, "eta": 0.0}
+            found.append(cell({"model.channels": width, "sample.num_steps": steps}, ddim, 8.5, varies="objective"))
+    return found
+
+
+def size_cells(floor: float = 0.5, seeds: Sequence[int] = (0,), **changes: Any) -> list[dict[str, Any]]:
+    """Four widths whose loss lies 1000 F^-0.25 above `floor`, where F = MACs x 96,000 images; `changes` are axes."""
+    found = []
+    for width in (8, 16, 32, 64):
+        macs = 1000 * width**2
+        gap = 1000 * (macs * 96_000.0) ** -0.25
+        for seed in seeds:
+            axes = {"model.channels": width, **changes, **({"train.seed": seed} if len(seeds) > 1 else {})}
+            sizes = {"num_params": 100 * width**2, "macs": macs, "train_seed": seed}
+            one = cell(axes, {"kind": "heun", "num_steps": 18}, 3.0 + 8 / width, **sizes)
+            one["metrics"] |= {"model_loss": floor + gap, "optimal_loss": floor, "optimal_loss_gap": gap}
+            found.append(one)
+    return found
+
+
 def panel_of_latents(shade: int) -> bytes:
     """A sample grid of 8 x 8 images whose columns have grey levels of their own, one-pixel white lines between."""
     image = Image.new("L", (8 * 33 - 1, 8 * 33 - 1), 255)
@@ -297,6 +332,17 @@ def write(tmp_path: Path) -> Callable[..., Folder]:
 
 
 @pytest.fixture
+def write_curves() -> Callable[[Folder, Sequence[tuple[Any, ...]]], None]:
+    """Puts other curves into a sweep's folder: rows of (train_id, kimg, name, value)."""
+
+    def writer(folder: Folder, found: Sequence[tuple[Any, ...]]) -> None:
+        named = [dict(zip(CURVES.names, row, strict=True)) for row in found]
+        pq.write_table(pa.Table.from_pylist(named, CURVES), folder.sweep / "curves.parquet")
+
+    return writer
+
+
+@pytest.fixture
 def make_cell() -> Callable[..., dict[str, Any]]:
     """Builds one cell from its axes, sampler and distance."""
     return cell
@@ -312,6 +358,30 @@ def make_sampler_cells() -> Callable[..., list[dict[str, Any]]]:
 def sampler_sweep(tmp_path: Path) -> Folder:
     """Twelve stochastic samplers and Heun on one training, with values that leave out a block."""
     return write_sweep(tmp_path / "samplers", "samplers", sampler_cells(), varies="sampler")
+
+
+@pytest.fixture
+def make_chain_cells() -> Callable[..., list[dict[str, Any]]]:
+    """Builds the cells of `chain_sweep` for any widths."""
+    return chain_cells
+
+
+@pytest.fixture
+def chain_sweep(tmp_path: Path) -> Folder:
+    """Two covariances of DDPM and DDIM beside them on one training."""
+    return write_sweep(tmp_path / "chains", "chains", chain_cells(), varies="objective")
+
+
+@pytest.fixture
+def make_size_cells() -> Callable[..., list[dict[str, Any]]]:
+    """Builds the cells of `size_sweep` for any floor, seeds and further axes."""
+    return size_cells
+
+
+@pytest.fixture
+def size_sweep(tmp_path: Path) -> Folder:
+    """Four widths with a loss of known law and floor."""
+    return write_sweep(tmp_path / "sizes", "sizes", size_cells())
 
 
 @pytest.fixture

@@ -12,20 +12,21 @@ from reports.figures.style import PALETTE, colours, spread, styled, to_png
 from reports.overview import overview
 
 APPLIES = {
-    "scale_quality": (True, False, False),
-    "flops_quality": (True, False, False),
-    "nfe_quality": (True, False, True),
-    "churn": (False, True, False),
-    "heat_map": (False, False, False),  # two levels of S_noise are a line, not a map
-    "same_latents": (False, False, True),
-    "training_curves": (True, True, True),
+    "scale_quality": (True, False, False, True),
+    "scaling_law": (False, False, False, True),
+    "flops_quality": (True, False, False, True),
+    "nfe_quality": (True, False, True, False),
+    "churn": (False, True, False, False),
+    "heat_map": (False, False, False, False),  # two levels of S_noise are a line, not a map
+    "same_latents": (False, False, True, False),
+    "training_curves": (True, True, True, True),
 }
 
 
 @pytest.mark.parametrize("name", list(FIGURES))
-def test_each_figure_is_drawn_exactly_where_it_applies(name, scale_sweep, churn_sweep, latents_sweep):
+def test_each_figure_is_drawn_exactly_where_it_applies(name, scale_sweep, churn_sweep, latents_sweep, size_sweep):
     with styled():
-        folders = (scale_sweep, churn_sweep, latents_sweep)
+        folders = (scale_sweep, churn_sweep, latents_sweep, size_sweep)
         drawings = [FIGURES[name](overview(folder.read())) for folder in folders]
         assert tuple(drawing is not None for drawing in drawings) == APPLIES[name]
         for drawing in filter(None, drawings):

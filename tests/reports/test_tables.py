@@ -112,8 +112,10 @@ def test_sampler_grid_does_not_apply_when_only_solver_and_steps_vary(scale_sweep
 
 
 @pytest.mark.parametrize("name", list(TABLES))
-def test_every_shown_column_and_every_id_is_in_the_frame(name, scale_sweep, churn_sweep, latents_sweep, sampler_sweep):
-    folders = (scale_sweep, churn_sweep, latents_sweep, sampler_sweep)
+def test_every_shown_column_and_every_id_is_in_the_frame(
+    name, scale_sweep, churn_sweep, latents_sweep, sampler_sweep, chain_sweep, size_sweep
+):
+    folders = (scale_sweep, churn_sweep, latents_sweep, sampler_sweep, chain_sweep, size_sweep)
     tables = [table for folder in folders if (table := build(folder, name))]
     assert tables
     for table in tables:

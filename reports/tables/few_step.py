@@ -1,0 +1,89 @@
+"""What a reverse variance buys in few steps on the same weights: a row per sampler, a column per number of steps.
+
+[playbook 3.6, 5.7, 5.8]
+"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from reports.overview import Configuration, Overview
+from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.words import listed
+
+CHAINS = ("ddpm", "ddim")
+"""Samplers that walk the chain of a discrete process."""
+BOUNDS = ("nelbo_test", "nelbo_train")
+"""Variational bounds of a chain's likelihood; the first that was measured is shown."""
+SHOWN_STEPS = 4
+"""Numbers of steps that a document shows for each metric: the fewest."""
+
+
+def build(overview: Overview) -> Table | None:
+    """The table, or None unless one chain sampler ran with several covariances, or a bound with several steps."""
+    chains = [one for one in overview.configurations if one.sampler.get("kind") in CHAINS]
+    steps = sorted({one.num_steps for one in chains})
+    bound = next((name for name in BOUNDS if any(name in one.metrics for one in chains)), None)
+    if not _several_covariances(chains) and not (bound and len(steps) > 1):
+        return None
+    metrics = [overview.distance, *([bound] if bound else []), "recall"]
+    walks: dict[tuple[str, str], list[Configuration]] = {}
+    for one in chains:
+        walks.setdefault((one.training, _without_steps(one)), []).append(one)
+    rows = [_row(own, metrics, steps) for own in walks.values()]
+    several = len({training for training, _ in walks}) > 1
+    columns = _columns(metrics, steps, several)
+    caption = _caption(overview, chains, steps, bound, several)
+    return Table("few_step", "Few steps on the same weights", caption, frame_of(rows), columns, best_within="training")
+
+
+def _several_covariances(chains: list[Configuration]) -> bool:
+    found = {(one.sampler["kind"], one.sampler.get("covariance", "none")) for one in chains}
+    return any(sum(kind == own for own, _ in found) > 1 for kind in CHAINS)
+
+
+def _without_steps(one: Configuration) -> str:
+    return json.dumps({field: value for field, value in one.sampler.items() if field != "num_steps"}, sort_keys=True)
+
+
+def _row(own: list[Configuration], metrics: list[str], steps: list[int]) -> dict[str, Any]:
+    """One sampler on one training: every metric at every number of steps."""
+    first, at = own[0], {one.num_steps: one for one in own}
+    row: dict[str, Any] = {
+        "sampler": first.sampler_label.replace(f" {first.num_steps}", "", 1),
+        "training": first.training,
+        "covariance": first.sampler.get("covariance", "none"),
+        "noise": "none" if first.deterministic else "stochastic",
+    }
+    for metric in metrics:
+        for count in steps:
+            row |= metric_values(at.get(count), metric, _name(metric, count))
+    return row | {"cell_ids": " ".join(cell_id for one in own for cell_id in one.cell_ids)}
+
+
+def _columns(metrics: list[str], steps: list[int], several: bool) -> tuple[Column, ...]:
+    names = [*([Column("training", "training")] if several else []), Column("sampler", "sampler")]
+    values = [
+        metric_column(metric, _name(metric, count), f"{count} steps" if count == steps[0] else f"{count}")
+        for metric in metrics
+        for count in steps[:SHOWN_STEPS]
+    ]
+    return replace(names[0], note="cell_ids"), *names[1:], *values
+
+
+def _name(metric: str, count: int) -> str:
+    return f"{metric} ({count} steps)"
+
+
+def _caption(
+    overview: Overview, chains: list[Configuration], steps: list[int], bound: str | None, several: bool
+) -> str:
+    words = ["Bold: the best at that number of steps" + (", of its training." if several else ".")]
+    if bound:
+        words.append("NELBO: the variational bound of the chain with that covariance; a deterministic chain has none.")
+    fixed = [one for one in chains if one.deterministic]
+    if fixed and not all(one.deterministic for one in chains):
+        words.append(f"Deterministic: {listed(sorted({one.family for one in fixed}))}.")
+    if len(steps) > SHOWN_STEPS:
+        words.append(f"{listed([str(count) for count in steps[SHOWN_STEPS:]])} steps are in tables/few_step.csv.")
+    return " ".join([*words, overview.seeds_label])
