@@ -13,10 +13,10 @@ from engine.samplers.base import Posterior
 class VarianceModel(Protocol):
     """Anything that knows the diagonal of Cov[x0 | x] beside a trained network: a table, or a head's output."""
 
-    def __call__(self, sigma: Tensor, variance: Tensor | None) -> Tensor:
+    def __call__(self, sigma: Tensor, head: Tensor | None) -> Tensor:
         """Variance of x0 given x at noise levels sigma [B], float64, broadcastable to [B, C, H, W].
 
-        `variance` is the second half of the network's output channels, or None when it has no second half.
+        `head` is the output of the network's covariance head [B, C, H, W], or None when it has none.
         """
 
 
@@ -27,7 +27,9 @@ class Output:
     target: Tensor
     """[B, C, H, W], float32: p * x0 + q * eps as predicted."""
     variance: Tensor | None
-    """[B, C, H, W], float32: the second half of the output's channels, iDDPM's coordinate v or OCM's h."""
+    """[B, C, H, W], float32: the second half of the output's channels, iDDPM's coordinate v."""
+    head: Tensor | None
+    """[B, C, H, W], float32: what a covariance head says, OCM's h."""
     coefficients: Coefficients
     """Each [B], float64."""
 
@@ -61,10 +63,9 @@ class Denoiser(nn.Module):
         """x0_hat and all that is known of the variance, from one evaluation."""
         sigma = levels(sigma, x)
         output = self.output(x, sigma, label)
-        x0_hat, variance = self._x0_hat(x, output), output.variance
-        if self.variance_model is not None:
-            return Posterior(x0_hat, x0_variance=self.variance_model(sigma, variance).to(x.dtype))
-        return Posterior(x0_hat, range_fraction=None if variance is None else variance.to(x.dtype))
+        fraction = None if output.variance is None else output.variance.to(x.dtype)
+        x0_variance = None if self.variance_model is None else self.variance_model(sigma, output.head).to(x.dtype)
+        return Posterior(self._x0_hat(x, output), fraction, x0_variance)
 
     def output(self, x: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Output:
         """Evaluate the network on `x` [B, C, H, W] at `sigma` [B], with `label` [B] and `augment` [B, 9] or None."""
@@ -73,9 +74,10 @@ class Denoiser(nn.Module):
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
             raw = self.net((columns(c.c_in, x) * x).float(), c.c_noise.float(), label, augment)
-        parts = raw if isinstance(raw, tuple) else raw.split(x.shape[1], dim=1)
-        target, variance = (*parts, None)[:2]
-        return Output(target.float(), None if variance is None else variance.float(), c)
+        predicted, head = raw if isinstance(raw, tuple) else (raw, None)
+        target, variance = (*predicted.split(x.shape[1], dim=1), None)[:2]
+        variance, head = (None if part is None else part.float() for part in (variance, head))
+        return Output(target.float(), variance, head, c)
 
     @staticmethod
     def _x0_hat(x: Tensor, output: Output) -> Tensor:

@@ -1,7 +1,5 @@
 """Pick the snapshot by the locked protocol, then measure a sampler on it."""
 
-import hashlib
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,19 +11,14 @@ from engine.backbones.dit_cost import executed_cost
 from engine.backbones.dydit import DyDitNet, watch_ratio
 from engine.build import build_denoiser, build_network
 from engine.consistency import agreement
-from engine.data.datasets import ImageSet, to_unit
 from engine.denoiser import Denoiser
 from engine.drawing import Drawn, draw_cell
-from engine.files import Files, pack, unpack
-from engine.guidance import NULL_LABEL
+from engine.files import Files
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
 from engine.metrics.reference import Reference, distance, measure
 from engine.model_spec import DyDit
 from engine.net_shape import net_shape
-from engine.process.analytic import AnalyticVariance, analytic_gammas
-from engine.process.schedules import sigma_of
-from engine.samplers.chain import ChainSampler
 from engine.sampling import draw, panel_png
 from engine.spec import Experiment
 from engine.training.snapshot import load_snapshot
@@ -33,10 +26,6 @@ from engine.weights_spec import EmaWeights
 
 SELECTION_SEED = 2**40
 """Snapshots are chosen on latents of their own, so that the choice does not favour the images measured afterwards."""
-
-
-ANALYTIC_IMAGES = 2_048
-"""Images over which Analytic-DPM's variance is measured; the control variate makes so few enough."""
 
 
 @dataclass(frozen=True)
@@ -158,57 +147,3 @@ def sampled_ratio(experiment: Experiment, denoiser: Denoiser) -> tuple[float, in
     evaluations = (denoiser.nfe - before) * protocol.batch_size
     denoiser.nfe = before
     return float(torch.stack([ratio[:count] for ratio in ratios]).mean()), evaluations
-
-
-def reference_images(experiment: Experiment, denoiser: Denoiser, files: Files, images_shown: int) -> Tensor | None:
-    """Images of the experiment's sampler at the many steps its protocol names, drawn once and kept with the training.
-
-    None when the protocol does not ask for them, or the sampler draws noise [P2 5.2; playbook 5.2].
-    """
-    rule, protocol = experiment.eval.consistency, experiment.eval
-    if rule is None or not experiment.sample.deterministic:
-        return None
-    many = experiment.sample.model_copy(update={"num_steps": rule.num_steps})
-    count = min(rule.num_samples, protocol.num_samples)
-    settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}
-    path = f"agreement/{_digest(images_shown, experiment.weights.model_dump(), many.canonical().form, settings)}"
-    kept = files.read(path)
-    if kept is None:
-        kept = pack({"images": draw(denoiser, experiment, many, **settings)}, {})
-        files.write(path, kept)
-    return unpack(kept)[0]["images"]
-
-
-def measure_analytic_variance(
-    experiment: Experiment, denoiser: Denoiser, images: ImageSet, files: Files, images_shown: int
-) -> AnalyticVariance:
-    """Analytic-DPM's variance of a snapshot at the sampler's noise levels, measured once and kept with the training.
-
-    It uses the training set's first ANALYTIC_IMAGES images [Bao et al. 2022; engine facts B9], with their labels unless
-    the sampler hides them.
-    """
-    assert isinstance(experiment.sample, ChainSampler), "only a sampler of a chain has a covariance"
-    sigmas = sorted(sigma_of(alpha_bar) for alpha_bar in experiment.sample.levels[:-1])
-    count = min(ANALYTIC_IMAGES, len(images.images))
-    hidden = experiment.sample.guidance == 0
-    path = f"analytic/{_digest(images_shown, experiment.weights.model_dump(), sigmas, count, hidden)}.json"
-    kept = files.read(path)
-    if kept is None:
-        device = next(denoiser.parameters()).device
-        labels = torch.full_like(images.labels, NULL_LABEL) if hidden else images.labels
-        gammas = analytic_gammas(
-            denoiser,
-            to_unit(images.images[:count].to(device)),
-            sigmas,
-            seed=experiment.train.seed,
-            batch_size=experiment.eval.batch_size,
-            labels=labels[:count].to(device) if experiment.model.class_conditional else None,
-        )
-        kept = json.dumps({"sigmas": sigmas, "gammas": gammas}).encode()
-        files.write(path, kept)
-    return AnalyticVariance(**{name: tuple(values) for name, values in json.loads(kept).items()})
-
-
-def _digest(*parts: Any) -> str:
-    """Name of a file that depends on nothing but these parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from engine.data.catalog import CATALOG, Split
 from engine.frozen import Frozen
 from engine.model_spec import Dit, DyDit, Mlp, Model, Probability, Transformers
 from engine.objective_spec import Objective, OcmObjective
@@ -45,6 +46,30 @@ class Consistency(Frozen):
     """Images compared."""
 
 
+class Likelihood(Frozen):
+    """How likely images are under the model, in bits per dimension [playbook 5.5, 5.8].
+
+    DDPM's cells get the variational bound of their own steps and covariance, deterministic ones the likelihood of the
+    probability-flow ODE, which is the same for all of them. Guided samplers have none.
+    """
+
+    split: Split = "train"
+    """Which images: a data set's test split, where it has one, or those it is trained on."""
+    num_images: int = Field(default=1_000, ge=2)
+    """The first images of the split."""
+    ode_steps: int = Field(default=32, ge=4, multiple_of=2)
+    """Steps of the ODE's solver (RK4); half as many, once more, say how far off it is."""
+
+
+class LossGap(Frozen):
+    """How far the training loss lies above its optimum on the same images and noise [arXiv 2506.13763]."""
+
+    num_levels: int = Field(default=16, ge=1)
+    """Noise levels, evenly spread over those that training shows."""
+    num_draws: int = Field(default=512, ge=2)
+    """Noisy images at each of them."""
+
+
 class Evaluation(Frozen):
     """The evaluation protocol: the same for every cell of a sweep."""
 
@@ -62,6 +87,10 @@ class Evaluation(Frozen):
     """How the snapshot is chosen."""
     consistency: Consistency | None = None
     """Also measure how far deterministic samplers agree with themselves at many steps."""
+    likelihood: Likelihood | None = None
+    """Also measure how likely images are."""
+    loss_gap: LossGap | None = None
+    """Also measure how far the training loss lies above its optimum."""
 
 
 class Start(Frozen):
@@ -175,6 +204,10 @@ def _sampler_misfits(experiment: Experiment) -> Iterator[Misfit]:
             needs = "the model needs class_conditional: true and label_dropout above 0"
             fields = (f"{place}.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
             yield fields, f"guidance mixes predictions with and without label: {needs}"
+    likelihood, data = experiment.eval.likelihood, CATALOG[experiment.data.name]
+    if likelihood and likelihood.split == "test" and not data.num_test_images:
+        reason = f"{experiment.data.name} has no test split; use train"
+        yield ("eval.likelihood.split", "data.name"), reason
     if not _knows_pure_noise(experiment):
         yield from _pure_noise_misfits(sampler)
     rule, steps = experiment.eval.consistency, math.inf
@@ -184,10 +217,11 @@ def _sampler_misfits(experiment: Experiment) -> Iterator[Misfit]:
         reason = f"no sampler makes {rule.num_steps} steps of {steps} timesteps"
         yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
     covariance = getattr(sampler, "covariance", None)
-    if covariance == "learned_range" and not objective.design.learned_variance:
+    base = experiment.base_objective
+    if covariance == "learned_range" and not base.design.learned_variance:
         advice = "train with hybrid or vlb, or use beta, beta_tilde or analytic"
-        reason = f"needs a variance the network has learned, and objective {objective.kind} gives it no gradient"
-        yield ("sample.covariance", "objective.kind"), f"learned_range {reason}; {advice}"
+        reason = f"needs a variance the network has learned, and objective {base.kind} gives it no gradient"
+        yield ("sample.covariance", "objective.kind", "start.objective.kind"), f"learned_range {reason}; {advice}"
     if covariance == "ocm" and not isinstance(objective, OcmObjective):
         needs = f"needs the head that objective ocm trains, not objective {objective.kind}"
         yield ("sample.covariance", "objective.kind"), f"ocm {needs}"

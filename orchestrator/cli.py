@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from orchestrator.commands import mlflow_sync, model, plan, process, report, schema, status, sweep, toy, ui, why
+from orchestrator.commands import (
+    diagnose,
+    mlflow_sync,
+    model,
+    plan,
+    process,
+    report,
+    schema,
+    status,
+    sweep,
+    toy,
+    ui,
+    why,
+)
 from orchestrator.errors import Interrupted, OrchError
 
 app = typer.Typer(
@@ -22,7 +35,7 @@ app = typer.Typer(
         "  orch status                        all sweeps of this storage"
     ),
 )
-for module in (plan, model, process, toy, sweep, status, why, report, ui, mlflow_sync, schema):
+for module in (plan, model, process, toy, sweep, status, why, diagnose, report, ui, mlflow_sync, schema):
     app.command(name=module.NAME)(module.command)
 
 

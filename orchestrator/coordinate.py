@@ -86,7 +86,8 @@ def worth(sweep: Sweep, position: Position, store: Store) -> float | None:
     None when a cell is neither finished nor failed.
     """
     points = points_at(sweep, position)
-    cells = make_plan(sweep, [one for one in points if one.experiment.sample == points[0].experiment.sample], store).cells
+    of_first = [point for point in points if point.experiment.sample == points[0].experiment.sample]
+    cells = make_plan(sweep, of_first, store).cells
     folders = [store.cell(cell.cell_id) for cell in cells]
     records = [folder.read_json("cell.json") for folder in folders]
     measured = [record["metrics"][judging_distance(record["metrics"])] for record in records if record]

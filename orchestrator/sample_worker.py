@@ -80,7 +80,9 @@ def chosen_snapshot(unit: Unit, store: Store) -> int:
 def measure_cell(unit: Unit) -> dict[str, float]:
     """Measure one cell, write its folder and return its metrics; a finished cell is only read."""
     from engine.drawing import DRAWN_FOLDER, read_drawn
-    from engine.evaluate import evaluate_cell, measure_analytic_variance, reference_images
+    from engine.evaluate import evaluate_cell
+    from engine.model_metrics import model_metrics
+    from engine.snapshot_facts import Snapshot, analytic_variance, reference_images
 
     store = Store.open(unit.storage)
     folder = store.cell(unit.unit_id)
@@ -91,14 +93,15 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     chosen = chosen_snapshot(unit, store)
     started = time.perf_counter()
     drawn, denoiser = read_drawn(experiment, folder), warm_denoiser(unit, chosen, device)
-    training = store.training(unit.train_id)
+    snapshot = Snapshot(experiment, denoiser, store.training(unit.train_id), chosen)
     if getattr(experiment.sample, "covariance", None) == "analytic":
-        images = load_data(experiment.data.name, unit.data_root)
-        denoiser.variance_model = measure_analytic_variance(experiment, denoiser, images, training, chosen)
+        denoiser.variance_model = analytic_variance(snapshot, load_data(experiment.data.name, unit.data_root))
     denoiser.nfe = 0
-    reference = reference_images(experiment, denoiser, training, chosen)
-    compared_with = denoiser.nfe * experiment.eval.batch_size
+    more = model_metrics(snapshot, lambda split: load_data(experiment.data.name, unit.data_root, split))
+    reference = reference_images(snapshot)
+    besides = denoiser.nfe * experiment.eval.batch_size
     measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)
+    metrics = {**measured.metrics, **more}
     folder.write("panel.png", measured.panel)
     record = {
         "cell_id": unit.unit_id,
@@ -106,7 +109,7 @@ def measure_cell(unit: Unit) -> dict[str, float]:
         "experiment": unit.experiment,
         "sampler": experiment.sample.canonical().form,
         "snapshot_kimg": chosen / 1000,
-        "metrics": measured.metrics,
+        "metrics": metrics,
         "jackknife": measured.jackknife,
         "nfe": measured.nfe,
         "evaluations": measured.evaluations,
@@ -118,10 +121,10 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     folder.write_json("cell.json", record)
     seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
     environment = worker_environment(str(device))
-    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations + compared_with}
+    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations + besides}
     mark_done(folder, {**done, "environment": environment})
     folder.delete_folder(DRAWN_FOLDER)
-    return measured.metrics
+    return metrics
 
 
 _LOADED: dict[tuple[str, ...], "Denoiser"] = {}

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.data.catalog import Split
 from engine.spec import Experiment
 from orchestrator.plan import Cell, Training
 from orchestrator.store import Folder, Store
@@ -106,12 +107,12 @@ def worker_device() -> "torch.device":
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
 
 
-@lru_cache(maxsize=1)
-def load_data(data_name: str, data_root: str | None) -> "ImageSet":
-    """The images of a data set, kept for the next unit of this process."""
+@lru_cache(maxsize=2)
+def load_data(data_name: str, data_root: str | None, split: Split = "train") -> "ImageSet":
+    """A split of a data set, kept for the next unit of this process."""
     from engine.data.datasets import load_images
 
-    return load_images(data_name, Path(data_root) if data_root else None)
+    return load_images(data_name, Path(data_root) if data_root else None, split)
 
 
 @lru_cache(maxsize=1)

@@ -46,24 +46,22 @@ class OcmNet(nn.Module):
     passes no gradient to the features. Both are part of the state dict.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, in_channels: int) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone.requires_grad_(False).eval()
         self.head = head
-        self.in_channels = in_channels
 
     def forward(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The backbone's first C channels and h, each [B, C, H, W], of images `x` [B, C, H, W].
+        """The backbone's output [B, C or 2 C, H, W] and h [B, C, H, W] of images `x` [B, C, H, W].
 
         The first can be differentiated with respect to `x`, where `x` asks for it. The other arguments are the
         backbone's.
         """
         backbone = cast(FeatureNet, self.backbone)
         features = backbone.features(x, c_noise, label, augment)
-        target = backbone.readout(features)[:, : self.in_channels]
-        return target, self.head(features.detach())
+        return backbone.readout(features), self.head(features.detach())
 
     def train(self, mode: bool = True) -> "OcmNet":
         """Set the mode of the head alone."""
@@ -80,7 +78,7 @@ def attach_head(backbone: nn.Module, objective: OcmObjective, in_channels: int) 
     channels = cast(FeatureNet, backbone).feature_channels
     last = zero_init(nn.Conv2d(channels, in_channels, 3, padding=1))
     before = [ResidualBlock(channels)] if objective.head == "complex" else []
-    return OcmNet(backbone, nn.Sequential(*before, _norm(channels), nn.SiLU(), last), in_channels)
+    return OcmNet(backbone, nn.Sequential(*before, _norm(channels), nn.SiLU(), last))
 
 
 def _norm(channels: int) -> GroupNorm:

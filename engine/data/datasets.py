@@ -4,13 +4,14 @@ import gzip
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.data.catalog import CATALOG, DataNotFound, data_not_found, find_file, missing_files
+from engine.data.catalog import CATALOG, DataNotFound, Split, data_not_found, find_file, missing_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +32,18 @@ class ImageSet:
         return cls(images, labels, digest.hexdigest())
 
 
-def load_images(name: str, root: Path | None) -> ImageSet:
-    """The training split of a data set of the catalogue; `root` is the data root, which digits does not need.
+def load_images(name: str, root: Path | None, split: Split = "train") -> ImageSet:
+    """A split of a data set of the catalogue; `root` is the data root, which digits does not need.
 
-    Raises DataNotFound when files are missing or are not the published ones.
+    Raises DataNotFound when files are missing or are not the published ones, KeyError for a split there is not.
     """
-    if missing_files(name, root):
-        raise data_not_found(name, root)
-    images, labels = LOADERS[name](root or Path())
+    if missing_files(name, root, split):
+        raise data_not_found(name, root, split)
+    loaders = LOADERS if split == "train" else TEST_LOADERS
+    images, labels = loaders[name](root or Path())
     info = CATALOG[name]
-    expected = (info.num_images, info.channels, info.resolution, info.resolution)
+    count = info.num_images if split == "train" else info.num_test_images
+    expected = (count, info.channels, info.resolution, info.resolution)
     if tuple(images.shape) != expected or tuple(labels.shape) != expected[:1]:
         found = f"images {tuple(images.shape)} and labels {tuple(labels.shape)}"
         raise DataNotFound(f"{name} in {root} holds {found}, not {expected}: download it again")
@@ -56,15 +59,15 @@ def load_digits(root: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).reshape(-1, 1, 8, 8), torch.from_numpy(labels)
 
 
-def load_cifar10(root: Path) -> tuple[Tensor, Tensor]:
-    """CIFAR-10's 50,000 training images.
+def load_cifar10(root: Path, train: bool = True) -> tuple[Tensor, Tensor]:
+    """CIFAR-10's 50,000 training images, or its 10,000 test images.
 
     Its files are pickles. torchvision checks each against the published MD5 before it unpickles any.
     """
     from torchvision.datasets import CIFAR10
 
     try:
-        data = CIFAR10(root, train=True, download=False)
+        data = CIFAR10(root, train=train, download=False)
     except RuntimeError:
         raise DataNotFound(f"cifar10 in {root}: a file differs from its published MD5; download it again") from None
     return torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets)
@@ -73,6 +76,12 @@ def load_cifar10(root: Path) -> tuple[Tensor, Tensor]:
 def load_fashion_mnist(root: Path) -> tuple[Tensor, Tensor]:
     """Fashion-MNIST's 60,000 training images, from the packed files or the unpacked ones."""
     images, labels = (read_idx(root, file) for file in CATALOG["fashion_mnist"].files)
+    return images[:, None], labels
+
+
+def load_fashion_mnist_test(root: Path) -> tuple[Tensor, Tensor]:
+    """Fashion-MNIST's 10,000 test images."""
+    images, labels = (read_idx(root, file) for file in CATALOG["fashion_mnist"].test_files)
     return images[:, None], labels
 
 
@@ -94,6 +103,12 @@ LOADERS: dict[str, Callable[[Path], tuple[Tensor, Tensor]]] = {
     "fashion_mnist": load_fashion_mnist,
 }
 """How each data set of the catalogue is read: data root -> (images uint8 [N, C, H, W], labels [N])."""
+
+TEST_LOADERS: dict[str, Callable[[Path], tuple[Tensor, Tensor]]] = {
+    "cifar10": partial(load_cifar10, train=False),
+    "fashion_mnist": load_fashion_mnist_test,
+}
+"""The same of the data sets that have a test split."""
 
 
 def to_unit(images: Tensor) -> Tensor:

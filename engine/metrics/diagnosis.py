@@ -45,13 +45,26 @@ class Diagnosis:
     @property
     def excess(self) -> float:
         """Mean weighted gap: at `quantile_levels`, the training loss (mean over pixels) above its optimum."""
-        return sum(w * gap for w, gap in zip(self.weight, self.gap, strict=True)) / len(self.sigmas)
+        return self._weighted(self.gap)
+
+    @property
+    def mean_model_loss(self) -> float:
+        """Mean weighted loss: at `quantile_levels` the training loss, mean over pixels."""
+        return self._weighted(self.model_loss)
+
+    @property
+    def mean_optimal_loss(self) -> float:
+        """The same of the optimum."""
+        return self._weighted(self.optimal_loss)
 
     @property
     def excess_stderr(self) -> float:
         """Standard error of `excess`, from draws; draws of different levels are independent."""
         terms = ((w * error) ** 2 for w, error in zip(self.weight, self.gap_stderr, strict=True))
         return float(sum(terms) ** 0.5 / len(self.sigmas))
+
+    def _weighted(self, losses: tuple[float, ...]) -> float:
+        return sum(weight * loss for weight, loss in zip(self.weight, losses, strict=True)) / len(self.sigmas)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers by field."""

@@ -17,10 +17,10 @@ def losses(objective: OcmObjective, denoiser: Denoiser, batch: Noised) -> Terms:
     """
     x = batch.x.requires_grad_()
     output = denoiser.output(x, batch.sigma, batch.label, batch.augment)
-    if output.variance is None:
+    if output.head is None:
         raise ValueError("OCM trains a head, and this network has none")
     signs = torch.randint(0, 2, x.shape, device=x.device).to(x.dtype) * 2 - 1
-    error = output.variance - diagonal_estimate(output, x, signs)
+    error = output.head - diagonal_estimate(output, x, signs)
     return {"loss": error.square().flatten(1).sum(1)}
 
 
@@ -39,11 +39,11 @@ def diagonal_estimate(output: Output, x: Tensor, signs: Tensor) -> Tensor:
 class OcmVariance:
     """The posterior variance that a head's h says: Cov[x0 | x] = sigma^2 (1 + h) on the diagonal [P6]."""
 
-    def __call__(self, sigma: Tensor, variance: Tensor | None) -> Tensor:
-        """Variance [B, C, H, W], float64 and never negative, at noise levels sigma [B] for h = `variance`.
+    def __call__(self, sigma: Tensor, head: Tensor | None) -> Tensor:
+        """Variance [B, C, H, W], float64 and never negative, at noise levels sigma [B] for h = `head`.
 
         Raises ValueError when the network has no head.
         """
-        if variance is None:
+        if head is None:
             raise ValueError("OCM's variance comes from a head, and this network has none")
-        return (columns(sigma.double() ** 2, variance.double()) * (1 + variance.double())).clamp(min=0)
+        return (columns(sigma.double() ** 2, head.double()) * (1 + head.double())).clamp(min=0)

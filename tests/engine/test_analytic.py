@@ -10,7 +10,6 @@ from torch import Tensor
 
 from engine.build import build_denoiser, build_network
 from engine.data.datasets import ImageSet
-from engine.evaluate import measure_analytic_variance
 from engine.files import LocalFiles
 from engine.guidance import NULL_LABEL
 from engine.model_spec import DdpmPlusPlus
@@ -20,6 +19,7 @@ from engine.oracle import GaussianOracle
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import vp_sigmas
 from engine.samplers import Ddpm
+from engine.snapshot_facts import Snapshot, analytic_variance
 from engine.spec import Data, Evaluation, Experiment
 from engine.train_spec import Train
 
@@ -100,7 +100,7 @@ def test_the_variance_is_measured_with_the_labels_the_sampler_shows(
         told.append(labels)
         return [0.5, 0.5]
 
-    monkeypatch.setattr("engine.evaluate.analytic_gammas", listening)
+    monkeypatch.setattr("engine.snapshot_facts.analytic_gammas", listening)
     experiment = Experiment(
         data=Data(name="digits"),
         model=DdpmPlusPlus(channels=4, channel_mult=(1,), num_blocks=1, class_conditional=True, label_dropout=0.1),
@@ -112,7 +112,7 @@ def test_the_variance_is_measured_with_the_labels_the_sampler_shows(
     shown = ImageSet.of(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10))
     denoiser = build_denoiser(experiment, build_network(experiment))
     for _ in range(2):  # the second finds the first one's file
-        measure_analytic_variance(experiment, denoiser, shown, LocalFiles(tmp_path), 64)
+        analytic_variance(Snapshot(experiment, denoiser, LocalFiles(tmp_path), 64), shown)
     [labels] = told
     assert torch.equal(labels, torch.full((10,), NULL_LABEL) if hidden else torch.arange(10))
 

@@ -73,17 +73,23 @@ def test_a_second_half_of_the_channels_is_the_variance_and_does_not_change_the_m
     assert one.posterior(x, 2.0).range_fraction is None
 
 
-def test_a_variance_model_is_asked_with_the_noise_levels_and_the_second_half() -> None:
-    def variance_model(sigma: Tensor, variance: Tensor | None) -> Tensor:
-        assert variance is not None
-        return sigma[:, None, None, None] * variance
+def test_a_variance_model_is_asked_with_the_noise_levels_and_the_head_and_a_learned_range_stays_beside_it() -> None:
+    def variance_model(sigma: Tensor, head: Tensor | None) -> Tensor:
+        assert head is not None
+        return sigma[:, None, None, None] * head
 
-    denoiser = Denoiser(Recorder(0.5, channels=2), EDM, variance_model=variance_model)
+    class Headed(Recorder):
+        def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+            output = super().forward(*inputs)
+            return output, output[:, 1:]
+
+    denoiser = Denoiser(Headed(0.5, channels=2), EDM, variance_model=variance_model)
     posterior = denoiser.posterior(images(dtype=torch.float32), 2.0)
     assert posterior.x0_variance is not None
     assert posterior.x0_variance.dtype == torch.float32
     assert torch.equal(posterior.x0_variance, torch.full((3, 1, 2, 2), 3.0))
-    assert posterior.range_fraction is None
+    assert posterior.range_fraction is not None
+    assert torch.equal(posterior.range_fraction, torch.full((3, 1, 2, 2), 1.5))
     assert denoiser.nfe == 1
 
 

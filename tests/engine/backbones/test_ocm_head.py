@@ -72,11 +72,11 @@ def test_the_first_half_is_the_backbones_output_and_the_second_starts_at_zero(ki
 
 
 @every_unet
-def test_a_backbone_with_a_learned_variance_lends_its_first_half(kind):
+def test_a_backbone_with_a_learned_variance_keeps_it_beside_the_head(kind):
     net = ocm_net(kind, learned_variance=True)
     output = output_of(net, *inputs())
-    assert output.shape == (4, 6, 8, 8)
-    assert torch.equal(output[:, :3], backbone(kind, learned_variance=True).eval()(*inputs())[:, :3])
+    assert output.shape == (4, 9, 8, 8)
+    assert torch.equal(output[:, :6], backbone(kind, learned_variance=True).eval()(*inputs()))
 
 
 @every_head

@@ -5,6 +5,7 @@ import hashlib
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,20 @@ def test_numbers_go_to_the_nearest_byte_and_stay_in_range():
 def test_the_catalogue_needs_no_torch():
     code = "import sys, engine.data.catalog, engine.metrics.names; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_test_split_of_fashion_mnist_is_read_from_files_of_its_own(tmp_path, monkeypatch):
+    info = replace(CATALOG["fashion_mnist"], num_test_images=3)
+    monkeypatch.setitem(CATALOG, "fashion_mnist", info)
+    pixels, labels = np.arange(3 * 28 * 28).reshape(3, 28, 28) % 256, np.array([7, 0, 9])
+    for file, values in zip(info.test_files, (pixels, labels), strict=True):
+        write_idx(tmp_path / file, values, pack=True)
+    assert missing_files("fashion_mnist", tmp_path)
+    split = load_images("fashion_mnist", tmp_path, "test")
+    assert split.images[:, 0].tolist() == pixels.tolist()
+    assert split.labels.tolist() == [7, 0, 9]
+
+
+def test_a_missing_test_split_names_its_own_files(tmp_path):
+    with pytest.raises(DataNotFound, match="t10k-images"):
+        load_images("fashion_mnist", tmp_path, "test")

@@ -145,7 +145,7 @@ def test_the_loss_is_the_summed_square_of_estimate_minus_h_with_signs_of_the_glo
     terms = OBJECTIVES["ocm"](OBJECTIVE, denoiser, batch)
     x = batch.x.requires_grad_()
     output = denoiser.output(x, batch.sigma, None)
-    expected = (diagonal_estimate(output, x, signs) - output.variance).square().sum(dim=(1, 2, 3))
+    expected = (diagonal_estimate(output, x, signs) - output.head).square().sum(dim=(1, 2, 3))
     assert set(terms) == {"loss"}
     assert terms["loss"].shape == (12,)
     assert torch.equal(terms["loss"], expected)

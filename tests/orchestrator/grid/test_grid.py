@@ -28,6 +28,7 @@ COUNTS = {
     "capacity": 3,
     "edm_networks": 2,
     "dydit_flops": 7,
+    "few_step": 24,
 }
 RECIPES = [
     "dit_cifar10", "dit_digits", "dydit_cifar10", "dydit_digits",
