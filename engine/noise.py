@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     WEIGHTS = 7
     AUGMENT = 8
     LABEL_DROPOUT = 9
+    PROJECTION = 10
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:

@@ -1,6 +1,7 @@
 """What a sweep does not show. Never empty."""
 
 import json
+import math
 
 from reports.checks import missing_cells
 from reports.overview import Overview
@@ -32,6 +33,7 @@ def limits(overview: Overview) -> tuple[str, ...]:
             f"{int(first['num_samples']):,} images per cell; published numbers use {PAPER_SAMPLES:,}. "
             "A Fréchet distance falls as images are added, so only equal counts compare."
         )
+    found += _few_images(overview)
     found.append(_seeds(overview))
     if len(overview.configurations) >= MANY_CONFIGURATIONS:
         count = counted(len(overview.configurations), "configuration")
@@ -55,6 +57,20 @@ def off_playbook(overview: Overview) -> list[str]:
     for text in overview.sweep.results["off_playbook"].dropna().unique():
         fields |= {str(field) for field in json.loads(text)}
     return sorted(fields)
+
+
+def _few_images(overview: Overview) -> list[str]:
+    protocol, data = (overview.sweep.manifest.get(key) or {} for key in ("protocol", "data"))
+    dims = protocol.get("feature_dims") or 0  # older manifests do not say
+    generated, real = int(overview.sweep.results.iloc[0]["num_samples"]), data.get("num_images") or math.inf
+    counts = {"generated": generated, "real": real}
+    few = [f"{count:,} {kind}" for kind, count in counts.items() if count <= dims]
+    if not few:
+        return []
+    return [
+        f"{listed(few)} images, no more than the {dims:,} dimensions of the features: their covariance lacks rank, "
+        f"which biases {overview.distance} upwards."
+    ]
 
 
 def _seeds(overview: Overview) -> str:

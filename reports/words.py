@@ -64,6 +64,8 @@ METRICS = {
     "seconds_per_image": "ms / image",
     "precision": "precision",
     "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
     "flops_ratio": "executed FLOPs",
 }
 """Plain names of metrics; a distance is always called exactly what its column is called."""

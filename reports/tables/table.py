@@ -13,7 +13,7 @@ from reports.words import decimals, fixed, metric_label, scaled, short_ids, sign
 MAX_SHOWN_ROWS = 60
 """Rows of a table in a document; the files hold all of them."""
 
-INCREASES = {"precision": "higher", "recall": "higher", "agreement": "higher"}
+INCREASES = dict.fromkeys(("precision", "recall", "density", "coverage", "agreement"), "higher")
 """Metrics whose larger values are better; distances are the other way round."""
 
 
