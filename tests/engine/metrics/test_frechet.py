@@ -57,9 +57,7 @@ def test_frechet_distance_of_gaussians_that_do_not_commute_equals_the_closed_for
     r1, r2 = torch.tensor([[2.0, 0.0], [1.0, 1.0]]).double(), torch.tensor([[1.0, -1.0], [0.0, 3.0]]).double()
     s1, s2 = r1 @ r1.T, r2 @ r2.T
     zero = torch.zeros(2, dtype=torch.float64)
-    distance = frechet_distance(
-        gaussian(features_with_moments(zero, r1)), gaussian(features_with_moments(zero, r2))
-    )
+    distance = frechet_distance(gaussian(features_with_moments(zero, r1)), gaussian(features_with_moments(zero, r2)))
     product = s1 @ s2
     cross = math.sqrt(product.trace() + 2 * math.sqrt(torch.linalg.det(product)))
     assert not torch.equal(product, product.T)
