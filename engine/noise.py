@@ -30,12 +30,13 @@ class Purpose(IntEnum):
     WEIGHTS = 7
     AUGMENT = 8
     LABEL_DROPOUT = 9
-    LOSS_SOURCE = 10
-    LOSS_NOISE = 11
-    LOSS_SUBSET = 12
-    BOUND = 13
-    DEQUANTISATION = 14
-    PROBE = 15
+    PROJECTION = 10
+    LOSS_SOURCE = 11
+    LOSS_NOISE = 12
+    LOSS_SUBSET = 13
+    BOUND = 14
+    DEQUANTISATION = 15
+    PROBE = 16
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:

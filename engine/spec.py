@@ -73,8 +73,8 @@ class LossGap(Frozen):
 class Evaluation(Frozen):
     """The evaluation protocol: the same for every cell of a sweep."""
 
-    extractor: Literal["classifier", "inception"] = "classifier"
-    """Feature space: a small CNN trained on the data set's labels, or Inception-v3."""
+    extractor: Literal["classifier", "inception", "pixels"] = "classifier"
+    """Feature space: a small CNN trained on the data set's labels, Inception-v3, or randomly projected pixels."""
     num_samples: int = Field(default=10_000, ge=2)
     """Images per cell."""
     batch_size: int = Field(default=64, ge=1)
@@ -82,7 +82,7 @@ class Evaluation(Frozen):
     sample_seed: int = Field(default=0, ge=0)
     """Keys the latents and every noise draw of sampling."""
     nearest_k: int = Field(default=3, ge=1)
-    """Neighbours that span the manifold of precision and recall."""
+    """Neighbours that span the manifold of precision, recall, density and coverage."""
     selection: Selection = Selection()
     """How the snapshot is chosen."""
     consistency: Consistency | None = None

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 
 from engine import ENGINE_VERSION
 from engine.backbones.published import published
+from engine.metrics.names import FEATURE_DIMS
+from engine.spec import Experiment
 from orchestrator.cost import model_cost
 from orchestrator.grid import Sweep
 from orchestrator.identity import canonical_json, protocol_id
@@ -120,7 +122,7 @@ def build_manifest(
         "report": sweep.grid.report.model_dump(mode="json"),
         "command": command,
         "created": now(),
-        "protocol": {"id": protocol_id(experiment), **experiment.eval.model_dump(mode="json")},
+        "protocol": protocol_record(experiment),
         "code": code_record(),
         "environment": {**environment(), **(workers[-1] if workers else {})},
         "data": data_record(plan, store),
@@ -145,6 +147,16 @@ def build_manifest(
             if len(cell.points) > 1
         ],
         "lineage": {cell.cell_id: cell.training.train_id for cell in plan.cells},
+    }
+
+
+def protocol_record(experiment: Experiment) -> dict[str, Any]:
+    """How cells are measured."""
+    rule = experiment.eval
+    return {
+        "id": protocol_id(experiment),
+        **rule.model_dump(mode="json"),
+        "feature_dims": FEATURE_DIMS[rule.extractor],
     }
 
 

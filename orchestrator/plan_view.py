@@ -5,7 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from engine.data.catalog import missing_files
+from engine.data.catalog import CATALOG, missing_files
+from engine.metrics.names import FEATURE_DIMS, lacks_rank
+from engine.spec import Experiment
 from orchestrator.cost import (
     model_cost,
     place_for,
@@ -47,6 +49,7 @@ def show_plan(plan: Plan, store: Store, data_root: Path | None, console: Console
     show_collapsed(plan, console)
     show_cost(plan, store, console)
     show_memory(plan, console)
+    show_few_images(plan.sweep.anchor, console)
     absent = missing_files(plan.sweep.anchor.data.name, data_root)
     if absent:
         console.print(
@@ -129,6 +132,23 @@ def show_memory(plan: Plan, console: Console) -> None:
     warning = shortage(memory, plan.sweep.grid.resources.gpus_per_worker)
     if warning:
         console.print(f"[yellow]not enough memory[/yellow]: {warning}", highlight=False)
+
+
+def show_few_images(experiment: Experiment, console: Console) -> None:
+    """A warning when distances are taken from too few images for the features' covariance."""
+    rule, dims = experiment.eval, FEATURE_DIMS[experiment.eval.extractor]
+    counts = {
+        "eval.num_samples": rule.num_samples,
+        "eval.selection.num_samples": rule.selection.num_samples,
+        f"images of {experiment.data.name}": CATALOG[experiment.data.name].num_images,
+    }
+    few = [f"{name} = {count:,}" for name, count in counts.items() if lacks_rank(count, dims)]
+    if few:
+        console.print(
+            f"[yellow]few images[/yellow]: {', '.join(few)}, but {rule.extractor} features have {dims:,} dimensions: "
+            "without more images than that a covariance lacks rank and distances are biased upwards",
+            highlight=False,
+        )
 
 
 def _more(table: Table, total: int) -> None:

@@ -1,6 +1,7 @@
 """What a sweep does not show. Never empty."""
 
 import json
+import math
 
 from reports.checks import missing_cells
 from reports.overfitting import by_training
@@ -36,6 +37,7 @@ def limits(overview: Overview) -> tuple[str, ...]:
             f"{int(first['num_samples']):,} images per cell; published numbers use {PAPER_SAMPLES:,}. "
             "A Fréchet distance falls as images are added, so only equal counts compare."
         )
+    found += _few_images(overview)
     found.append(_seeds(overview))
     found += _overfitting(overview)
     if len(overview.configurations) >= MANY_CONFIGURATIONS:
@@ -72,6 +74,20 @@ def _overfitting(overview: Overview) -> list[str]:
     more = len(found) - LISTED_TRAININGS
     rest = [f"{counted(more, 'more training')} overfit as well; figures/training_curves.png shades when."]
     return [*found[:LISTED_TRAININGS], *(rest if more > 0 else [])]
+
+
+def _few_images(overview: Overview) -> list[str]:
+    protocol, data = (overview.sweep.manifest.get(key) or {} for key in ("protocol", "data"))
+    dims = protocol.get("feature_dims") or 0  # older manifests do not say
+    generated, real = int(overview.sweep.results.iloc[0]["num_samples"]), data.get("num_images") or math.inf
+    counts = {"generated": generated, "real": real}
+    few = [f"{count:,} {kind}" for kind, count in counts.items() if count <= dims]
+    if not few:
+        return []
+    return [
+        f"{listed(few)} images, no more than the {dims:,} dimensions of the features: their covariance lacks rank, "
+        f"which biases {overview.distance} upwards."
+    ]
 
 
 def _seeds(overview: Overview) -> str:

@@ -8,7 +8,7 @@ RESULTS = pa.schema(
         ("sweep", pa.string()),
         ("cell_id", pa.string()),
         ("train_id", pa.string()),
-        ("metric", pa.string()),  # fd_classifier, precision, recall, nfe, seconds_per_image ...
+        ("metric", pa.string()),  # fd_classifier, precision, coverage, seconds_per_image ...
         ("value", pa.float64()),
         ("jackknife", pa.string()),  # JSON list: the value with each block of images left out; or nothing
         # Under which protocol: rows that differ here never share a table.

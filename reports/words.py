@@ -64,6 +64,8 @@ METRICS = {
     "seconds_per_image": "ms / image",
     "precision": "precision",
     "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
     "flops_ratio": "executed FLOPs",
     "nelbo_train": "NELBO, train (bits / dim)",
     "nelbo_test": "NELBO, test (bits / dim)",

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from engine.data.datasets import ImageSet, to_unit
 from engine.files import Files, pack, unpack
+from engine.metrics.names import FEATURE_DIMS
 
-DIMS = 64
+DIMS = FEATURE_DIMS["classifier"]
 """Size of the feature vector."""
 WEIGHTS_FILE = "classifier.safetensors"
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from engine.data.datasets import ImageSet
 from engine.files import Files
-from engine.metrics import classifier
+from engine.metrics import classifier, pixels
 
 BATCH_SIZE = 64
 """The one batch shape networks are evaluated at."""
@@ -30,7 +31,7 @@ class FeatureExtractor(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Hash of the weights file."""
+        """Hash of the weights."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features float32 [N, dims] on the CPU of images uint8 [N, C, H, W]."""
@@ -81,9 +82,17 @@ def build_inception(images: ImageSet, files: Files, weights: Path | None, device
     return NetworkExtractor(name, inception.DIMS, sha256, net.to(device), device)
 
 
+def build_pixels(images: ImageSet, files: Files, weights: Path | None, device: torch.device) -> NetworkExtractor:
+    """A random projection of the pixels, for sets without labels."""
+    matrix = pixels.projection(images.images[0].numel())
+    network = partial(pixels.project, matrix=matrix.to(device))
+    return NetworkExtractor("pixels", pixels.DIMS, pixels.sha256(matrix), network, device)
+
+
 EXTRACTORS: dict[str, Callable[[ImageSet, Files, Path | None, torch.device], FeatureExtractor]] = {
     "classifier": build_classifier,
     "inception": build_inception,
+    "pixels": build_pixels,
 }
 """How each feature extractor is built."""
 

@@ -1,6 +1,7 @@
 """Streaming feature statistics and the Frechet distance between the Gaussians they describe."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -66,9 +67,9 @@ class FeatureStats:
         return (scatter + scatter.T) / (2 * (self.count - 1))
 
     @property
-    def rank_deficient(self) -> bool:
-        """Whether there are too few vectors (N <= d) for a covariance of full rank; distances are then biased up."""
-        return self.count <= len(self.sum)
+    def gaussian(self) -> "Gaussian":
+        """The Gaussian of the same mean and covariance; ValueError for fewer than two vectors."""
+        return Gaussian(self.mean, self.covariance)
 
     def to_arrays(self) -> dict[str, Tensor]:
         """Tensors to store."""
@@ -80,21 +81,29 @@ class FeatureStats:
         return cls(int(arrays["count"]), arrays["sum"], arrays["outer"])
 
 
-def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
-    """Squared Frechet distance of two Gaussians: |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2.
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """Mean [d] and covariance [d, d], float64."""
 
-    Both roots are taken through symmetric eigenvalues in float64. Eigenvalues and distances that rounding made negative
-    count as 0.
+    mean: Tensor
+    covariance: Tensor
+
+    @cached_property
+    def factor(self) -> Tensor:
+        """A matrix F [d, d] with F F^T = covariance. Kept, for it costs several times the rest of a distance."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        factor: Tensor = vectors * values.clamp(min=0).sqrt()
+        return factor
+
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
+    """Squared Frechet distance: |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2.
+
+    With any F F^T = S1 the matrix F^T S2 F has the eigenvalues of S1^1/2 S2 S1^1/2. Only the factor of `a` is used:
+    compare many with one by giving that one first. All in float64 through symmetric eigenvalues; those, and distances,
+    that rounding made negative count as 0.
     """
-    root_a = symmetric_root(a.covariance)
-    product = root_a @ b.covariance @ root_a
+    product = a.factor.T @ b.covariance @ a.factor
     cross = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
     shift = (a.mean - b.mean).square().sum()
     return max(0.0, float(shift + a.covariance.trace() + b.covariance.trace() - 2 * cross))
-
-
-def symmetric_root(matrix: Tensor) -> Tensor:
-    """The positive semi-definite square root of a covariance matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    return root

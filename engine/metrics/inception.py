@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-DIMS = 2048
+from engine.metrics.names import FEATURE_DIMS
+
+DIMS = FEATURE_DIMS["inception"]
 """Size of the pool3 feature vector."""
 PUBLISHED_SHA256_PREFIX = Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[-1]
 """How the SHA-256 of the published weights begins; torch-fidelity's file name ends with it."""

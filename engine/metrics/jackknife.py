@@ -6,7 +6,8 @@ latents, and the differences of two cells' values say how far their difference w
 
 from torch import Tensor
 
-from engine.metrics.frechet import FeatureStats, frechet_distance
+from engine.metrics.frechet import FeatureStats, Gaussian, frechet_distance
+from engine.metrics.names import lacks_rank
 
 BLOCKS = 10
 """Blocks of nearly equal size: one Frechet distance more for each."""
@@ -25,10 +26,10 @@ def jackknifed(features: Tensor) -> bool:
     """
     count, dims = features.shape
     kept = count - -(-count // BLOCKS)
-    return dims <= MAX_DIMS and count >= FEWEST_PER_BLOCK * BLOCKS and kept > dims
+    return dims <= MAX_DIMS and count >= FEWEST_PER_BLOCK * BLOCKS and not lacks_rank(kept, dims)
 
 
-def leave_one_out(reference: FeatureStats, features: Tensor) -> tuple[float, ...]:
+def leave_one_out(reference: Gaussian, features: Tensor) -> tuple[float, ...]:
     """Frechet distance of features [N, d] to the reference without each of BLOCKS blocks; () where not `jackknifed`."""
     if not jackknifed(features):
         return ()
@@ -36,4 +37,4 @@ def leave_one_out(reference: FeatureStats, features: Tensor) -> tuple[float, ...
     whole = FeatureStats.empty(features.shape[1])
     for block in blocks:
         whole.merge(block)
-    return tuple(frechet_distance(reference, whole.without(block)) for block in blocks)
+    return tuple(frechet_distance(reference, whole.without(block).gaussian) for block in blocks)

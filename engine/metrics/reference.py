@@ -1,17 +1,18 @@
 """What generated images are compared with, and the comparison."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
 from engine.data.datasets import ImageSet
 from engine.files import Files, pack, unpack
 from engine.metrics.features import FeatureExtractor
-from engine.metrics.frechet import FeatureStats, frechet_distance
+from engine.metrics.frechet import FeatureStats, Gaussian, frechet_distance
 from engine.metrics.jackknife import leave_one_out
 from engine.metrics.names import distance_name
-from engine.metrics.precision_recall import precision_recall
+from engine.metrics.precision_recall import Manifold, overlap
 
 REFERENCE_FILE = "reference.safetensors"
 LARGE_SET = 20_000
@@ -27,6 +28,19 @@ class Reference:
     features: Tensor
     id: str
     """Hash of what it is made of: data set, extractor and its weights."""
+    manifolds: dict[int, Manifold] = field(default_factory=dict, repr=False)
+    """Those made so far, by k."""
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        """The Gaussian of the whole set. One object, so that its factor is computed once for all cells."""
+        return self.stats.gaussian
+
+    def manifold(self, k: int) -> Manifold:
+        """The manifold of the features with k neighbours, computed once for all cells."""
+        if k not in self.manifolds:
+            self.manifolds[k] = Manifold.of(self.features, k)
+        return self.manifolds[k]
 
 
 @dataclass(frozen=True)
@@ -62,17 +76,16 @@ def load_reference(extractor: FeatureExtractor, images: ImageSet, *, files: File
 
 def distance(extractor: FeatureExtractor, reference: Reference, images: Tensor) -> float:
     """Frechet distance alone: what snapshot selection ranks by."""
-    return frechet_distance(reference.stats, FeatureStats.of(extractor(images)))
+    return frechet_distance(reference.gaussian, FeatureStats.of(extractor(images)).gaussian)
 
 
 def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k: int) -> Measured:
-    """Frechet distance (under its truthful name), precision and recall of generated images uint8 [N, C, H, W].
+    """Frechet distance (under its truthful name), precision, recall, density and coverage of images uint8 [N, C, H, W].
 
     `k` is the number of neighbours that span a manifold. Raises ValueError for fewer than k + 1 images.
     """
     features = extractor(images)
-    precision, recall = precision_recall(reference.features, features, k)
-    distance = frechet_distance(reference.stats, FeatureStats.of(features))
-    name, left_out = distance_name(extractor.name, len(images)), leave_one_out(reference.stats, features)
-    metrics = {name: distance, "precision": precision, "recall": recall}
-    return Measured(metrics, {name: left_out} if left_out else {})
+    overlapping = overlap(reference.manifold(k), Manifold.of(features, k))
+    distance = frechet_distance(reference.gaussian, FeatureStats.of(features).gaussian)
+    name, left_out = distance_name(extractor.name, len(images)), leave_one_out(reference.gaussian, features)
+    return Measured({name: distance, **overlapping._asdict()}, {name: left_out} if left_out else {})

@@ -294,6 +294,7 @@ def test_manifest_tells_what_a_reader_needs_besides_the_numbers(finished: Any) -
     told, plan = manifest(finished), finished.plan()
     assert (told["schema"], told["sweep"], told["smoke"]) == ("orch/manifest@1", "tiny", False)
     assert told["protocol"]["id"] == plan.cells[0].protocol_id
+    assert told["protocol"]["feature_dims"] == 64
     assert told["data"] == {"name": "digits", "sha256": "d" * 64, "num_images": 1797}
     assert told["lineage"] == {cell.cell_id: cell.training.train_id for cell in plan.cells}
     assert told["off_playbook"] == ["model.channels = 16", "model.channels = 8", "sample.s_churn = 5"]

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from orchestrator.commands.options import make_console
 from orchestrator.grid import expand, load_sweep
+from orchestrator.grid.override import changed
 from orchestrator.grid.recipe import PACKAGED
 from orchestrator.plan import Plan, describe, make_plan
+from orchestrator.plan_view import show_few_images
 from orchestrator.store import Store
 from orchestrator.unit import Unit
 
@@ -101,6 +104,22 @@ def test_full_table_5_grid_at_18_steps_is_859_samplers_and_one_training(tmp_path
     reasons = {reason for cell in plan.cells for reason in cell.reasons}
     assert "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing" in reasons
     assert "gamma saturates at sqrt(2) - 1: s_churn above 7.46 is one sampler at 18 steps" in reasons
+
+
+# What a plan warns of.
+
+
+def test_a_plan_warns_before_it_spends_when_images_are_too_few_for_the_features(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = shipped("quickstart", tmp_path).sweep.anchor
+    show_few_images(rule, make_console())
+    assert capsys.readouterr().out == ""
+    few = changed(rule, {"eval.extractor": "inception", "eval.num_samples": 2048, "eval.selection.num_samples": 2049})
+    show_few_images(few, make_console())
+    text = " ".join(capsys.readouterr().out.split())
+    assert "few images: eval.num_samples = 2,048, images of digits = 1,797, but inception features have 2,048" in text
+    assert "biased upwards" in text
 
 
 # Collapsing.

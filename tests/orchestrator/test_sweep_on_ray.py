@@ -66,7 +66,8 @@ def assert_same_as(work: Workplace, undisturbed: Workplace) -> None:
 
 def test_a_sweep_trains_once_measures_every_cell_and_mirrors_all_of_it(undisturbed: Workplace) -> None:
     assert len(undisturbed.done_units()) == 5  # a training, two passes that draw images for both cells, the cells
-    assert {metric for _, metric in undisturbed.results()} == {"fd_classifier", "precision", "recall"}
+    metrics = {"fd_classifier", "precision", "recall", "density", "coverage"}
+    assert {metric for _, metric in undisturbed.results()} == metrics
     assert [kind for kind, _, _ in mlflow_runs(undisturbed)] == ["cell", "cell", "sweep", "train"]
     assert {status for _, _, status in mlflow_runs(undisturbed)} == {"FINISHED"}
     assert (undisturbed.sweep_folder / "report" / "report.html").stat().st_size > 10_000

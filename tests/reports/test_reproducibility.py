@@ -154,3 +154,20 @@ def test_a_full_protocol_fid_is_not_called_incomparable(write, make_cell):
     found = " ".join(limits(overview(write([cell]).read())))
     assert "cannot be held against" not in found
     assert "50,000" not in found
+
+
+@pytest.mark.parametrize(
+    ("dims", "few"),
+    [
+        (1796, ""),
+        (1797, "1,797 real images, no more than the 1,797 dimensions"),
+        (2048, "2,000 generated and 1,797 real images, no more than the 2,048 dimensions"),
+        (None, ""),  # manifests of earlier versions do not say
+    ],
+)
+def test_limits_say_when_images_are_too_few_for_a_covariance_of_full_rank(scale_sweep, dims, few):
+    protocol = json.loads((scale_sweep.sweep / "manifest.json").read_text())["protocol"]
+    change(scale_sweep, protocol={**protocol, **({} if dims is None else {"feature_dims": dims})})
+    found = " ".join(limits(overview(scale_sweep.read())))
+    assert ("lacks rank" in found) is bool(few)
+    assert few in found

@@ -7,12 +7,19 @@ import torch
 from torch import Tensor
 
 from engine.metrics.features import BATCH_SIZE, EXTRACTORS, NetworkExtractor, build_extractor
+from engine.metrics.names import FEATURE_DIMS
 
 
 def test_extractors_are_those_an_evaluation_may_name():
     from engine.spec import Evaluation
 
     assert set(EXTRACTORS) == set(Evaluation.model_fields["extractor"].annotation.__args__)
+
+
+def test_every_extractor_says_how_large_its_features_are(extractor, digits, trained_files):
+    assert set(FEATURE_DIMS) == set(EXTRACTORS)
+    for built in (extractor, build_extractor("pixels", digits, files=trained_files)):
+        assert built.dims == FEATURE_DIMS[built.name]
 
 
 def test_features_are_float32_rows_of_the_declared_size(extractor, digits):

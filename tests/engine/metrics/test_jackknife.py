@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.metrics.frechet import FeatureStats, frechet_distance
+from engine.metrics.frechet import FeatureStats, Gaussian, frechet_distance
 from engine.metrics.jackknife import BLOCKS, jackknifed, leave_one_out
 from reports.stats import STANDARD_ERRORS, paired_error
 
@@ -15,6 +15,10 @@ DIMS, COUNT = 4, 200
 
 def normal(count: int, dims: int, seed: int) -> Tensor:
     return torch.randn(count, dims, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def gaussian(features: Tensor) -> Gaussian:
+    return FeatureStats.of(features).gaussian
 
 
 @pytest.mark.parametrize(
@@ -33,17 +37,17 @@ def test_values_are_taken_of_many_images_and_few_dimensions(count: int, dims: in
     features = torch.zeros(count, dims)
     assert jackknifed(features) is expected
     if not expected:
-        assert leave_one_out(FeatureStats.empty(dims), features) == ()
+        assert leave_one_out(Gaussian(torch.zeros(dims), torch.eye(dims)), features) == ()
 
 
 @pytest.mark.parametrize("count", [200, 205])
 def test_each_value_is_the_distance_of_the_features_outside_a_block(count: int) -> None:
-    features, reference = normal(count, DIMS, seed=0), FeatureStats.of(normal(500, DIMS, seed=1))
+    features, reference = normal(count, DIMS, seed=0), gaussian(normal(500, DIMS, seed=1))
     numbers = torch.arange(count).tensor_split(BLOCKS)
     for value, left_out in zip(leave_one_out(reference, features), numbers, strict=True):
         others = features[~torch.isin(torch.arange(count), left_out)]
         # Sums of 200 numbers, added in another order: rounding of some 200 * 1e-16, amplified by a root at most.
-        assert value == pytest.approx(frechet_distance(reference, FeatureStats.of(others)), abs=1e-6)
+        assert value == pytest.approx(frechet_distance(reference, gaussian(others)), abs=1e-6)
 
 
 def cells_on(latents: Tensor, seed: int, share: float) -> tuple[Tensor, Tensor]:
@@ -55,11 +59,11 @@ def cells_on(latents: Tensor, seed: int, share: float) -> tuple[Tensor, Tensor]:
 
 def repeated(share: float, repeats: int) -> tuple[Tensor, Tensor, Tensor]:
     """Over many draws of two cells: the difference of their distances, its paired and its unpaired standard error."""
-    reference, nothing = FeatureStats.of(normal(5000, DIMS, seed=0)), {0: (0.0,) * BLOCKS}
+    reference, nothing = gaussian(normal(5000, DIMS, seed=0)), {0: (0.0,) * BLOCKS}
     found = []
     for seed in range(1, repeats + 1):
         pair = cells_on(normal(COUNT, DIMS, seed), repeats + seed, share)
-        one, other = (frechet_distance(reference, FeatureStats.of(features)) for features in pair)
+        one, other = (frechet_distance(reference, gaussian(features)) for features in pair)
         first, second = ({0: leave_one_out(reference, features)} for features in pair)
         alone = [paired_error(values, nothing) for values in (first, second)]
         found.append([one - other, paired_error(first, second), math.hypot(*alone)])

@@ -74,9 +74,11 @@ def test_real_digits_against_themselves_are_perfect(reference, extractor, digits
     largest = float(torch.linalg.eigvalsh(reference.stats.covariance)[-1])
     bound = 2 * 64 * math.sqrt(64 * torch.finfo(torch.float64).eps) * largest
     metrics = measure(extractor, reference, digits.images, k=3).metrics
-    assert metrics.keys() == {"fd_classifier", "precision", "recall"}
+    assert list(metrics) == ["fd_classifier", "precision", "recall", "density", "coverage"]
     assert 0 <= metrics["fd_classifier"] <= bound
-    assert (metrics["precision"], metrics["recall"]) == (1.0, 1.0)
+    assert (metrics["precision"], metrics["recall"], metrics["coverage"]) == (1.0, 1.0, 1.0)
+    # Each image lies in its own ball and in k others on average; 0.001 leaves room for five borders that round.
+    assert metrics["density"] == pytest.approx(4 / 3, abs=1e-3)
 
 
 def test_half_of_the_digits_are_nearer_than_blurred_ones_and_those_nearer_than_noise(reference, extractor, digits):
@@ -96,6 +98,16 @@ def test_missing_classes_cost_recall_but_not_precision(reference, extractor, dig
     metrics = measure(extractor, reference, digits.images[digits.labels < 3], k=3).metrics
     assert metrics["precision"] == 1.0
     assert metrics["recall"] < 0.4  # three of ten classes, and what lies near them
+    assert metrics["coverage"] < 0.4
+
+
+def test_what_the_reference_alone_decides_is_computed_once(extractor, digits):
+    real = extractor(digits.images)
+    reference = Reference(FeatureStats.of(real), real, "")
+    assert reference.gaussian is reference.gaussian
+    assert reference.manifold(3) is reference.manifold(3)
+    assert reference.manifold(3).k == 3
+    assert reference.manifold(5).k == 5
 
 
 def test_the_distance_is_that_of_the_features_statistics():
@@ -117,5 +129,5 @@ def test_enough_images_also_have_distances_with_a_block_left_out(count, enough):
     assert list(measured.jackknife) == (["fd_pixels"] if enough else [])
     if enough:
         others = extractor(images[20:])
-        first = frechet_distance(FeatureStats.of(real), FeatureStats.of(others))
+        first = frechet_distance(FeatureStats.of(real).gaussian, FeatureStats.of(others).gaussian)
         assert measured.jackknife["fd_pixels"][0] == pytest.approx(first, rel=1e-9)  # sums in another order
