@@ -1,12 +1,12 @@
 """Where a finished training loses: its loss against the optimum, as a table and as the numbers of a picture."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import ValidationError
+from rich.console import Console
 from rich.table import Table
 
 from engine.evaluate import load_denoiser
@@ -16,111 +16,125 @@ from engine.snapshot_facts import Snapshot, diagnosis, loss_gap
 from engine.spec import Experiment, LossGap
 from engine.weights_spec import EmaWeights
 from orchestrator.errors import UsageError
-from orchestrator.plan import describe
 from orchestrator.process_view import density_of, short
 from orchestrator.status_view import planned_sweeps, planned_units
 from orchestrator.store import DONE, Folder, Store
 from orchestrator.unit import load_data, worker_device
 from reports.diagnosis_figure import DiagnosisCurves
 
-DRAWS_OF_DENSITY = 40_000
+NUM_LEVELS = 24
+"""Noise levels of the table and the picture, even in log sigma."""
+
+DENSITY_DRAWS = 40_000
 """Evenly spread draws that stand for the distribution of noise levels."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked of a training: how many noise levels, how many noisy images at each."""
+class Asked:
+    """A finished training and how closely to look at it."""
 
-    num_levels: int
-    num_draws: int
-    data_root: Path | None
+    identity: str
+    label: str
+    experiment: Experiment
+    folder: Folder
+    data_root: str | None
+
+    def snapshot_at(self, kimg: float | None) -> Snapshot:
+        """The snapshot asked for, the last one by default. Raises UsageError when there is none."""
+        kept = self.experiment.train.snapshot_images
+        images_shown = kept[-1] if kimg is None else round(kimg * 1000)
+        if images_shown not in kept:
+            known = ", ".join(f"{images / 1000:g}" for images in kept)
+            raise UsageError(f"--snapshot {kimg:g}: this training has snapshots at {known} kimg")
+        denoiser = load_denoiser(self.experiment, self.folder, images_shown, worker_device())
+        return Snapshot(self.experiment, denoiser, self.folder, images_shown)
 
 
-def find_training(store: Store, name: str) -> tuple[Folder, str]:
-    """Folder and identity of the one finished training whose identity begins with `name`, or of a sweep's only one.
+def find_training(store: Store, name: str, draws: int, data_root: Path | None) -> Asked:
+    """The one finished training whose identity begins with `name`, or that of a sweep that has only one.
 
-    Raises UsageError when none or several fit.
+    It is looked at with its own average of the weights. Raises UsageError when none or several fit.
     """
+    planned = {
+        unit.entry["train_id"]: (sweep, f"{sweep}: {unit.entry['label']}")
+        for sweep in planned_sweeps(store)
+        for unit in planned_units(store, sweep)
+        if unit.kind == "train"
+    }
     trainings = store.root.subfolder("train")
-    found = [identity for identity in trainings.folders() if identity.startswith(name)]
-    labels = dict.fromkeys(found, "")
-    if not found and name in planned_sweeps(store):
-        entries = [unit.entry for unit in planned_units(store, name) if unit.kind == "train"]
-        labels = {entry["train_id"]: entry["label"] for entry in entries}
-    finished = [identity for identity in labels if trainings.exists(f"{identity}/{DONE}")]
-    if len(finished) == 1:
-        return store.training(finished[0]), finished[0]
-    if not finished:
+    found = [
+        identity
+        for identity in trainings.folders()
+        if (identity.startswith(name) or planned.get(identity, ("", ""))[0] == name)
+        and trainings.exists(f"{identity}/{DONE}")
+    ]
+    labels = {identity: planned.get(identity, ("", "a training"))[1] for identity in found}
+    if not found:
         raise UsageError(f"no finished training or sweep in {store.shown} is called {name!r}; see orch status SWEEP")
-    listed = "".join(f"\n  {identity[:8]}  {labels[identity]}".rstrip() for identity in finished[:20])
-    raise UsageError(f"{name!r} has {len(finished)} finished trainings; name one of them:{listed}")
+    if len(found) > 1:
+        listed = "".join(f"\n  {identity[:8]}  {labels[identity]}" for identity in found[:20])
+        raise UsageError(f"{name!r} has {len(found)} finished trainings; name one of them:{listed}")
+    [identity] = found
+    folder = store.training(identity)
+    experiment = trained_experiment(folder, draws)
+    return Asked(identity, labels[identity], experiment, folder, str(data_root) if data_root else None)
 
 
-def trained_experiment(folder: Folder) -> Experiment:
-    """The experiment of a training as its worker wrote it, measured with its own average of the weights.
+def trained_experiment(folder: Folder, draws: int) -> Experiment:
+    """The experiment of a training as its worker wrote it, with a protocol that asks for the gap.
 
-    Raises UsageError when an earlier version of orch wrote it, whose fields were others.
+    Raises UsageError when another version of orch wrote it, whose fields were others.
     """
     try:
         experiment = Experiment.model_validate(folder.read_json("spec.json"))
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()[:3])
-        raise UsageError(f"{folder.path} was trained by another version of orch: {fields} is not known here") from None
-    return experiment.model_copy(update={"weights": EmaWeights()})
+        raise UsageError(f"another version of orch trained {folder.path}: {fields} is not known here") from None
+    protocol = experiment.eval.model_copy(update={"loss_gap": LossGap(num_draws=draws)})
+    return experiment.model_copy(update={"weights": EmaWeights(), "eval": protocol})
 
 
-def images_shown_at(experiment: Experiment, kimg: float | None) -> int:
-    """Images shown at the snapshot asked for, the last one by default. Raises UsageError when there is none."""
-    kept = experiment.train.snapshot_images
-    if kimg is None:
-        return kept[-1]
-    if round(kimg * 1000) not in kept:
-        known = ", ".join(f"{images / 1000:g}" for images in kept)
-        raise UsageError(f"--snapshot {kimg:g}: this training has snapshots at {known} kimg")
-    return round(kimg * 1000)
-
-
-def measured(
-    experiment: Experiment, folder: Folder, images_shown: int, request: Request
-) -> tuple[Diagnosis, Diagnosis]:
-    """The snapshot's losses at noise levels even in log sigma, and at levels as training shows them."""
-    rule = LossGap(num_draws=request.num_draws)
-    asking = experiment.model_copy(update={"eval": experiment.eval.model_copy(update={"loss_gap": rule})})
-    denoiser = load_denoiser(experiment, folder, images_shown, worker_device())
-    snapshot = Snapshot(asking, denoiser, folder, images_shown)
-    images = load_data(experiment.data.name, str(request.data_root) if request.data_root else None)
-    levels = log_levels(experiment.base_objective.design, request.num_levels)
-    return diagnosis(snapshot, images, levels, request.num_draws), loss_gap(snapshot, images)
-
-
-def curves(found: Diagnosis, overall: Diagnosis, experiment: Experiment, title: str, kimg: float) -> DiagnosisCurves:
-    """The numbers of the picture."""
-    density = level_density(experiment.base_objective.design)(np.log(found.sigmas))
-    images = f"{found.num_draws} noisy images of {experiment.data.name} at each of {len(found.sigmas)} noise levels"
-    words = f"{kimg:g} kimg  ·  training loss {excess_words(overall)}  ·  {images}"
+def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
+    """The snapshot's losses at noise levels even in log sigma."""
+    rule, design = asked.experiment.eval.loss_gap, asked.experiment.base_objective.design
+    assert rule is not None
+    images = load_data(asked.experiment.data.name, asked.data_root)
+    found = diagnosis(snapshot, images, log_levels(design, NUM_LEVELS), rule.num_draws)
+    density = level_density(design, np.log(found.sigmas))
+    shown = f"{found.num_draws:,} noisy images of {asked.experiment.data.name} at each of {NUM_LEVELS} noise levels"
     return DiagnosisCurves(
-        title=title,
-        words=words,
+        title=f"{asked.label} ({asked.identity[:8]})",
+        words=f"{snapshot.images_shown / 1000:g} kimg  ·  training loss {excess_words(asked, snapshot)}  ·  {shown}",
         sigma=list(found.sigmas),
         model_loss=list(found.model_loss),
         optimal_loss=list(found.optimal_loss),
         gap=list(found.gap),
         gap_stderr=list(found.gap_stderr),
-        weight=[float(part) * weight for part, weight in zip(density, found.weight, strict=True)],
+        weight=[float(share) * weight for share, weight in zip(density, found.weight, strict=True)],
     )
 
 
-def level_density(design: Design) -> Callable[[np.ndarray], np.ndarray]:
+def level_density(design: Design, ln_sigma: np.ndarray) -> np.ndarray:
     """Density over ln sigma of the noise levels that training shows."""
-    uniform = (torch.arange(DRAWS_OF_DENSITY, dtype=torch.float64) + 0.5) / DRAWS_OF_DENSITY
+    uniform = (torch.arange(DENSITY_DRAWS, dtype=torch.float64) + 0.5) / DENSITY_DRAWS
     drawn = np.sort(np.log(design.noise_levels.sigma(uniform, design.process).numpy()))
-    return lambda ln_sigma: density_of(drawn, ln_sigma)
+    return density_of(drawn, ln_sigma)
 
 
-def excess_words(overall: Diagnosis) -> str:
+def excess_words(asked: Asked, snapshot: Snapshot) -> str:
     """The weighted training loss per dimension, its optimum and the gap between them."""
-    optimum, gap = overall.mean_optimal_loss, overall.excess
-    return f"{optimum + gap:.4g} = optimum {optimum:.4g} + {gap:.3g} ± {overall.excess_stderr:.1g}"
+    overall: Diagnosis = loss_gap(snapshot, load_data(asked.experiment.data.name, asked.data_root))
+    gap = f"{overall.excess:.3g} ± {overall.excess_stderr:.1g}"
+    return f"{overall.mean_model_loss:.4g} = optimum {overall.mean_optimal_loss:.4g} + gap {gap}"
+
+
+def show(curves: DiagnosisCurves, asked: Asked, every: bool, console: Console) -> None:
+    """Print the table and, when `every`, the gap of each snapshot of the training."""
+    console.print(f"[bold]{curves.title}[/bold]: {curves.words}", highlight=False)
+    console.print(levels_table(curves))
+    for images_shown in asked.experiment.train.snapshot_images if every else ():
+        words = excess_words(asked, asked.snapshot_at(images_shown / 1000))
+        console.print(f"{images_shown / 1000:8g} kimg: {words}", highlight=False)
 
 
 def levels_table(curves: DiagnosisCurves) -> Table:
@@ -135,12 +149,3 @@ def levels_table(curves: DiagnosisCurves) -> Table:
         ratio = short(loss / optimum) if optimum > 1e-3 * loss else "over 1,000"
         table.add_row(short(sigma), short(loss), short(optimum), short(gap), short(error), ratio, f"{share:.1f}")
     return table
-
-
-def title_of(folder: Folder, identity: str, store: Store) -> str:
-    """How the sweeps call a training, with its identity."""
-    for sweep in planned_sweeps(store):
-        for unit in planned_units(store, sweep):
-            if unit.kind == "train" and unit.entry["train_id"] == identity:
-                return f"{sweep}: {describe(unit.entry['axes']) or unit.entry['label']} ({identity[:8]})"
-    return identity[:8]
