@@ -11,6 +11,7 @@ from reports.headline import answer, title
 from reports.limits import is_smoke, limits, off_playbook
 from reports.overview import Configuration, Overview, best_of, overview
 from reports.panels import read_panel
+from reports.protocol import level, marked
 from reports.read import SweepResults
 from reports.reproducibility import WhatRan, what_ran
 from reports.tables import TABLES, Table
@@ -84,7 +85,7 @@ def _subtitle(seen: Overview) -> str:
 def _badges(seen: Overview) -> list[Badge]:
     manifest = seen.sweep.manifest
     fewest, most = seen.seeds
-    found = []
+    found = [Badge("quick protocol", "plain")] if level(seen) == "quick" else []
     if is_smoke(seen):
         found.append(Badge("SMOKE RUN", "warning"))
     if off_playbook(seen):
@@ -131,7 +132,7 @@ def _wanted(seen: Overview, part: str, known: Iterable[str]) -> list[str]:
 
 def _tables(seen: Overview) -> list[Table]:
     built = (TABLES[name](seen) for name in _wanted(seen, "tables", TABLES))
-    return [table for table in built if table is not None]
+    return [marked(table, seen) for table in built if table is not None]
 
 
 def _figures(seen: Overview) -> list[Picture]:

@@ -6,10 +6,9 @@ import math
 from reports.checks import missing_cells
 from reports.overfitting import by_training
 from reports.overview import Overview
+from reports.protocol import PAPER_SAMPLES
 from reports.words import counted, listed
 
-PAPER_SAMPLES = 50_000
-"""Images behind a published FID [P3; playbook 5.5]."""
 MANY_CONFIGURATIONS = 20
 """From here on the best of all is noticeably better than it would be on new samples."""
 

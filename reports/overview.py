@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 
 from reports.errors import ReportError
-from reports.read import SweepResults
+from reports.read import SEED_FIELDS, SweepResults
 from reports.solvers import family, is_deterministic
 from reports.stats import Estimate, best, estimate, seeds_label
 from reports.words import describe, sentence
 
-SEED_FIELDS = frozenset({"train.seed", "eval.sample_seed"})
 DISTANCES = ("fid", "fd_inception")
 """Distances that come first when a sweep has several."""
 
@@ -133,7 +132,12 @@ class Overview:
         fewest, most = self.seeds
         if fewest < most:
             return f"Means over {fewest} to {most} training seeds, with a 95% interval [low, high] from three on."
-        return sentence(seeds_label(most, max(one.samplings for one in self._distances)))
+        return sentence(seeds_label(most, self.samplings))
+
+    @cached_property
+    def samplings(self) -> int:
+        """Most sampling seeds of a training."""
+        return max(one.samplings for one in self._distances)
 
 
 @dataclass(frozen=True)

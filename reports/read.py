@@ -13,7 +13,18 @@ from reports.errors import ReportError
 from reports.schema import ADDED, CURVES, RESULTS
 
 MANIFEST = "orch/manifest@1"
-PROTOCOL_COLUMNS = ("protocol_id", "num_samples", "extractor", "extractor_sha256", "reference_id")
+SEED_FIELDS = frozenset({"train.seed", "eval.sample_seed"})
+"""Axes along which a configuration is repeated, not changed."""
+PROTOCOL_COLUMNS = {
+    "protocol_id": "evaluation settings",
+    "num_samples": "number of images",
+    "extractor": "feature extractor",
+    "extractor_sha256": "weights of the feature extractor",
+    "reference_id": "reference images or their statistics",
+}
+"""Columns in which the rows of a report agree, in words."""
+SHOWN_LETTERS = 12
+"""Of a hash in a message."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +50,50 @@ class SweepResults:
 
 
 def read_sweep(folder: Path, storage: Path) -> SweepResults:
-    """Load a sweep; raises ReportError when a file is missing, empty, malformed, or mixes protocols."""
+    """Load a sweep; raises ReportError when a file is missing, empty, malformed, or mixes protocols or weights."""
     manifest = _read_manifest(folder / "manifest.json")
     results = _read_table(folder / "results.parquet", RESULTS)
     if results.empty:
         raise ReportError(f"{folder / 'results.parquet'} has no rows: no cell has finished yet")
     _check_distinct(results, folder / "results.parquet")
     check_one_protocol(results)
+    check_one_kind_of_weights(results)
     return SweepResults(results, _read_table(folder / "curves.parquet", CURVES), manifest, storage, folder)
 
 
 def check_one_protocol(results: pd.DataFrame) -> None:
     """Raise ReportError when rows were measured under different protocols, with the columns that differ."""
     differing = []
-    for column in PROTOCOL_COLUMNS:
+    for column, words in PROTOCOL_COLUMNS.items():
         counts = results[column].value_counts(dropna=False).sort_index()
         if len(counts) > 1:
-            values = ", ".join(f"{value} ({rows} rows)" for value, rows in counts.items())
-            differing.append(f"{column}: {values}")
+            values = ", ".join(f"{str(value)[:SHOWN_LETTERS]} ({rows} rows)" for value, rows in counts.items())
+            differing.append(f"{words} ({column}): {values}")
     if differing:
         raise ReportError(
             "these results were measured under different evaluation protocols, so their numbers cannot share a table; "
             "report each protocol as its own sweep. They differ in " + "; ".join(differing)
         )
+
+
+def check_one_kind_of_weights(results: pd.DataFrame) -> None:
+    """Raise ReportError when one configuration was measured with several averages of the weights.
+
+    Different configurations may have different weights: a sweep may vary them.
+    """
+    points = [_without_seeds(axes) for axes in results["axes"]]
+    for _, rows in results.groupby([points, results["sampler"], results["model"]]):
+        kinds = sorted(rows["weights"].unique())
+        if len(kinds) > 1:
+            cells = " and ".join(rows.groupby("weights")["cell_id"].first())
+            raise ReportError(
+                f"one configuration was measured with different averages of the weights ({'; '.join(kinds)}), in cells "
+                f"{cells}: repeats of a configuration differ in their seeds alone"
+            )
+
+
+def _without_seeds(axes: str) -> str:
+    return json.dumps({field: value for field, value in json.loads(axes).items() if field not in SEED_FIELDS})
 
 
 def _check_distinct(results: pd.DataFrame, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Means over seeds and how sure they are. The unit is the training seed: resampling one network is not replication."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -32,11 +32,15 @@ class Estimate:
     """Training seed -> mean over its sampling seeds."""
     mean: float
     std: float | None
-    """Sample standard deviation: over training seeds, or over sampling seeds when there is one training."""
+    """Sample standard deviation over training seeds."""
     low: float | None
     high: float | None
     samplings: int
     """Largest number of sampling seeds of a training."""
+    lowest: float
+    """The lowest of a training's sampling seeds, the mean of that over trainings. EDM reports it of three [P3]."""
+    sampling_std: float | None
+    """Standard deviation over the sampling seeds of a training, pooled over trainings: sampling noise alone."""
 
     @property
     def seeds(self) -> int:
@@ -67,10 +71,19 @@ def estimate(values: Mapping[int, Sequence[float]]) -> Estimate:
     by_seed = {seed: float(np.mean(values[seed])) for seed in sorted(values)}
     means = np.array(list(by_seed.values()))
     samplings = max(len(samples) for samples in values.values())
-    spread = means if len(means) > 1 else np.array(next(iter(values.values())))
-    std = float(np.std(spread, ddof=1)) if len(spread) > 1 and np.isfinite(spread).all() else None
+    std = float(np.std(means, ddof=1)) if len(means) > 1 and np.isfinite(means).all() else None
     low, high = interval(means)
-    return Estimate(by_seed, float(means.mean()), std, low, high, samplings)
+    lowest = float(np.mean([np.min(samples) for samples in values.values()]))
+    return Estimate(by_seed, float(means.mean()), std, low, high, samplings, lowest, pooled_std(values.values()))
+
+
+def pooled_std(groups: Iterable[Sequence[float]]) -> float | None:
+    """Standard deviation within groups of values; None unless all are finite and some group has two."""
+    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
+    freedom = sum(len(group) - 1 for group in arrays)
+    if freedom == 0 or not all(np.isfinite(group).all() for group in arrays):
+        return None
+    return math.sqrt(sum(float(np.square(group - group.mean()).sum()) for group in arrays) / freedom)
 
 
 def interval(means: np.ndarray) -> tuple[float | None, float | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from reports.overview import Configuration, Overview, best_of, is_sampler_field
 from reports.paired import NOISE, Gap, gaps_to, num_blocks
+from reports.stats import SEEDS_FOR_T
 from reports.tables.sampler_grid import STEPS, axis_text
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 from reports.words import axis_label, counted
@@ -85,6 +86,8 @@ def _caption(
     words = [f"The {shown} best of {total}{of}." if shown < len(ranked) else f"All {total}{of}, best first."]
     if baseline is not None and baseline in ranked[SHOWN:]:
         words.append(f"Last: {baseline.sampler_label}, deterministic at the cost of the best.")
+    if overview.seeds[1] >= SEEDS_FOR_T:
+        words.append(f"{overview.distance}: {overview.seeds_label}")
     words += _noise(overview, gaps)
     words.append(
         f"The lowest of {len(ranked):,} noisy values is partly luck, so the best looks better than it is, and so does "

@@ -28,7 +28,8 @@ def build(overview: Overview) -> Table | None:
     columns = [metric_column(METRIC, training, training if several else None) for training in trainings]
     caption = (
         "The same latents, the same solver: 1 means the images of its reference number of steps, 0 no more alike than "
-        "two images of different latents. It measures the solver's error alone, not the model's."
+        "two images of different latents. It measures the solver's error alone, not the model's. "
+        f"{overview.seeds_label}"
     )
     shown = (Column("sampler", "sampler", note="cell_ids"), Column("nfe", "NFE", "integer"), *columns)
     return Table("consistency", "Agreement with many steps from the same latents", caption, frame, shown)

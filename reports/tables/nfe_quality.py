@@ -3,7 +3,15 @@
 from typing import Any
 
 from reports.overview import Configuration, Overview, best_of
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import (
+    Column,
+    Table,
+    frame_of,
+    metric_column,
+    metric_values,
+    sampling_columns,
+    sampling_words,
+)
 from reports.words import counted
 
 METRICS = ("precision", "recall")
@@ -23,6 +31,7 @@ def build(overview: Overview) -> Table | None:
     if len(kept) < len(overview.samplers):
         left = len(overview.samplers) - len(kept)
         caption += f" Left out: {counted(left, 'sampler')} beaten at every training by one of the same solver and cost."
+    caption += "" if wide else sampling_words(overview.samplings)
     if wide:
         caption += " Precision and recall are in tables/nfe_quality.csv."
     metrics = (overview.distance,) if wide else (overview.distance, *METRICS)
@@ -61,7 +70,11 @@ def _columns(overview: Overview, metrics: tuple[str, ...]) -> tuple[Column, ...]
         for metric in metrics
         for training in overview.trainings
     ]
-    return Column("sampler", "sampler", note="cell_ids"), Column("nfe", "NFE", "integer"), *values
+    names = {_name(overview, overview.distance, one): one if several else "" for one in overview.trainings}
+    sets = sampling_columns(overview.distance, overview.samplings, names) if len(metrics) > 1 else []
+    ends = len(names)  # the columns of the distance, which these follow
+    first = Column("sampler", "sampler", note="cell_ids"), Column("nfe", "NFE", "integer")
+    return *first, *values[:ends], *sets, *values[ends:]
 
 
 def _name(overview: Overview, metric: str, training: str) -> str:

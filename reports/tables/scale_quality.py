@@ -3,7 +3,15 @@
 from typing import Any
 
 from reports.overview import Configuration, Overview, is_sampler_field
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import (
+    Column,
+    Table,
+    frame_of,
+    metric_column,
+    metric_values,
+    sampling_columns,
+    sampling_words,
+)
 from reports.words import axis_label, counted, listed, value_text
 
 METRICS = ("precision", "recall", "seconds_per_image")
@@ -28,6 +36,7 @@ def _caption(overview: Overview) -> str:
         f"Every training at the same sampler, {overview.reference_sampler}, "
         f"with {counted(nfe, 'network evaluation')} per image.{missing} {overview.seeds_label} "
         "MACs: multiply-accumulates executed in one forward pass of one image."
+        f"{sampling_words(overview.samplings)}"
     )
 
 
@@ -51,7 +60,9 @@ def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
         Column("num_params", "parameters", "scaled"),
         Column("macs", "MACs", "scaled"),
         Column("snapshot_kimg", "best kimg"),
-        *(metric_column(metric) for metric in (overview.distance, *METRICS)),
+        metric_column(overview.distance),
+        *sampling_columns(overview.distance, overview.samplings, {overview.distance: ""}),
+        *(metric_column(metric) for metric in METRICS),
         Column("training_images_per_second", "train img / s", "integer"),
     )
 

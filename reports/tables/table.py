@@ -1,7 +1,7 @@
 """A table: raw numbers for files and the columns a reader is shown."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,7 +94,7 @@ class Table:
 
 
 def metric_values(one: Configuration | None, metric: str, name: str | None = None) -> dict[str, Any]:
-    """Frame values of a metric: its mean, the ends of its interval, its standard deviation, its training seeds."""
+    """Frame values of a metric: its mean, interval and spread over training seeds, and over sampling seeds of one."""
     name = name or metric
     found = one.metrics.get(metric) if one else None
     return {
@@ -103,6 +103,9 @@ def metric_values(one: Configuration | None, metric: str, name: str | None = Non
         f"{name} high": found.high if found else None,
         f"{name} std": found.std if found else None,
         f"{name} seeds": found.seeds if found else 0,
+        f"{name} lowest": found.lowest if found else math.nan,
+        f"{name} sampling std": found.sampling_std if found else None,
+        f"{name} sampling seeds": found.samplings if found else 0,
     }
 
 
@@ -115,6 +118,31 @@ def metric_column(metric: str, name: str | None = None, label: str | None = None
     if label is None:
         return Column(name or metric, header, "number", better)
     return Column(name or metric, label, "number", better, group=header)
+
+
+def sampling_columns(metric: str, samplings: int, names: Mapping[str, str]) -> list[Column]:
+    """Lowest and spread over the sampling seeds of a training, for names -> labels; none for a single sampling seed."""
+    if samplings < 2:
+        return []
+    kinds: tuple[tuple[str, str, Literal["lower"] | None], ...] = (
+        ("lowest", f"lowest of {samplings}", "lower"),
+        ("sampling std", "sampling std", None),
+    )
+    return [
+        Column(f"{name} {kind}", label or header, "number", better, group=header if label else "")
+        for kind, header, better in kinds
+        for name, label in names.items()
+    ]
+
+
+def sampling_words(samplings: int) -> str:
+    """What those columns say; "" without them."""
+    if samplings < 2:
+        return ""
+    return (
+        f" Lowest and std: over the {samplings} sampling seeds of a training, sampling noise only; the mean is the "
+        "number to compare, the lowest what EDM reports of three."
+    )
 
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

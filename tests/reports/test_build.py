@@ -34,7 +34,7 @@ def test_the_markdown_holds_the_tables_worked_out_by_hand(built):
     text = (built / "report.md").read_text()
     lines = text.splitlines()
     assert lines[0] == "# C ∈ {16, 32} × 5 samplers"
-    assert "1 training seed · 10 cells · 2 trainings" in lines
+    assert "quick protocol · 1 training seed · 10 cells · 2 trainings" in lines
     assert "| 16 `t-16-s0` | 250 k | 1.50 M | 96 | 7.75 | 0.500 | 0.250 | 2.00 | 1,234 |" in lines
     assert "| 32 `t-32-s0` | 1.00 M | 6.00 M | 96 | **5.00** | 0.500 | 0.250 | 2.00 | 1,234 |" in lines
     assert "| sampler | NFE | fd_classifier ↓ C = 16 | fd_classifier ↓ C = 32 | precision ↑ C = 16 |" in text

@@ -86,6 +86,40 @@ def test_mixed_protocols_are_refused_with_the_columns_that_differ(write, make_sc
     with pytest.raises(ReportError) as caught:
         read_sweep(folder.sweep, folder.storage)
     words = str(caught.value)
-    assert "protocol_id: p-other (4 rows), p-test (36 rows)" in words
-    assert "num_samples: 500 (4 rows), 2000 (36 rows)" in words
+    assert "evaluation settings (protocol_id): p-other (4 rows), p-test (36 rows)" in words
+    assert "number of images (num_samples): 500 (4 rows), 2000 (36 rows)" in words
     assert "extractor" not in words.split("They differ in")[1]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("protocol_id", "p-other", "evaluation settings (protocol_id): p-other (4 rows), p-test (36 rows)"),
+        ("num_samples", 500, "number of images (num_samples): 500 (4 rows), 2000 (36 rows)"),
+        ("extractor", "inception", "feature extractor (extractor): classifier (36 rows), inception (4 rows)"),
+        ("extractor_sha256", "f" * 64, f"weights of the feature extractor (extractor_sha256): {'e' * 12} (36 rows), "),
+        ("reference_id", "r-other", "reference images or their statistics (reference_id): r-other (4 rows), "),
+    ],
+)
+def test_each_part_of_a_protocol_keeps_rows_apart_and_is_named_in_words(write, make_scale_cells, column, value, said):
+    cells = make_scale_cells()
+    cells[3][column] = value
+    folder = write(cells)
+    with pytest.raises(ReportError, match=r"different evaluation protocols.*cannot share a table") as caught:
+        folder.read()
+    assert str(caught.value).split("They differ in ")[1].startswith(said)
+
+
+def test_repeats_of_a_configuration_with_other_weights_are_refused(write, make_scale_cells):
+    cells = make_scale_cells(seeds=(0, 1))
+    cells[0]["weights"] = "raw weights"
+    folder = write(cells)
+    with pytest.raises(ReportError, match=r"averages of the weights \(ema, half-life 500 kimg; raw weights\), in"):
+        folder.read()
+
+
+def test_a_sweep_may_vary_the_weights(write, make_cell):
+    heun = {"kind": "heun", "num_steps": 9}
+    kinds = {"raw": "raw weights", "ema": "ema, half-life 500 kimg"}
+    cells = [make_cell({"weights.kind": kind}, heun, 4.0, weights=label) for kind, label in kinds.items()]
+    assert set(write(cells).read().results["weights"]) == set(kinds.values())

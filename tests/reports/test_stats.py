@@ -20,9 +20,20 @@ def test_one_seed_has_neither_spread_nor_interval():
 def test_several_samplings_of_one_training_are_sampling_noise_only():
     one = estimate({0: [3.0, 5.0]})
     assert one.mean == 4.0
-    assert one.std == pytest.approx(math.sqrt(2), rel=1e-15)  # ((-1)^2 + 1^2) / (2 - 1)
+    assert one.std is None
+    assert one.sampling_std == pytest.approx(math.sqrt(2), rel=1e-15)  # ((-1)^2 + 1^2) / (2 - 1)
+    assert one.lowest == 3.0
     assert one.low is None
     assert "sampling noise only" in one.label
+
+
+def test_spread_over_sampling_seeds_is_pooled_within_trainings_and_the_lowest_is_each_trainings_own():
+    one = estimate({0: [1.0, 3.0], 1: [11.0, 13.0], 2: [20.0]})
+    assert one.sampling_std == pytest.approx(math.sqrt(2), rel=1e-15)  # (2 + 2) / 2, whatever the trainings' means
+    assert one.lowest == pytest.approx((1 + 11 + 20) / 3, rel=1e-15)
+    assert one.std == pytest.approx(estimate(seeds(2.0, 12.0, 20.0)).std, rel=1e-15)
+    assert estimate(seeds(1.0, 2.0)).sampling_std is None
+    assert estimate({0: [1.0, math.inf]}).sampling_std is None
 
 
 def test_two_training_seeds_have_no_interval():
