@@ -8,32 +8,32 @@ from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, S
 
 NAME = "sweep"
 
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Ray cluster to use (RAY_ADDRESS is honoured too); default: this machine.", show_default=False
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start even when the plan predicts more than a day here.")]
+Confirm = Annotated[
+    int,
+    typer.Option(
+        "--confirm",
+        min=0,
+        help="Then measure the best N configurations again at the papers' protocol: 50,000 images, three sets of them "
+        "on fresh latents, as a sweep called NAME-full.",
+    ),
+]
+
 
 def command(
     grid: GridPath,
     storage: StoragePath = DEFAULT_STORAGE,
     smoke: Smoke = False,
     data_root: DataRoot = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            help="Ray cluster to use (RAY_ADDRESS is honoured too); default: this machine.",
-            show_default=False,
-        ),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Start even when the plan predicts more than a day here.")
-    ] = False,
-    confirm: Annotated[
-        int,
-        typer.Option(
-            "--confirm",
-            min=0,
-            help="Afterwards measure the best N configurations again at the papers' protocol: "
-            "50,000 images, three sets of them on fresh latents, as a sweep called NAME-full.",
-        ),
-    ] = 0,
+    address: Address = None,
+    yes: Yes = False,
+    confirm: Confirm = 0,
 ) -> None:
     """Train, sample, measure and report everything in the grid whose result is missing.
 
