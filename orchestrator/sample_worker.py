@@ -1,6 +1,7 @@
 """A sampling unit: a Tune trial whose actor is reused, so the model and the reference stay loaded."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from engine.denoiser import Denoiser
+    from engine.evaluate import CellMeasurement, Judge
+    from engine.snapshot_facts import Snapshot
 
 
 class SampleTrial(tune.Trainable):
@@ -103,28 +106,32 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)
     metrics = {**measured.metrics, **more}
     folder.write("panel.png", measured.panel)
-    record = {
-        "cell_id": unit.unit_id,
-        "train_id": unit.train_id,
-        "experiment": unit.experiment,
-        "sampler": experiment.sample.canonical().form,
-        "snapshot_kimg": chosen / 1000,
-        "metrics": metrics,
-        "jackknife": measured.jackknife,
-        "nfe": measured.nfe,
-        "evaluations": measured.evaluations,
-        "macs": measured.macs,
-        "num_params": sum(parameter.numel() for parameter in denoiser.parameters()),
-        "extractor_sha256": judge.extractor.sha256,
-        "reference_id": judge.reference.id,
-    }
-    folder.write_json("cell.json", record)
+    folder.write_json("cell.json", cell_record(unit, snapshot, replace(measured, metrics=metrics), judge))
     seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
     environment = worker_environment(str(device))
     done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations + besides}
     mark_done(folder, {**done, "environment": environment})
     folder.delete_folder(DRAWN_FOLDER)
     return metrics
+
+
+def cell_record(unit: Unit, snapshot: "Snapshot", measured: "CellMeasurement", judge: "Judge") -> dict[str, Any]:
+    """All that is kept of a measured cell, as plain data."""
+    return {
+        "cell_id": unit.unit_id,
+        "train_id": unit.train_id,
+        "experiment": unit.experiment,
+        "sampler": snapshot.experiment.sample.canonical().form,
+        "snapshot_kimg": snapshot.images_shown / 1000,
+        "metrics": measured.metrics,
+        "jackknife": measured.jackknife,
+        "nfe": measured.nfe,
+        "evaluations": measured.evaluations,
+        "macs": measured.macs,
+        "num_params": sum(parameter.numel() for parameter in snapshot.denoiser.parameters()),
+        "extractor_sha256": judge.extractor.sha256,
+        "reference_id": judge.reference.id,
+    }
 
 
 _LOADED: dict[tuple[str, ...], "Denoiser"] = {}
