@@ -2,7 +2,8 @@
 
 import math
 
-from reports.overview import Configuration, Overview, best_of, is_sampler_field
+from reports.axes import is_sampler_field
+from reports.overview import Configuration, Overview, best_of
 from reports.stats import RETRAINING_GAP, SEEDS_FOR_T, difference, verdict
 from reports.words import axis_label, counted, percent, sentence, significant, value_text
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.axes import is_sampler_field, partly_there, value_order, varied_fields
 from reports.errors import ReportError
 from reports.read import SEED_FIELDS, SweepResults
 from reports.solvers import family, is_deterministic
@@ -155,7 +156,7 @@ def overview(sweep: SweepResults) -> Overview:
     """Fold a sweep's rows; raises ReportError when no distance was measured."""
     rows = [_Row(row, _drop_seeds(json.loads(row["axes"])), json.loads(row["sampler"])) for row in _records(sweep)]
     points = [row.axes for row in rows]
-    varied = _varied([*points, *collapsed_points(sweep)]) | _partly_there(points)
+    varied = varied_fields([*points, *collapsed_points(sweep)]) | partly_there(points)
     fields = [field for field in varied if not is_sampler_field(field)]
     labels = _sampler_labels(rows)
     groups: dict[tuple[str, str], list[_Row]] = {}
@@ -165,11 +166,6 @@ def overview(sweep: SweepResults) -> Overview:
     order = {label: number for number, label in enumerate(_natural(configurations, fields))}
     configurations.sort(key=lambda one: (order[one.training], one.nfe, not one.deterministic))
     return Overview(sweep, judging_distance(sweep.results["metric"].unique()), tuple(configurations), varied)
-
-
-def is_sampler_field(field: str) -> bool:
-    """Whether an axis belongs to sampling and not to training."""
-    return field == "sample" or field.startswith("sample.")
 
 
 def collapsed_points(sweep: SweepResults) -> list[dict[str, Any]]:
@@ -211,30 +207,6 @@ def _drop_seeds(axes: Mapping[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in axes.items() if field not in SEED_FIELDS}
 
 
-def _varied(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    fields = dict.fromkeys(field for axes in points for field in axes)
-    return {field: values for field in fields if len(values := _values(field, points)) > 1}
-
-
-def _partly_there(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    """Training fields that some points have and others lack, as a DyDiT has a budget and its start has none."""
-    fields = dict.fromkeys(field for axes in points for field in axes if not is_sampler_field(field))
-    lacking = [field for field in fields if any(field not in axes for axes in points)]
-    return {field: _values(field, points) for field in lacking}
-
-
-def _values(field: str, points: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
-    """The distinct values of a field over the points that have it, in order."""
-    found = {json.dumps(axes[field], sort_keys=True): axes[field] for axes in points if field in axes}
-    return tuple(sorted(found.values(), key=value_order))
-
-
-def value_order(value: Any) -> tuple[bool, float, str]:
-    """Sort key of axis values: numbers by size, then everything else, NaN included, by its text."""
-    number = isinstance(value, int | float) and value == value
-    return not number, float(value) if number else 0.0, str(value)
-
-
 def _natural(configurations: Sequence[Configuration], fields: Sequence[str]) -> list[str]:
     """Training labels in the order of their axes' values."""
     first = {one.training: one for one in reversed(configurations)}
@@ -253,7 +225,7 @@ def _sampler_labels(rows: Sequence[_Row]) -> dict[str, str]:
         sharing.setdefault(str(row.values["sampler_label"]), {})[row.sampler_key] = row.sampler
     labels: dict[str, str] = {}
     for label, samplers in sharing.items():
-        differing = [field.removeprefix("sample.") for field in _varied([_prefixed(one) for one in samplers.values()])]
+        differing = [field.removeprefix("sample.") for field in varied_fields([_prefixed(one) for one in samplers.values()])]
         for key, sampler in samplers.items():
             extra = describe(_prefixed({field: sampler[field] for field in differing if field in sampler}))
             labels[key] = f"{label}, {extra}" if extra else label

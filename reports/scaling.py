@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.overview import Overview, is_sampler_field
+from reports.axes import is_sampler_field
+from reports.overview import Overview
 from reports.stats import LEVEL
 from reports.words import describe
 

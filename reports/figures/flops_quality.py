@@ -6,8 +6,9 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from reports.axes import is_sampler_field
 from reports.figures.style import INK, MUTED, PALETTE, Drawing, log_axis, log_if_wide, new_figure
-from reports.overview import Configuration, Overview, is_sampler_field
+from reports.overview import Configuration, Overview
 from reports.tables.flops_quality import BUDGET, is_dynamic
 from reports.words import describe, metric_label, scaled, value_text
 

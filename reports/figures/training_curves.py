@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.axes import is_sampler_field
 from reports.figures.style import Drawing, Label, colours, log_if_wide, new_figure, write_labels
 from reports.overfitting import LOSS, SELECTION, by_training
-from reports.overview import Overview, is_sampler_field
+from reports.overview import Overview
 from reports.words import describe, metric_label
 
 BOUND = "train/vlb"

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from reports.overview import Configuration, Overview, best_of, is_sampler_field
+from reports.axes import is_sampler_field
+from reports.overview import Configuration, Overview, best_of
 from reports.paired import NOISE, Gap, gaps_to, num_blocks
 from reports.stats import SEEDS_FOR_T
 from reports.tables.sampler_grid import STEPS, axis_text

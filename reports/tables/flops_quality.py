@@ -4,7 +4,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from reports.overview import Configuration, Overview, is_sampler_field
+from reports.axes import is_sampler_field
+from reports.overview import Configuration, Overview
 from reports.references import published_numbers
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 from reports.words import axis_label, value_text

@@ -4,7 +4,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from reports.overview import Configuration, Overview, is_sampler_field, value_order
+from reports.axes import is_sampler_field, value_order
+from reports.overview import Configuration, Overview
 from reports.savings import savings
 from reports.solvers import is_deterministic
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values

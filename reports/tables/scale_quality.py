@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from reports.overview import Configuration, Overview, is_sampler_field
+from reports.axes import is_sampler_field
+from reports.overview import Configuration, Overview
 from reports.tables.table import (
     Column,
     Table,
