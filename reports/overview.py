@@ -225,7 +225,8 @@ def _sampler_labels(rows: Sequence[_Row]) -> dict[str, str]:
         sharing.setdefault(str(row.values["sampler_label"]), {})[row.sampler_key] = row.sampler
     labels: dict[str, str] = {}
     for label, samplers in sharing.items():
-        differing = [field.removeprefix("sample.") for field in varied_fields([_prefixed(one) for one in samplers.values()])]
+        varied = varied_fields([_prefixed(one) for one in samplers.values()])
+        differing = [field.removeprefix("sample.") for field in varied]
         for key, sampler in samplers.items():
             extra = describe(_prefixed({field: sampler[field] for field in differing if field in sampler}))
             labels[key] = f"{label}, {extra}" if extra else label
