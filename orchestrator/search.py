@@ -60,11 +60,13 @@ def option_numbers(sweep: Sweep) -> dict[str, Any]:
     return {name: CategoricalDistribution(range(len(options))) for name, options in search_dimensions(sweep)}
 
 
-def optuna_sampler(name: str, seed: int) -> Any:
-    """Optuna's tree-structured Parzen estimator or random sampler."""
+def optuna_sampler(name: str, seed: int, batched: bool = False) -> Any:
+    """Optuna's tree-structured Parzen estimator or random sampler; `batched` keeps a batch's proposals apart."""
     import optuna
 
-    return {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[name](seed=seed)
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=batched)
+    return optuna.samplers.RandomSampler(seed=seed)
 
 
 def first_cell(proposals: Proposals, proposal: Mapping[str, int], store: Store) -> Cell:

@@ -10,7 +10,7 @@ from orchestrator.collect import collect, unit_failures
 from orchestrator.coordinate import asked_points, is_coordinate, run_lines
 from orchestrator.cost import cell_predictions, place_for, remember_speed, speed_of, training_seconds
 from orchestrator.errors import UnitsFailed
-from orchestrator.grid import Sweep, expand
+from orchestrator.grid import Point, Sweep, expand
 from orchestrator.plan import MEASURED_SECTIONS, TRAINED_SECTIONS, Plan, counted, make_plan
 from orchestrator.progress import Progress
 from orchestrator.provenance import command_line, redacted
@@ -18,6 +18,7 @@ from orchestrator.session import ray_session, storage_lock
 from orchestrator.store import Folder, Store
 
 if TYPE_CHECKING:
+    from orchestrator.run import Job
     from orchestrator.tracking import LiveMirror
 
 MIRRORED = "mirrored.json"
@@ -112,15 +113,27 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
 
         job = Job(store, resources, data_root, progress, Draining())
         with drain_on_interrupt(job.draining, options.console.print):
-            if is_coordinate(sweep):
-                run_lines(sweep, store, lambda points: run_missing(make_plan(sweep, points, store), job))
-                plan = current_plan(sweep, store)
-            if sweep.grid.search is not None:
-                from orchestrator.search import run_search
-
-                run_search(sweep, job, folder)
+            if sweep.is_search:
+                search(sweep, job, folder)
                 plan = current_plan(sweep, store)
             run_missing(plan, job)
+
+
+def search(sweep: Sweep, job: "Job", folder: Folder) -> None:
+    """Run a search: axis by axis, or Optuna's proposals, samplers in batches and trainings one by one."""
+    from orchestrator.batched_search import run_batches, varies_samplers_alone
+    from orchestrator.run import run_missing
+    from orchestrator.search import run_search
+
+    def run(points: tuple[Point, ...]) -> None:
+        run_missing(make_plan(sweep, points, job.store), job)
+
+    if is_coordinate(sweep):
+        run_lines(sweep, job.store, run)
+    elif varies_samplers_alone(sweep):
+        run_batches(sweep, job.store, folder, run)
+    else:
+        run_search(sweep, job, folder)
 
 
 def finish(before: Plan, after: Plan, options: Options, mirror: "LiveMirror | None") -> Path | None:
