@@ -54,6 +54,7 @@ def counts(plan: Plan) -> tuple[int, int, int]:
         ("edm_networks", (2, 2, 2)),
         ("dydit_flops", (7, 7, 7)),
         ("few_step", (24, 24, 2)),
+        ("loss_gap", (4, 4, 4)),
     ],
 )
 def test_shipped_grid_has_points_cells_and_trainings_as_it_says(

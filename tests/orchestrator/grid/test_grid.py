@@ -29,6 +29,7 @@ COUNTS = {
     "edm_networks": 2,
     "dydit_flops": 7,
     "few_step": 24,
+    "loss_gap": 4,
 }
 RECIPES = [
     "dit_cifar10", "dit_digits", "dydit_cifar10", "dydit_digits",
