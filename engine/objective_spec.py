@@ -1,6 +1,6 @@
 """The training objectives: named corners of one design space, and the space itself. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +11,7 @@ from engine.process.noise_levels import NoiseLevels as AnyNoiseLevels
 from engine.process.processes import DiscreteProcess, EdmProcess, FlowProcess, Process, ProcessBase
 from engine.process.schedules import ScheduleName
 from engine.process.targets import TargetName
+from engine.process.training_schedule import FixedSchedule, LossGapSchedule, TrainingSchedule
 from engine.process.weighting import EdmWeight, UniformWeight, Weighting, WeightingBase
 
 
@@ -27,6 +28,8 @@ class Design:
     """How an image's squared errors become one number; EDM sums, which only Adam's eps and clipping can tell."""
     learned_variance: bool = False
     """The network also predicts the variance of the reverse step, with as many channels again."""
+    training_schedule: FixedSchedule | LossGapSchedule = field(default_factory=FixedSchedule)
+    """Whether training keeps to that weighting and those noise levels; measures of a trained network do."""
 
 
 class EdmObjective(Frozen):
@@ -39,12 +42,21 @@ class EdmObjective(Frozen):
     """Mean of ln(sigma) during training."""
     p_std: float = Field(default=1.2, gt=0)
     """Standard deviation of ln(sigma) during training."""
+    training_schedule: TrainingSchedule = FixedSchedule()
+    """Whether noise levels and weighting stay as they are or follow the loss."""
 
     @property
     def design(self) -> Design:
         """Its place in the design space."""
-        levels = LogNormal(mean=self.p_mean, std=self.p_std)
-        return Design(EdmProcess(), "F", EdmWeight(sigma_data=self.sigma_data), levels, self.sigma_data, "sum")
+        return Design(
+            EdmProcess(),
+            "F",
+            EdmWeight(sigma_data=self.sigma_data),
+            LogNormal(mean=self.p_mean, std=self.p_std),
+            self.sigma_data,
+            pixels="sum",
+            training_schedule=self.training_schedule,
+        )
 
 
 class SimpleObjective(Frozen):
@@ -107,11 +119,14 @@ class FlowObjective(Frozen):
     """linear: straight lines from image to noise; vp: the arc of the variance-preserving process."""
     noise_levels: Annotated[UniformTime | LogitNormal, Field(discriminator="kind")] = UniformTime()
     """How t is drawn."""
+    training_schedule: TrainingSchedule = FixedSchedule()
+    """Whether noise levels and weighting stay as they are or follow the loss."""
 
     @property
     def design(self) -> Design:
         """Its place in the design space."""
-        return Design(FlowProcess(path=self.path), "u", UniformWeight(), self.noise_levels)
+        process, schedule = FlowProcess(path=self.path), self.training_schedule
+        return Design(process, "u", UniformWeight(), self.noise_levels, training_schedule=schedule)
 
 
 class RegressionObjective(Frozen):
@@ -128,6 +143,8 @@ class RegressionObjective(Frozen):
     """Which noise levels training shows."""
     sigma_data: float = Field(default=0.5, gt=0)
     """Standard deviation of the data, used by target F."""
+    training_schedule: TrainingSchedule = FixedSchedule()
+    """Whether noise levels and weighting stay as they are or follow the loss, over a continuous process."""
 
     @model_validator(mode="after")
     def _target_is_defined(self) -> "RegressionObjective":
@@ -137,12 +154,21 @@ class RegressionObjective(Frozen):
             )
         if isinstance(self.noise_levels, LossSecondMoment) and not isinstance(self.process, DiscreteProcess):
             raise ValueError("noise_levels loss_second_moment keeps a history for each timestep of a discrete process")
+        if isinstance(self.training_schedule, LossGapSchedule) and isinstance(self.process, DiscreteProcess):
+            raise ValueError("training_schedule loss_gap draws from a continuous range of noise levels, not timesteps")
         return self
 
     @property
     def design(self) -> Design:
         """The point itself."""
-        return Design(self.process, self.target, self.weighting, self.noise_levels, self.sigma_data)
+        return Design(
+            self.process,
+            self.target,
+            self.weighting,
+            self.noise_levels,
+            self.sigma_data,
+            training_schedule=self.training_schedule,
+        )
 
 
 class OcmObjective(Frozen):

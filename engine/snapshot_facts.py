@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.data.datasets import ImageSet, to_unit
+from engine.data.datasets import ImageSet, points_of, to_unit
 from engine.denoiser import Denoiser
 from engine.files import Files, pack, unpack
 from engine.guidance import NULL_LABEL
@@ -139,16 +139,14 @@ def diagnosis(snapshot: Snapshot, images: ImageSet, sigmas: tuple[float, ...], n
     seed, batch_size, flipped = experiment.train.seed, experiment.eval.batch_size, experiment.data.x_flip
 
     def make() -> bytes:
-        points, labels = to_unit(images.images), snapshot.labels(images, len(images.images))
-        if flipped:
-            points = torch.cat([points, points.flip(-1)])
-            labels = None if labels is None else torch.cat([labels, labels])
+        labelled = experiment.model.class_conditional
+        points, labels = points_of(images, mirrored=flipped, labelled=labelled)
         design = experiment.base_objective.design
         found = diagnose(
             snapshot.denoiser,
             design,
             points.to(snapshot.device),
-            labels,
+            None if labels is None else labels.to(snapshot.device),
             sigmas,
             num_draws=num_draws,
             seed=seed,

@@ -133,7 +133,7 @@ def words(experiment: Experiment) -> str:
     steps = f", T = {process['num_timesteps']}" if "num_timesteps" in process else ""
     zero = ", zero terminal SNR" if process.get("zero_terminal_snr") else ""
     weighting = "variational bound" if base.kind == "vlb" else design.weighting.model_dump()["kind"]
-    levels = design.noise_levels.model_dump()["kind"]
+    levels, schedule_kind = design.noise_levels.model_dump()["kind"], design.training_schedule.kind
     parts = (
         f"objective {base.kind}{_beside(experiment)}",
         f"process {process['kind']}" + (f" ({schedule}{steps}{zero})" if schedule else ""),
@@ -141,6 +141,7 @@ def words(experiment: Experiment) -> str:
         f"weighting {weighting}",
         f"noise levels {levels}" + (", shown as at the start" if levels == "loss_second_moment" else ""),
         f"σ_data {design.sigma_data:g}" if design.target == "F" else "",
+        "" if schedule_kind == "fixed" else f"shown without its training schedule {schedule_kind}",
     )
     return "  ·  ".join(filter(None, parts))
 

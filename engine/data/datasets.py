@@ -119,3 +119,14 @@ def to_unit(images: Tensor) -> Tensor:
 def to_uint8(x: Tensor) -> Tensor:
     """Numbers in [-1, 1] to the nearest byte, as EDM quantises: cut off x * 127.5 + 128, limited to 0..255."""
     return (x * 127.5 + 128).clip(0, 255).to(torch.uint8)
+
+
+def points_of(images: ImageSet, *, mirrored: bool, labelled: bool) -> tuple[Tensor, Tensor | None]:
+    """The points of a training set in [-1, 1], [N, C, H, W], and their labels [N] where a network is told them.
+
+    A set that is shown mirrored is one of twice as many images.
+    """
+    points, labels = to_unit(images.images), images.labels if labelled else None
+    if not mirrored:
+        return points, labels
+    return torch.cat([points, points.flip(-1)]), None if labels is None else torch.cat([labels, labels])

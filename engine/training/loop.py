@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,7 @@ from engine.data.datasets import ImageSet
 from engine.files import Files
 from engine.spec import Experiment
 from engine.training.optim import learning_rate
+from engine.training.optimum import training_optimum
 from engine.training.panel import save_panel
 from engine.training.precision import NonFiniteLoss
 from engine.training.snapshot import TrainingState, save_checkpoint, save_snapshot
@@ -50,7 +52,9 @@ def train(
     """
     settings, world = experiment.train, World.current()
     check_shares(experiment, world)
-    state = starting_state(experiment, files, parent_files, device)
+    optimum = training_optimum(experiment, images, files, world, device)
+    begin = partial(starting_state, experiment, files, parent_files, device, optimum)
+    state = begin()
     step_fn = TrainingStep(experiment, images, state, world, device)
     while state.step < settings.num_steps:
         goal = next(step for step in settings.snapshot_steps if step > state.step)
@@ -59,7 +63,7 @@ def train(
         except NonFiniteLoss:
             if settings.on_non_finite == "stop" or state.precision == "fp32":
                 raise
-            state = back_in_fp32(starting_state(experiment, files, parent_files, device), settings.batch_size)
+            state = back_in_fp32(begin(), settings.batch_size)
             step_fn = TrainingStep(experiment, images, state, world, device)
             continue
         if world.rank == 0:

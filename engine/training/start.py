@@ -7,17 +7,22 @@ from engine.backbones.ocm_head import OcmNet
 from engine.build import build_network
 from engine.files import Files
 from engine.spec import Experiment
+from engine.training.gap_history import Optimum
 from engine.training.levels import LevelDrawer
 from engine.training.snapshot import TrainingState, load_snapshot, restore_checkpoint
 from engine.weights_spec import EmaWeights
 
 
 def starting_state(
-    experiment: Experiment, files: Files, parent_files: Files | None, device: torch.device
+    experiment: Experiment,
+    files: Files,
+    parent_files: Files | None,
+    device: torch.device,
+    optimum: Optimum | None = None,
 ) -> TrainingState:
     """The state to train on from, on `device`. Raises FileNotFoundError when the training to start from is not there.
 
-    Of another training the averaged weights of its last snapshot are taken.
+    Of another training the averaged weights of its last snapshot are taken. `optimum` is what `training_optimum` found.
     """
     net = build_network(experiment)
     parent = experiment.parent
@@ -32,7 +37,7 @@ def starting_state(
             raise FileNotFoundError(f"the training to start from has no {missing}") from None
         if source is not target:
             adopt(target, source)
-    levels = LevelDrawer(experiment.objective.design, experiment.train.batch_size, device)
+    levels = LevelDrawer(experiment.objective.design, experiment.train.batch_size, device, optimum)
     state = TrainingState.start(net.to(device), experiment.train, levels)
     restore_checkpoint(files, state)
     return state

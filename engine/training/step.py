@@ -20,6 +20,7 @@ from engine.objectives.budget import budget_losses
 from engine.spec import Experiment
 from engine.training.batches import make_batch
 from engine.training.compiling import compile_network
+from engine.training.levels import Levels
 from engine.training.optim import optimizer_step
 from engine.training.snapshot import TrainingState
 
@@ -90,13 +91,14 @@ class TrainingStep:
         for positions, is_last in self.microbatches(images_shown):
             synchronise = is_last or self.world.size == 1
             with nullcontext() if synchronise else self.without_sync():
-                terms, timestep, weight = self.losses(positions)
+                terms, levels = self.losses(positions)
+                weight = levels.weight.to(terms["loss"].dtype)
                 means = {name: (weight * values).sum() / settings.batch_size for name, values in terms.items()}
                 self.scaled(means["loss"]).backward()
             self.names = tuple(means)
             parts.append(torch.stack([value.detach() for value in means.values()]))
             # A budget's penalty and the complete network's loss say nothing of how hard a noise level is.
-            shown.append((timestep, terms.get("diffusion", terms["loss"]).detach()))
+            shown.append((levels, terms.get("diffusion", terms["loss"]).detach()))
         self.sum_over_workers()
         self.gradient_norm = optimizer_step(state.optimizer, self.params, settings, images_shown, state.scaler)
         state.ema.update(state.net, images_shown)
@@ -104,8 +106,8 @@ class TrainingStep:
         state.step += 1
         return torch.stack(parts).sum(0)
 
-    def losses(self, positions: Tensor) -> tuple[Terms, Tensor | None, Tensor]:
-        """Losses of the images at these positions, their timesteps and importance weights.
+    def losses(self, positions: Tensor) -> tuple[Terms, Levels]:
+        """Losses of the images at these positions, and the noise levels they are of.
 
         Randomness inside the network is keyed by the first position.
         """
@@ -115,7 +117,7 @@ class TrainingStep:
         levels = self.state.levels.draw(batch.uniform, positions)
         images_shown = self.state.step * self.experiment.train.batch_size
         terms = self.model(batch.x0, batch.eps, levels.sigma, batch.label, batch.augment, images_shown)
-        return terms, levels.timestep, levels.weight.to(terms["loss"].dtype)
+        return terms, levels
 
     def scaled(self, loss: Tensor) -> Tensor:
         """The loss to differentiate: times the loss scale in half precision."""
@@ -129,14 +131,14 @@ class TrainingStep:
         if self.world.size > 1:
             torch._foreach_mul_([param.grad for param in self.params if param.grad is not None], self.world.size)
 
-    def remember(self, shown: list[tuple[Tensor | None, Tensor]]) -> None:
+    def remember(self, shown: list[tuple[Levels, Tensor]]) -> None:
         """Tell the noise levels' distribution what the step's images lost, the same on every worker."""
         drawer = self.state.levels
         if drawer.history is None:
             return
-        timestep = torch.cat([timestep for timestep, _ in shown if timestep is not None])
-        losses = torch.cat([values for _, values in shown])
-        drawer.record(self.gathered(timestep), self.gathered(losses))
+        bins = torch.cat([levels.bin for levels, _ in shown if levels.bin is not None])
+        losses = [values if levels.loss_unit is None else values / levels.loss_unit for levels, values in shown]
+        drawer.record(self.gathered(bins), self.gathered(torch.cat(losses)))
 
     def gathered(self, values: Tensor) -> Tensor:
         """One worker's values, followed by those of the others, in the order of ranks."""

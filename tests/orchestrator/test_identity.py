@@ -101,6 +101,7 @@ def test_layout_of_the_grid_file_and_style_of_its_numbers_make_no_difference(fak
         ("train.compile", "default"),
         ("data.x_flip", True),
         ("objective.p_mean", -1.0),
+        ("objective.training_schedule.kind", "loss_gap"),
     ],
 )
 def test_whatever_changes_the_weights_changes_the_training(field: str, value: Any) -> None:

@@ -55,6 +55,7 @@ def counts(plan: Plan) -> tuple[int, int, int]:
         ("dydit_flops", (7, 7, 7)),
         ("few_step", (24, 24, 2)),
         ("scaling_law", (5, 5, 5)),
+        ("loss_gap", (4, 4, 4)),
     ],
 )
 def test_shipped_grid_has_points_cells_and_trainings_as_it_says(

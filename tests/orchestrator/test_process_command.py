@@ -22,6 +22,7 @@ from engine.objective_spec import (
     VlbObjective,
 )
 from engine.process.processes import DiscreteProcess, VeProcess, VpProcess
+from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import ClippedSnrWeight, MinSnrWeight, P2Weight
 from engine.samplers import SAMPLERS, Ddim, Heun
 from engine.spec import Experiment
@@ -151,6 +152,9 @@ def test_words_say_what_the_curves_leave_out() -> None:
     hybrid, bound, edm = (curves_of(one).words for one in (HybridObjective(), VlbObjective(), EdmObjective()))
     assert "L_simple, shown, + 0.001 L_vlb for the variance" in hybrid
     assert "loss_second_moment, shown as at the start" in bound
+    gap = curves_of(EdmObjective(training_schedule=LossGapSchedule()))
+    assert gap.words == f"{edm}  ·  shown without its training schedule loss_gap"
+    assert gap.density == curves_of(EdmObjective()).density
     assert ("σ_data" in edm, "σ_data" in hybrid) == (True, False)  # only F's preconditioning has it
 
 

@@ -45,7 +45,7 @@ def test_plain_draws_are_those_of_the_design(objective: EdmObjective | HybridObj
     levels = LevelDrawer(design, 50).draw(u, torch.arange(50))
     assert torch.equal(levels.sigma, design.noise_levels.sigma(u, design.process))
     assert torch.equal(levels.weight, torch.ones(50, dtype=torch.float64))
-    assert levels.timestep is None
+    assert levels.bin is None
 
 
 def test_a_stratified_batch_has_one_draw_in_each_slice() -> None:
@@ -95,23 +95,23 @@ def test_weighed_draws_have_the_mean_of_uniform_ones() -> None:
     # Midpoints of an even grid: the share of draws at t is p_t to within one part in the number of points.
     count = 200_000
     levels = made.draw((torch.arange(count, dtype=torch.float64) + 0.5) / count, torch.arange(count))
-    assert levels.timestep is not None
-    shares = torch.bincount(levels.timestep, minlength=STEPS) / count
+    assert levels.bin is not None
+    shares = torch.bincount(levels.bin, minlength=STEPS) / count
     probabilities = history_of(made).probabilities()
     assert float((shares - probabilities).abs().max()) <= 1 / count
-    weights = torch.zeros(STEPS, dtype=torch.float64).scatter_(0, levels.timestep, levels.weight)
+    weights = torch.zeros(STEPS, dtype=torch.float64).scatter_(0, levels.bin, levels.weight)
     torch.testing.assert_close((probabilities * weights * values).sum(), values.mean(), rtol=1e-12, atol=0)
     # The weight is at most 1 / uniform_share = 1000, but here at most 20 or so: T terms off by w_t f_t / count each.
     error = float((weights * values).sum()) / count
-    assert abs(float((levels.weight * values[levels.timestep]).mean() - values.mean())) <= error
+    assert abs(float((levels.weight * values[levels.bin]).mean() - values.mean())) <= error
 
 
 def test_levels_are_those_of_the_drawn_timesteps() -> None:
     made, _ = warmed(LossSecondMoment())
     levels = made.draw(uniforms(500), torch.arange(500))
-    assert levels.timestep is not None
-    assert torch.equal(CHAIN.timestep(levels.sigma), levels.timestep)
-    assert levels.sigma.tolist() == [CHAIN.sigmas[t] for t in levels.timestep.tolist()]
+    assert levels.bin is not None
+    assert torch.equal(CHAIN.timestep(levels.sigma), levels.bin)
+    assert levels.sigma.tolist() == [CHAIN.sigmas[t] for t in levels.bin.tolist()]
 
 
 def test_rings_hold_the_last_losses_even_of_many_at_one_timestep() -> None:
@@ -152,8 +152,8 @@ def test_a_restored_drawer_goes_on_bit_for_bit() -> None:
         assert torch.equal(ours.sigma, theirs.sigma)
         assert torch.equal(ours.weight, theirs.weight)
         for one, drawn in ((made, ours), (restored, theirs)):
-            assert drawn.timestep is not None
-            one.record(drawn.timestep, 1 / (1 + drawn.sigma))
+            assert drawn.bin is not None
+            one.record(drawn.bin, 1 / (1 + drawn.sigma))
     assert torch.equal(history_of(made).losses, history_of(restored).losses)
     assert not torch.equal(saved["losses"], history_of(restored).losses)
 

@@ -17,11 +17,12 @@ from engine.files import LocalFiles
 from engine.model_spec import DyDit
 from engine.objective_spec import EdmObjective, SimpleObjective, VlbObjective
 from engine.process.noise_levels import LossSecondMoment
+from engine.process.training_schedule import LossGapSchedule
 from engine.spec import Experiment, Start
 from engine.training.snapshot import read_snapshot
 from engine.weights_spec import RawWeights
 
-EQUAL = ["edm", "vlb with its history", "a head", "labels and augmentation", "fp16", "a dydit"]
+EQUAL = ["edm", "vlb with its history", "a head", "labels and augmentation", "fp16", "a dydit", "loss gap"]
 SEVERAL = "several microbatches each"
 
 
@@ -42,7 +43,8 @@ def experiments(short: Any) -> dict[str, Experiment]:
     )
     # With eps = 1 Adam's step is smooth in the gradient, so that rounding errors stay rounding errors.
     several = short.speck(microbatch_size=2, adam_eps=1.0, lr=1.0, keep_raw=True)
-    cases = [plain, short.speck(vlb), short.with_head(), labelled, half, dydit, several]
+    gap = short.speck(EdmObjective(training_schedule=LossGapSchedule(num_bins=2, history=2)))
+    cases = [plain, short.speck(vlb), short.with_head(), labelled, half, dydit, gap, several]
     return dict(zip([*EQUAL, SEVERAL], cases, strict=True))
 
 

@@ -30,6 +30,7 @@ COUNTS = {
     "dydit_flops": 7,
     "few_step": 24,
     "scaling_law": 5,
+    "loss_gap": 4,
 }
 RECIPES = [
     "dit_cifar10", "dit_digits", "dydit_cifar10", "dydit_digits",
