@@ -148,7 +148,12 @@ Misfit = tuple[tuple[str, ...], str]
 
 def misfits(experiment: Experiment) -> list[Misfit]:
     """Sections that do not fit together."""
-    return [*_start_misfits(experiment), *_weights_misfits(experiment), *_sampler_misfits(experiment)]
+    return [
+        *_start_misfits(experiment),
+        *_schedule_misfits(experiment),
+        *_weights_misfits(experiment),
+        *_sampler_misfits(experiment),
+    ]
 
 
 def _start_misfits(experiment: Experiment) -> Iterator[Misfit]:
@@ -173,6 +178,12 @@ def _start_misfits(experiment: Experiment) -> Iterator[Misfit]:
             ("objective.kind", "start.objective.kind"),
             f"{objective.kind} cannot start from {start.objective.kind}: {reason}",
         )
+
+
+def _schedule_misfits(experiment: Experiment) -> Iterator[Misfit]:
+    if isinstance(experiment.model, DyDit) and experiment.objective.design.training_schedule.kind == "loss_gap":
+        reason = "its weights would act on DyDiT's budget too, which says nothing of the noise level; use fixed"
+        yield ("objective.training_schedule.kind", "model.kind"), f"loss_gap: {reason}"
 
 
 def _weights_fit(start: Model, model: Model) -> bool:

@@ -15,6 +15,7 @@ from engine.objective_spec import (
     SimpleObjective,
 )
 from engine.process.processes import DiscreteProcess
+from engine.process.training_schedule import LossGapSchedule
 from engine.samplers import Ddim, Ddpm, Flow, Heun
 from engine.spec import Consistency, Data, Evaluation, Experiment, Selection, Start, misfits
 from engine.train_spec import Train
@@ -147,3 +148,10 @@ def test_equal_routes_are_one_configuration_however_they_are_written() -> None:
     model = DyDit.model_validate({"routes": ["tokens", "heads", "tokens"]})
     assert model.routes == ("heads", "tokens")
     assert DyDit.model_validate({"routes": ["tokens", "groups", "heads"]}) == DyDit()
+
+
+def test_a_schedule_that_reweighs_losses_is_refused_with_a_budget() -> None:
+    objective = EdmObjective(training_schedule=LossGapSchedule())
+    [(fields, message)] = misfits(experiment(model=DyDit(), objective=objective))
+    assert fields[0] == "objective.training_schedule.kind"
+    assert "budget" in message
