@@ -18,8 +18,8 @@ from engine.spec import Experiment
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
 from orchestrator.plan import Cell, Plan, Training
-from orchestrator.sharing import groups
 from orchestrator.store import DONE, Store
+from orchestrator.waves import drawn_groups
 
 SPEED_FILE = "speed.json"
 
@@ -119,7 +119,7 @@ def cell_predictions(cells: Iterable[Cell], speed: Speed) -> dict[str, float]:
     """Predicted seconds of each cell on a warm actor; cells drawn in one pass take equal parts of it."""
     return {
         cell.cell_id: group.evaluations / len(group.cells) * sampling_cost(cell.experiment).macs / speed.sample
-        for group in groups(cells)
+        for group in drawn_groups(cells)
         for cell in group.cells
     }
 
