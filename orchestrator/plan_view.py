@@ -17,7 +17,7 @@ from orchestrator.cost import (
     speed_of,
     training_macs,
 )
-from orchestrator.memory import largest_memory, memory_words, shortage
+from orchestrator.memory import largest_memory, largest_pass, memory_words, shortage
 from orchestrator.model_view import sweep_words
 from orchestrator.plan import Plan, counted
 from orchestrator.progress import clock
@@ -114,8 +114,10 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
 
 
 def show_memory(plan: Plan, console: Console) -> None:
-    """What a worker of the largest training holds, and a warning when a GPU of this machine does not."""
-    memory = largest_memory(plan)
+    """What a worker of the largest training, and of the largest common pass, holds; a warning for too small a GPU."""
+    memory, in_pass = largest_memory(plan), largest_pass(plan)
+    if in_pass is not None:
+        console.print(f"memory per worker in a common pass: {memory_words(in_pass)}", highlight=False)
     if memory is None:
         return
     console.print(f"memory per worker: {memory_words(memory)}", highlight=False)
