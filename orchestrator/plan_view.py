@@ -104,11 +104,10 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
         console.print(f"a search of {share:.0%} of the grid; below is what that costs on average", highlight=False)
     for line in sharing_lines(plan.missing_cells):
         console.print(line, highlight=False)
-    basis = "measured on this storage" if speed.measured else "assumed speed; measured from the first run on"
     console.print(
         f"to do: training {share * sum(map(training_macs, to_train)):.3g} MAC, "
         f"sampling {share * evaluations:,.0f} network evaluations\n"
-        f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({basis})",
+        f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({speed.basis})",
         highlight=False,
     )
 
@@ -117,7 +116,7 @@ def show_memory(plan: Plan, console: Console) -> None:
     """What a worker of the largest training, and of the largest common pass, holds; a warning for too small a GPU."""
     memory, in_pass = largest_memory(plan), largest_pass(plan)
     if in_pass is not None:
-        console.print(f"memory per worker in a common pass: {memory_words(in_pass)}", highlight=False)
+        console.print(f"memory per worker in a common pass, at most: {memory_words(in_pass)}", highlight=False)
     if memory is None:
         return
     console.print(f"memory per worker: {memory_words(memory)}", highlight=False)
