@@ -96,14 +96,15 @@ def test_a_shared_pass_of_few_images_fills_its_batches_with_several_steps(
 
 
 def chain_samplers(seed: int) -> list[SamplerBase]:
-    """DDPM, OCM and DDIM walks down the same few timesteps, in any order."""
+    """DDPM, OCM and DDIM walks down the same few timesteps, in any order; some differ in their last noise only."""
     draw = random.Random(seed)
     chain = {"num_steps": draw.choice([3, 5]), "tau": draw.choice(["linear", "quadratic", "trailing"])}
     variances = ["beta", "beta_tilde", "ocm", "learned_range"]
     walks: list[SamplerBase] = [Ddpm(covariance=name, **chain) for name in variances]
     walks += [Ddim(eta=eta, covariance=name, **chain) for eta in (0.0, 0.3, 1.0) for name in ("none", "ocm")]
-    walks += [Ddim(eta=0.3, clip_pixels=limit, covariance="ocm", **chain) for limit in (None, 2.0)]
-    return draw.sample(walks, draw.randrange(4, len(walks) + 1))
+    alike: list[SamplerBase] = [Ddim(eta=0.3, covariance="ocm", clip_pixels=limit, **chain) for limit in (None, 1, 2)]
+    chosen = [*alike, *draw.sample(walks, draw.randrange(1, len(walks) + 1))]
+    return draw.sample(chosen, len(chosen))
 
 
 class Knowing(Denoiser):
