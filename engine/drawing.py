@@ -13,9 +13,7 @@ from engine.samplers import Sampler
 from engine.samplers.shared import shared_evaluations
 from engine.sampling import draw_shared
 from engine.spec import Experiment
-
-DRAWN_FOLDER = "drawn"
-"""Where a cell's images wait that were drawn together with other cells'."""
+from engine.waiting import block_path
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,6 @@ def read_drawn(experiment: Experiment, files: Files) -> Drawn | None:
         seconds += metadata["seconds"]
         evaluations += metadata["evaluations"]
     return Drawn(torch.cat(parts), seconds, evaluations)
-
-
-def block_path(first: int) -> str:
-    """Where the batch of images that begins with index `first` waits in its cell's folder until it is measured."""
-    return f"{DRAWN_FOLDER}/{first:010d}.safetensors"
 
 
 def check_evaluations(evaluations: int, samplers: Sequence[Sampler], count: int) -> None:

@@ -15,14 +15,11 @@ from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.packing import Packed, repeated, room_for
 from engine.samplers import SamplerBase
-from engine.samplers.shared import guided_trees, sample_shared
+from engine.samplers.shared import NOISES_KEPT, guided_trees, sample_shared
 from engine.spec import Experiment
 
 PANEL_ROWS = 8
 PANEL_PIXELS = 32
-
-NOISES_KEPT = 8
-"""Steps whose noise is kept, for each that is under way, while neighbouring branches of a tree ask for it again."""
 
 
 Emit = Callable[[int, Tensor, Tensor], None]

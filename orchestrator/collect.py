@@ -103,9 +103,7 @@ def training_curves(train_id: str, selection_id: str, store: Store) -> pa.Table:
     )
 
 
-def build_manifest(
-    plan: Plan, store: Store, records: Records, *, command: str, ran: dict[str, int]
-) -> dict[str, Any]:
+def build_manifest(plan: Plan, store: Store, records: Records, *, command: str, ran: dict[str, int]) -> dict[str, Any]:
     """What ran, with which code, on what, and what is missing: everything a reader needs besides the numbers."""
     sweep, experiment = plan.sweep, plan.sweep.anchor
     trainings = [training_record(unit, store) for unit in plan.ready_trainings]

@@ -18,8 +18,8 @@ from engine.spec import Experiment
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
 from orchestrator.plan import Cell, Plan, Training
-from orchestrator.sharing import groups
 from orchestrator.store import DONE, Store
+from orchestrator.waves import drawn_groups
 
 SPEED_FILE = "speed.json"
 
@@ -41,6 +41,17 @@ class Speed:
     train: float
     sample: float
     measured: bool
+    """Whether finished units of this storage told both, or the training's where `forwards` told the other."""
+    forwards: int = 0
+    """Forward passes of each network that told the sampling speed; 0 where they did not."""
+
+    @property
+    def basis(self) -> str:
+        """Where the numbers come from, in words."""
+        if not self.forwards:
+            return "measured on this storage" if self.measured else "assumed speed; measured from the first run on"
+        training = "measured on this storage" if self.measured else "an assumed speed"
+        return f"sampling measured by {self.forwards} forwards on this machine, training {training}"
 
 
 def model_cost(experiment: Experiment) -> Cost:
@@ -119,7 +130,7 @@ def cell_predictions(cells: Iterable[Cell], speed: Speed) -> dict[str, float]:
     """Predicted seconds of each cell on a warm actor; cells drawn in one pass take equal parts of it."""
     return {
         cell.cell_id: group.evaluations / len(group.cells) * sampling_cost(cell.experiment).macs / speed.sample
-        for group in groups(cells)
+        for group in drawn_groups(cells)
         for cell in group.cells
     }
 
@@ -152,11 +163,10 @@ def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
 def speed_of(sweep: Sweep, store: Store) -> Speed:
     """The speed this storage measured for the sweep's data set and model family, else an assumed one."""
     resources = sweep.grid.resources
-    measured = (store.root.read_json(SPEED_FILE) or {}).get(speed_key(sweep.anchor))
-    if measured:
-        return Speed(measured["train"], measured["sample"], measured=True)
+    known = (store.root.read_json(SPEED_FILE) or {}).get(speed_key(sweep.anchor), {})
     unit = ASSUMED_GPU_SPEED if resources.gpus_per_worker else ASSUMED_CPU_SPEED * resources.cpus_per_worker
-    return Speed(unit * resources.workers, unit, measured=False)
+    train, sample = known.get("train", unit * resources.workers), known.get("sample", unit)
+    return Speed(train, sample, measured="train" in known, forwards=known.get("forwards", 0))
 
 
 def remember_speed(before: Plan, after: Plan, store: Store) -> None:
@@ -170,7 +180,15 @@ def remember_speed(before: Plan, after: Plan, store: Store) -> None:
         return
     known = store.root.read_json(SPEED_FILE) or {}
     entry = {"train": train or speed.train, "sample": sample or speed.sample}
+    entry |= {"forwards": speed.forwards} if speed.forwards and not sample else {}
     store.root.write_json(SPEED_FILE, {**known, speed_key(before.sweep.anchor): entry})
+
+
+def remember_forwards(speeds: dict[str, float], forwards: int, store: Store) -> None:
+    """Keep sampling speeds, by `speed_key`, that so many forward passes of each network told."""
+    known = store.root.read_json(SPEED_FILE) or {}
+    entries = {key: {**known.get(key, {}), "sample": speed, "forwards": forwards} for key, speed in speeds.items()}
+    store.root.write_json(SPEED_FILE, {**known, **entries})
 
 
 def _training_speed(trained: list[Training], store: Store) -> float | None:

@@ -1,11 +1,14 @@
-"""What a worker of a plan's largest training holds in memory, and what the GPUs of this machine have."""
+"""What a worker of a plan's largest training or common pass holds in memory, and what the GPUs of this machine have."""
 
 import shutil
 import subprocess
 
 from engine.memory import Memory, memory_budget
+from engine.pass_memory import PassMemory, pass_memory
 from orchestrator.cost import model_cost
 from orchestrator.plan import Plan, Training
+from orchestrator.sharing import Group
+from orchestrator.waves import drawn_groups
 
 GIB, MIB = 2**30, 2**20
 
@@ -26,7 +29,19 @@ def largest_memory(plan: Plan) -> Memory | None:
     return max(budgets, key=lambda budget: budget.total, default=None)
 
 
-def memory_words(memory: Memory) -> str:
+def group_memory(group: Group) -> PassMemory:
+    """Memory of a worker that draws a whole group in one pass."""
+    experiment, samplers = group.cells[0].experiment, [cell.experiment.sample for cell in group.cells]
+    return pass_memory(experiment, samplers, model_cost(experiment).params)
+
+
+def largest_pass(plan: Plan) -> PassMemory | None:
+    """Memory of a worker of the largest common pass that is still to be drawn; None when there is none."""
+    budgets = [group_memory(group) for group in drawn_groups(plan.missing_cells) if group.shares]
+    return max(budgets, key=lambda budget: budget.total, default=None)
+
+
+def memory_words(memory: Memory | PassMemory) -> str:
     """A budget in a line, such as: about 8.3 GiB (weights 0.2, gradients 0.2, optimizer 0.4, averages 0.2, ...)."""
     unit, name = (GIB, "GiB") if memory.total >= GIB else (MIB, "MiB")
     parts = ", ".join(f"{part} {size / unit:.1f}" for part, size in vars(memory).items())

@@ -17,12 +17,13 @@ from orchestrator.cost import (
     speed_of,
     training_macs,
 )
-from orchestrator.memory import largest_memory, memory_words, shortage
+from orchestrator.memory import largest_memory, largest_pass, memory_words, shortage
 from orchestrator.model_view import sweep_words
 from orchestrator.plan import Plan, counted
 from orchestrator.progress import clock
-from orchestrator.sharing import Group, groups
+from orchestrator.sharing_view import sharing_lines
 from orchestrator.store import Store
+from orchestrator.waves import drawn_groups
 
 MAX_ROWS = 20
 STATES = {"cached": "finished", "select": "choose snapshot", "train": "train"}
@@ -96,36 +97,26 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
     """Multiply-accumulates, network evaluations and time of what is missing."""
     place, speed = place_for(plan.sweep.grid.resources), speed_of(plan.sweep, store)
     to_train = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
-    together = groups(plan.missing_cells)
-    evaluations = sum(group.evaluations for group in together) + sum(map(selection_nfe, plan.missing_trainings))
+    evaluations = sum(group.evaluations for group in drawn_groups(plan.missing_cells))
+    evaluations += sum(map(selection_nfe, plan.missing_trainings))
     share = search_share(plan.sweep)
     if share < 1:
         console.print(f"a search of {share:.0%} of the grid; below is what that costs on average", highlight=False)
-    show_sharing(together, console)
-    basis = "measured on this storage" if speed.measured else "assumed speed; measured from the first run on"
+    for line in sharing_lines(plan.missing_cells):
+        console.print(line, highlight=False)
     console.print(
         f"to do: training {share * sum(map(training_macs, to_train)):.3g} MAC, "
         f"sampling {share * evaluations:,.0f} network evaluations\n"
-        f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({basis})",
+        f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({speed.basis})",
         highlight=False,
     )
 
 
-def show_sharing(together: list[Group], console: Console) -> None:
-    """What is saved by doing once what samplers of the same weights do alike."""
-    alone, shared = (sum(getattr(group, name) for group in together if group.shares) for name in ("alone", "together"))
-    if shared:
-        cells = sum(len(group.cells) for group in together if group.shares)
-        console.print(
-            f"shared: {cells:,} cells are drawn in common passes, {shared:,} network evaluations per image instead of "
-            f"{alone:,} ({alone / shared:.1f}x fewer)",
-            highlight=False,
-        )
-
-
 def show_memory(plan: Plan, console: Console) -> None:
-    """What a worker of the largest training holds, and a warning when a GPU of this machine does not."""
-    memory = largest_memory(plan)
+    """What a worker of the largest training, and of the largest common pass, holds; a warning for too small a GPU."""
+    memory, in_pass = largest_memory(plan), largest_pass(plan)
+    if in_pass is not None:
+        console.print(f"memory per worker in a common pass, at most: {memory_words(in_pass)}", highlight=False)
     if memory is None:
         return
     console.print(f"memory per worker: {memory_words(memory)}", highlight=False)

@@ -12,15 +12,16 @@ from ray.tune.experiment import Trial
 
 from orchestrator.errors import Interrupted, UsageError
 from orchestrator.grid import Resources
-from orchestrator.plan import Plan, Training
+from orchestrator.plan import Cell, Plan, Training
 from orchestrator.progress import Progress
 from orchestrator.sample_worker import SampleTrial
 from orchestrator.session import SCRATCH_IN_STORE
-from orchestrator.sharing import Group, groups
+from orchestrator.sharing import Group
 from orchestrator.space import Draining, MissingUnits
 from orchestrator.store import DONE, Store
 from orchestrator.train_worker import train_trial
-from orchestrator.unit import Unit, load_judge
+from orchestrator.unit import Unit, has_waiting_images, load_judge
+from orchestrator.waves import Wave, waves
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,40 @@ def run_missing(plan: Plan, job: Job) -> None:
     experiment, trainings_at_once = plan.sweep.anchor, job.trainings_at_once()
     judge = prepare_judge.remote(job.store.uri, experiment.data.name, experiment.eval.extractor, job.data_root)
     threads = max(1, int(job.resources.cpus_per_worker))
-    for wave in waves(plan):
-        startable = [unit for unit in wave if not unit.parent_id or job.store.training(unit.parent_id).exists(DONE)]
+    for generation in generations(plan):
+        startable = [one for one in generation if not one.parent_id or job.store.training(one.parent_id).exists(DONE)]
         units = [Unit.of_training(unit, job.store.uri, job.data_root, threads) for unit in startable]
         run_trainings(units, trainings_at_once, job)
     ray.get(judge)
     ready = job.store.finished(unit.selection_file for unit in plan.trainings)
     cells = [cell for cell in plan.missing_cells if cell.training.selection_file in ready]
     measured = {cell.cell_id: Unit.of_cell(cell, job.store.uri, job.data_root, threads) for cell in cells}
-    run_cells([*shared_passes(groups(cells), measured, job), *measured.values()], job)
+    run_cells([unit for wave in waves_left(cells, job.store) for unit in wave_units(wave, measured, job)], job)
 
 
-def shared_passes(found: list[Group], units: dict[str, Unit], job: Job) -> list[Unit]:
+def waves_left(cells: list[Cell], store: Store) -> list[Wave]:
+    """Waves of cells; those that have images from an interrupted run come first, so that no others join them."""
+    begun = {cell.cell_id for cell in cells if has_waiting_images(store.cell(cell.cell_id))}
+    first, rest = ([cell for cell in cells if (cell.cell_id in begun) == has] for has in (True, False))
+    return [*waves(first), *waves(rest)]
+
+
+def wave_units(wave: Wave, units: dict[str, Unit], job: Job) -> list[Unit]:
+    """A wave's passes, then its cells: those that wait for the passes first."""
+    groups = sorted(wave, key=lambda group: not group.shares)
+    passes = [unit for group in groups if group.shares for unit in shared_passes(group, units, job)]
+    return [*passes, *(units[cell.cell_id] for group in groups for cell in group.cells)]
+
+
+def shared_passes(group: Group, units: dict[str, Unit], job: Job) -> list[Unit]:
     """Units that draw many cells' images in one pass, in blocks for all workers; a lost block costs its images only."""
-    passes: list[Unit] = []
-    for group in (group for group in found if group.shares):
-        like = units[group.cells[0].cell_id]
-        blocks = [Unit.of_pass(cells, batches, like) for cells, batches in group.passes(job.slots())]
-        job.progress.expect_passes([cell.cell_id for cell in group.cells], [unit.unit_id for unit in blocks])
-        passes += blocks
-    return passes
+    like = units[group.cells[0].cell_id]
+    blocks = [Unit.of_pass(cells, batches, like) for cells, batches in group.passes(job.slots())]
+    job.progress.expect_passes([cell.cell_id for cell in group.cells], [unit.unit_id for unit in blocks])
+    return blocks
 
 
-def waves(plan: Plan) -> tuple[list[Training], list[Training]]:
+def generations(plan: Plan) -> tuple[list[Training], list[Training]]:
     """Missing trainings that start from fresh weights, then those that start from another training."""
     missing = plan.missing_trainings
     return [unit for unit in missing if not unit.parent_id], [unit for unit in missing if unit.parent_id]

@@ -8,9 +8,10 @@ from pydantic import TypeAdapter
 from ray import tune
 
 from engine.samplers import Sampler
+from engine.waiting import DRAWN_FOLDER
 from orchestrator.provenance import worker_environment
 from orchestrator.store import DONE, Store, mark_done, mark_failed
-from orchestrator.unit import Unit, load_data, load_judge, prepare_worker, undrawn_batches
+from orchestrator.unit import Unit, load_data, load_judge, prepare_worker, undrawn
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,7 @@ class SampleTrial(tune.Trainable):
         try:
             metrics = measure_cell(self.unit)
         except Exception as error:
+            folder.delete_folder(DRAWN_FOLDER)  # the next wave's images take their place on the disk
             mark_failed(folder, f"{type(error).__name__}: {error}")
             return {"state": "failed", "message": str(error), tune.result.DONE: True}
         return {"state": "done", **metrics, tune.result.DONE: True}
@@ -52,7 +54,7 @@ class SampleTrial(tune.Trainable):
 
 
 def draw_pass(unit: Unit) -> dict[str, str]:
-    """Draw the batches of a pass that are not there yet; what fails, each cell draws alone when it is measured."""
+    """Draw the images of a pass that are not there yet; what fails, each cell draws alone when it is measured."""
     import torch
 
     from engine.drawing import draw_block
@@ -64,9 +66,9 @@ def draw_pass(unit: Unit) -> dict[str, str]:
         batches = torch.arange(num_samples).split(batch_size)
         samplers = [TypeAdapter(Sampler).validate_python(sampler) for _, sampler in unit.samplers]
         folders = [store.cell(cell_id) for cell_id, _ in unit.samplers]
-        missing = [batches[number] for number in undrawn_batches(unit, folders)]
-        if missing:
-            draw_block(experiment, samplers, torch.cat(missing), denoiser, folders)
+        for cells, numbers in undrawn(unit, folders).items():
+            indices, into = torch.cat([batches[number] for number in numbers]), [folders[cell] for cell in cells]
+            draw_block(experiment, [samplers[cell] for cell in cells], indices, denoiser, into)
     except Exception as error:
         return {"state": "failed", "message": f"{type(error).__name__}: {error}"}
     return {"state": "done"}
@@ -82,7 +84,7 @@ def chosen_snapshot(unit: Unit, store: Store) -> int:
 
 def measure_cell(unit: Unit) -> dict[str, float]:
     """Measure one cell, write its folder and return its metrics; a finished cell is only read."""
-    from engine.drawing import DRAWN_FOLDER, read_drawn
+    from engine.drawing import read_drawn
     from engine.evaluate import evaluate_cell
     from engine.model_metrics import model_metrics
     from engine.snapshot_facts import Snapshot, analytic_variance, reference_images

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 
+from engine.data.catalog import CATALOG
 from engine.samplers.shared import guided_trees, shared_evaluations
 from orchestrator.identity import canonical_json, essential
 from orchestrator.plan import Cell
@@ -21,6 +22,8 @@ class Group:
     """Cells that sample the same weights from the same latents at the same batch shape."""
 
     cells: tuple[Cell, ...]
+    compared: frozenset[str] = frozenset()
+    """Samplers whose images at many steps are there already, for the part of a group before this one was compared."""
 
     @cached_property
     def alone(self) -> int:
@@ -38,6 +41,23 @@ class Group:
         return len(self.cells) > 1 and self.together <= WORTH_SHARING * self.alone
 
     @property
+    def per_image(self) -> int:
+        """Network evaluations per image, drawn in the cheaper way."""
+        return self.together if self.shares else self.alone
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of the images of one cell, uint8."""
+        experiment = self.cells[0].experiment
+        info = CATALOG[experiment.data.name]
+        return experiment.eval.num_samples * info.channels * info.resolution**2
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of images that wait on disk until they are measured; a cell that is drawn alone keeps none."""
+        return len(self.cells) * self.cell_bytes if self.shares else 0
+
+    @property
     def num_batches(self) -> int:
         """Batches of sample indices."""
         protocol = self.cells[0].experiment.eval
@@ -47,19 +67,41 @@ class Group:
     def evaluations(self) -> int:
         """Images times network evaluations of the whole group, the last batch padded, drawn in the cheaper way."""
         images = self.num_batches * self.cells[0].experiment.eval.batch_size
-        return images * (self.together if self.shares else self.alone) + self._reference_evaluations
+        return images * self.per_image + self._reference_evaluations
 
     @property
     def _reference_evaluations(self) -> int:
-        """Of the images at many steps with which deterministic cells are compared: one set for each sampler."""
+        """Of the images at many steps with which deterministic cells are compared."""
         protocol, rule = self.cells[0].experiment.eval, self.cells[0].experiment.eval.consistency
         if rule is None:
             return 0
+        new = [nfe for sampler, nfe in self._references.items() if sampler not in self.compared]
+        batches = -(-min(rule.num_samples, protocol.num_samples) // protocol.batch_size)
+        return batches * protocol.batch_size * sum(new)
+
+    @cached_property
+    def _references(self) -> dict[str, int]:
+        """The distinct samplers at many steps with which deterministic cells are compared, and what each costs."""
+        rule = self.cells[0].experiment.eval.consistency
+        if rule is None:
+            return {}
         deterministic = (cell.experiment.sample for cell in self.cells if cell.experiment.sample.deterministic)
         many = (sampler.model_copy(update={"num_steps": rule.num_steps}) for sampler in deterministic)
-        distinct = {canonical_json(sampler.canonical().form): sampler.nfe for sampler in many}
-        batches = -(-min(rule.num_samples, protocol.num_samples) // protocol.batch_size)
-        return batches * protocol.batch_size * sum(distinct.values())
+        return {canonical_json(sampler.canonical().form): sampler.nfe for sampler in many}
+
+    def cut(self, max_cells: int) -> list["Group"]:
+        """The group in as few parts of at most so many cells as there can be, nearly equal, in the tree's order.
+
+        What the two cells at a cut begin alike is done on both sides of it, and nothing else is done twice: a cut costs
+        at most one cell's evaluations.
+        """
+        if len(self.cells) <= max_cells:
+            return [self]
+        found, compared = list[Group](), self.compared
+        for cells in _even_parts(in_tree_order(self.cells), -(-len(self.cells) // max_cells)):
+            found.append(Group(cells, compared))
+            compared |= found[-1]._references.keys()
+        return found
 
     def passes(self, workers: int) -> list[tuple[tuple[Cell, ...], tuple[int, ...]]]:
         """Work for `workers` workers: cells, and the batches of sample indices to draw for them.
@@ -68,7 +110,7 @@ class Group:
         the samplers are cut too, in the tree's order, so that little is done twice.
         """
         blocks = _even_parts(range(self.num_batches), workers)
-        cuts = _even_parts(_in_tree_order(self.cells), workers // len(blocks))
+        cuts = _even_parts(in_tree_order(self.cells), workers // len(blocks))
         return [(cells, block) for block in blocks for cells in cuts]
 
 
@@ -78,7 +120,7 @@ def evaluations_alone(cell: Cell) -> int:
     return group.num_batches * cell.experiment.eval.batch_size * group.alone
 
 
-def _in_tree_order(cells: Sequence[Cell]) -> list[Cell]:
+def in_tree_order(cells: Sequence[Cell]) -> list[Cell]:
     """Cells so that neighbours share the longest beginnings."""
     numbers: list[int] = []
     for tree in guided_trees(cell.experiment.sample for cell in cells).values():

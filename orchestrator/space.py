@@ -17,29 +17,32 @@ class Draining:
 
 
 class MissingUnits(Searcher):
-    """Enumerates a fixed list of units; ends early when draining. What comes after shared passes waits for them."""
+    """Enumerates a fixed list of units; ends early when draining.
+
+    Cells wait for the shared passes before them, which draw their images, and passes for the cells before them, whose
+    images are then deleted.
+    """
 
     def __init__(self, units: Iterable[Unit], settings: dict[str, Any], draining: Draining) -> None:
         super().__init__()
         self.waiting = deque(units)
         self.settings, self.draining = settings, draining
-        self.passes: set[str] = set()
-        """Trials that draw images for units still waiting."""
+        self.running: dict[str, str] = {}
+        """Trial -> the kind of its unit."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Configuration of the next trial, None to ask again later, or FINISHED."""
         if self.draining.requested or not self.waiting:
             return str(Searcher.FINISHED)
-        is_pass = self.waiting[0].kind == "draw"
-        if self.passes and not is_pass:
+        kind = self.waiting[0].kind
+        if set(self.running.values()) - {kind}:
             return None
-        if is_pass:
-            self.passes.add(trial_id)
+        self.running[trial_id] = kind
         return {"unit": self.waiting.popleft().to_json(), **self.settings}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A pass that has ended, well or not, is waited for no longer."""
-        self.passes.discard(trial_id)
+        """A unit that has ended, well or not, is waited for no longer."""
+        self.running.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: what is finished is in the store."""

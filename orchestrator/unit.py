@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.data.catalog import Split
 from engine.spec import Experiment
+from engine.waiting import DRAWN_FOLDER, block_path
 from orchestrator.plan import Cell, Training
 from orchestrator.store import Folder, Store
 
@@ -81,13 +82,20 @@ class Unit:
         return Experiment.model_validate(self.experiment)
 
 
-def undrawn_batches(unit: Unit, folders: Sequence[Folder]) -> list[int]:
-    """A pass's batches of which some cell has no images yet: all of them, or what an interruption left."""
-    from engine.drawing import block_path
-
+def undrawn(unit: Unit, folders: Sequence[Folder]) -> dict[tuple[int, ...], list[int]]:
+    """What is left of a pass after an interruption: places of cells that lack the same batches -> those batches."""
     batch_size = unit.experiment["eval"]["batch_size"]
-    paths = {number: block_path(number * batch_size) for number in unit.batches}
-    return [number for number, path in paths.items() if not all(folder.exists(path) for folder in folders)]
+    left: dict[tuple[int, ...], list[int]] = {}
+    for number in unit.batches:
+        path = block_path(number * batch_size)
+        lacking = tuple(place for place, folder in enumerate(folders) if not folder.exists(path))
+        left.setdefault(lacking, []).append(number)
+    return {lacking: batches for lacking, batches in left.items() if lacking}
+
+
+def has_waiting_images(folder: Folder) -> bool:
+    """Whether images of a cell wait to be measured: some or all, from a pass that ran before."""
+    return DRAWN_FOLDER in folder.folders()
 
 
 def prepare_worker(unit: Unit) -> "torch.device":

@@ -21,6 +21,9 @@ Emit = Callable[[int, "torch.Tensor"], None]
 Answer = Callable[[Sequence[Ask]], Sequence[Posterior]]
 """What is asked by steps that are under way together -> an answer to each."""
 
+NOISES_KEPT = 8
+"""Steps whose noise is kept, for each that is under way, while neighbouring branches of a tree ask for it again."""
+
 
 @dataclass
 class Node:
@@ -38,6 +41,20 @@ class Node:
             total += sum(step.evaluations for step in children)
             waiting += children.values()
         return total
+
+    def open_levels(self, room: int = 1) -> int:
+        """Levels of which states wait at once while the tree is walked, at most; with room for one step exactly.
+
+        Then it is walked depth first, and a state waits until its last branch is taken. Else those of any level may.
+        """
+        waiting, most = [(self, 0)], 0
+        while waiting:
+            node, above = waiting.pop()
+            most = max(most, above)
+            children = list(node.children.values())
+            waiting += [(child, above + 1) for child in children[:-1]]
+            waiting += [(child, above + (room > 1)) for child in children[-1:]]
+        return most
 
 
 def prefix_tree(programs: Iterable[tuple[int, Sequence[Step]]]) -> Node:

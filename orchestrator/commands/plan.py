@@ -1,14 +1,28 @@
 """`orch plan`: what a sweep would do, before anything is spent."""
 
+from typing import Annotated
+
+import typer
+
 from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath, make_console
 
 NAME = "plan"
 
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Time 3 forward passes of each network first, for a better estimate.")
+]
+
 
 def command(
-    grid: GridPath, storage: StoragePath = DEFAULT_STORAGE, smoke: Smoke = False, data_root: DataRoot = None
+    grid: GridPath,
+    storage: StoragePath = DEFAULT_STORAGE,
+    smoke: Smoke = False,
+    data_root: DataRoot = None,
+    calibrate: Calibrate = False,
 ) -> None:
     """Show cells, trainings, what is cached and why, what collapsed, network evaluations and time. Starts nothing.
+
+    With --calibrate the speed of sampling is measured on this machine, and remembered in the storage.
 
     Example: orch plan grids/edm_stochastic.yaml --smoke
     """
@@ -18,4 +32,9 @@ def command(
     from orchestrator.store import Store
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
-    show_plan(make_plan(sweep, expand(sweep), store), store, data_root, make_console())
+    plan = make_plan(sweep, expand(sweep), store)
+    if calibrate:
+        from orchestrator.calibration import calibrate as measure_speed
+
+        measure_speed(plan, store)
+    show_plan(plan, store, data_root, make_console())

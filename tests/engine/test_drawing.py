@@ -1,5 +1,7 @@
 """Images drawn for many cells in one pass are those of each cell alone, and cost what the pass counted."""
 
+import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import EdmObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers import Ddim, EdmStochastic, Euler, Heun, SamplerBase
+from engine.samplers import Ddim, Ddpm, EdmStochastic, Euler, Heun, SamplerBase
+from engine.samplers.base import Posterior
 from engine.samplers.shared import shared_evaluations
 from engine.spec import Data, Evaluation, Experiment
 from engine.train_spec import Train
@@ -90,6 +93,45 @@ def test_a_shared_pass_of_few_images_fills_its_batches_with_several_steps(
     assert evaluations == passed
     needed = -(-num_samples // BATCH_SIZE) * BATCH_SIZE * shared_evaluations(SAMPLERS)
     assert needed / room <= evaluations < needed
+
+
+def chain_samplers(seed: int) -> list[SamplerBase]:
+    """DDPM, OCM and DDIM walks down the same few timesteps, in any order; some differ in their last noise only."""
+    draw = random.Random(seed)
+    chain = {"num_steps": draw.choice([3, 5]), "tau": draw.choice(["linear", "quadratic", "trailing"])}
+    variances = ["beta", "beta_tilde", "ocm", "learned_range"]
+    walks: list[SamplerBase] = [Ddpm(covariance=name, **chain) for name in variances]
+    walks += [Ddim(eta=eta, covariance=name, **chain) for eta in (0.0, 0.3, 1.0) for name in ("none", "ocm")]
+    alike: list[SamplerBase] = [Ddim(eta=0.3, covariance="ocm", clip_pixels=limit, **chain) for limit in (None, 1, 2)]
+    chosen = [*alike, *draw.sample(walks, draw.randrange(1, len(walks) + 1))]
+    return draw.sample(chosen, len(chosen))
+
+
+class Knowing(Denoiser):
+    """A denoiser that has an opinion of every variance."""
+
+    def posterior(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Posterior:
+        x0_hat = self(x, sigma, label)
+        return Posterior(x0_hat, torch.sin(3 * x0_hat), 0.05 + 0.02 * torch.cos(x0_hat))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_variances_and_etas_of_one_chain_share_a_pass_however_its_images_are_split(tmp_path: Path, seed: int) -> None:
+    denoiser, samplers = Knowing(Convolution(), Preconditioning(EdmProcess(), "F")), chain_samplers(seed)
+    subject = experiment(Heun(num_steps=6))
+    bounds = sorted({0, *random.Random(seed).sample([8, 16], seed % 3), NUM_SAMPLES})
+    folders = [LocalFiles(tmp_path / str(number)) for number in range(len(samplers))]
+    for first, last in pairwise(bounds):
+        draw_block(subject, samplers, torch.arange(first, last), denoiser, folders)
+    counted = 0
+    for sampler, folder in zip(samplers, folders, strict=True):
+        alone = subject.model_copy(update={"sample": sampler})
+        drawn = read_drawn(subject, folder)
+        assert drawn is not None
+        counted += drawn.evaluations
+        assert torch.equal(drawn.images, draw_cell(alone, denoiser).images), sampler.label
+    assert counted == 3 * BATCH_SIZE * shared_evaluations(samplers)
+    assert shared_evaluations(samplers) < sum(sampler.nfe for sampler in samplers)
 
 
 def test_a_cell_alone_counts_its_own_evaluations_and_padding(denoiser: Denoiser) -> None:

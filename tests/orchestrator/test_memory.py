@@ -13,8 +13,17 @@ from engine.spec import Experiment
 from orchestrator import memory
 from orchestrator.commands.options import make_console
 from orchestrator.grid.override import changed
-from orchestrator.memory import gpu_memory, largest_memory, memory_words, shortage, training_memory
+from orchestrator.memory import (
+    gpu_memory,
+    group_memory,
+    largest_memory,
+    largest_pass,
+    memory_words,
+    shortage,
+    training_memory,
+)
 from orchestrator.plan_view import show_memory
+from orchestrator.sharing import groups
 
 GIB = 2**30
 
@@ -50,12 +59,8 @@ def test_a_head_on_a_frozen_network_keeps_neither_gradients_nor_activations(fake
     assert memory_budget(experiment, 1000, 10) == Memory(4000, 0, 0, 4000, 0)
 
 
-@pytest.mark.parametrize(
-    ("workers", "microbatch", "images"), [(1, None, 100), (4, None, 25), (1, 20, 20), (2, 50, 50)]
-)
-def test_a_worker_holds_a_microbatch_of_its_share(
-    fake: Any, workers: int, microbatch: int | None, images: int
-) -> None:
+@pytest.mark.parametrize(("workers", "microbatch", "images"), [(1, None, 100), (4, None, 25), (1, 20, 20), (2, 50, 50)])
+def test_a_worker_holds_a_microbatch_of_its_share(fake: Any, workers: int, microbatch: int | None, images: int) -> None:
     unit = fake.changed("panel:", f"set: {{train.microbatch_size: {microbatch or 'null'}}}\npanel:").plan().trainings[0]
     one = memory_budget(unit.experiment, 0, 1).activations
     assert training_memory(unit, workers).activations == images * one
@@ -116,3 +121,16 @@ def test_the_driver_is_asked_for_the_smallest_gpu(
 def test_without_a_driver_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpu_memory() is None
+
+
+def test_a_plan_shows_the_largest_common_pass_until_it_is_drawn(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    panel = "panel: [{kind: edm_stochastic, num_steps: 12, s_churn: [1, 2, 3], s_tmax: 1}]"
+    churn = fake.changed(fake.sweep.source, fake.sweep.source.split("panel:")[0] + panel)
+    assert largest_pass(fake.plan()) is None  # its samplers have nothing but their latents in common
+    plan = churn.plan()
+    found = largest_pass(plan)
+    assert found == max((group_memory(group) for group in groups(plan.cells)), key=lambda budget: budget.total)
+    show_memory(plan, make_console())
+    assert f"memory per worker in a common pass, at most: {memory_words(found)}\n" in capsys.readouterr().out
+    churn.finish_everything()
+    assert largest_pass(churn.plan()) is None

@@ -8,7 +8,7 @@ ray = pytest.importorskip("ray")
 
 from orchestrator.errors import UsageError  # noqa: E402
 from orchestrator.grid import Resources  # noqa: E402
-from orchestrator.run import Job, waves  # noqa: E402
+from orchestrator.run import Job, generations  # noqa: E402
 from orchestrator.session import check_shared_storage  # noqa: E402
 from orchestrator.store import Store  # noqa: E402
 
@@ -27,10 +27,10 @@ def test_as_many_trainings_as_their_workers_fit(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_training_waits_for_the_one_it_starts_from(head: Any, fake: Any) -> None:
     parent, child = head.plan().trainings
-    assert waves(head.plan()) == ([parent], [child])
+    assert generations(head.plan()) == ([parent], [child])
     head.finish_training(parent)
-    assert waves(head.plan()) == ([], [child])
-    assert [len(wave) for wave in waves(fake.plan())] == [2, 0]
+    assert generations(head.plan()) == ([], [child])
+    assert [len(units) for units in generations(fake.plan())] == [2, 0]
 
 
 def test_a_training_that_can_never_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from orchestrator.plan import Cell
 from orchestrator.progress import Progress
 from orchestrator.sharing import Group, groups
 from orchestrator.space import Draining, MissingUnits
-from orchestrator.unit import Unit, undrawn_batches
+from orchestrator.unit import Unit, undrawn
 
 CHURN = """panel:
   - {kind: heun, num_steps: 12}
@@ -89,15 +89,19 @@ def test_a_pass_survives_json_and_has_a_name_of_its_own(churn: Any) -> None:
     assert [cell_id for cell_id, _ in again.samplers] == [cell_id for cell_id, _ in units[0].samplers]
 
 
-def test_a_pass_goes_on_with_the_batches_that_some_cell_lacks(churn: Any) -> None:
+def test_a_pass_goes_on_with_the_images_that_each_cell_lacks(churn: Any) -> None:
     group = groups(churn.plan().cells)[0]
     unit = Unit.of_pass(group.cells, (0, 1), unit_of(group.cells[0]))
     folders = [churn.store.cell(cell.cell_id) for cell in group.cells]
-    assert undrawn_batches(unit, folders) == [0, 1]
+    everyone = tuple(range(len(folders)))
+    assert undrawn(unit, folders) == {everyone: [0, 1]}
     for folder in folders:
         folder.write("drawn/0000000000.safetensors", b"images 0 to 63")
     folders[0].write("drawn/0000000064.safetensors", b"images 64 to 99")
-    assert undrawn_batches(unit, folders) == [1]
+    assert undrawn(unit, folders) == {everyone[1:]: [1]}
+    for folder in folders:
+        folder.write("drawn/0000000064.safetensors", b"images 64 to 99")
+    assert undrawn(unit, folders) == {}
 
 
 def test_cells_wait_for_the_passes_that_draw_their_images(churn: Any) -> None:
@@ -113,6 +117,19 @@ def test_cells_wait_for_the_passes_that_draw_their_images(churn: Any) -> None:
     proposal = search.suggest("c")
     assert isinstance(proposal, dict)
     assert Unit.from_json(proposal["unit"]).kind == "sample"
+
+
+def test_the_passes_of_a_wave_wait_for_the_cells_before_them(churn: Any) -> None:
+    group = groups(churn.plan().cells)[0]
+    drawn = Unit.of_pass(group.cells, (0,), unit_of(group.cells[0]))
+    search = MissingUnits([unit_of(group.cells[0]), unit_of(group.cells[1]), drawn], {}, Draining())
+    assert isinstance(search.suggest("a"), dict)
+    assert isinstance(search.suggest("b"), dict)
+    assert search.suggest("c") is None
+    search.on_trial_complete("a", {})
+    assert search.suggest("c") is None
+    search.on_trial_complete("b", error=True)
+    assert isinstance(search.suggest("c"), dict)
     assert search.suggest("d") == "FINISHED"
 
 

@@ -145,6 +145,23 @@ def test_a_bounded_number_of_states_of_every_level_waits(seed: int, room: int) -
     assert max(alive) <= room * (levels - 1) + room + 1
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_with_room_for_one_step_the_states_that_wait_are_those_of_the_open_levels(seed: int) -> None:
+    draw, levels, made, alive = random.Random(seed), 8, list[weakref.ref[Tensor]](), list[int]()
+    widths = [1, *(draw.choice([1, 2, 3]) for _ in range(levels - 1))]
+    choices = [[Move(name, 1, made) for name in range(width)] for width in widths]
+    tree = prefix_tree(enumerate(tuple(draw.choice(moves) for moves in choices) for _ in range(30)))
+
+    def counted(asked: Sequence[Ask]) -> list[Posterior]:
+        alive.append(sum(ref() is not None for ref in made))
+        return [Posterior(ask.x) for ask in asked]
+
+    sample_shared(tree, counted, LATENTS, noise, lambda number, x: None)
+    # A last branch holds the state it leaves from, which waits for no other, and the step before it names its own.
+    assert tree.open_levels() <= max(alive) <= tree.open_levels() + 2
+    assert tree.open_levels() <= tree.open_levels(room=2) == levels
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_samplers_have_one_canonical_form_exactly_when_they_do_the_same(seed: int) -> None:
     draw = random.Random(seed)

@@ -1,0 +1,38 @@
+"""What a plan says of common passes: what they save, and in how many waves they are drawn."""
+
+from collections.abc import Iterable
+
+from orchestrator.plan import Cell, counted
+from orchestrator.sharing import Group, groups
+from orchestrator.waves import GIB, WAITING_VARIABLE, Wave, waiting_limit, waves
+
+
+def sharing_lines(cells: Iterable[Cell]) -> list[str]:
+    """Lines on what is saved by doing once what samplers of the same weights do alike; none where nothing is."""
+    cells = list(cells)
+    drawn = waves(cells)
+    shared = [group for wave in drawn for group in wave if group.shares]
+    lines = [saved_words(shared)] if shared else []
+    limit = limit_words([group for group in groups(cells) if group.shares], drawn)
+    return [*lines, limit] if limit else lines
+
+
+def saved_words(shared: list[Group]) -> str:
+    """What groups that are drawn together save."""
+    alone, together = (sum(getattr(group, name) for group in shared) for name in ("alone", "together"))
+    return (
+        f"shared: {sum(len(group.cells) for group in shared):,} cells are drawn in common passes, {together:,} network "
+        f"evaluations per image instead of {alone:,} ({alone / together:.1f}x fewer)"
+    )
+
+
+def limit_words(whole: list[Group], drawn: list[Wave]) -> str | None:
+    """What the limit on waiting images costs groups that could be drawn whole; None where it cuts nothing."""
+    could = {cell.cell_id for group in whole for cell in group.cells}
+    needed = sum(group.together for group in whole)
+    used = sum(group.per_image for wave in drawn for group in wave if group.cells[0].cell_id in could)
+    if len(drawn) < 2 and used == needed:
+        return None
+    cost = f"{used:,} instead of {needed:,} evaluations an image" if used > needed else "no evaluation more"
+    limit = f"{waiting_limit() / GIB:g} GiB of waiting images ({WAITING_VARIABLE})"
+    return f"limit: drawn in {counted(len(drawn), 'wave')} of at most {limit}: {cost}"
