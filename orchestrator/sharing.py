@@ -9,6 +9,7 @@ from typing import TypeVar
 from engine.data.catalog import CATALOG
 from engine.samplers.shared import guided_trees, shared_evaluations
 from orchestrator.identity import canonical_json, essential
+from orchestrator.model_evaluations import bound_evaluations, shared_model_evaluations
 from orchestrator.plan import Cell
 
 Item = TypeVar("Item")
@@ -24,6 +25,8 @@ class Group:
     cells: tuple[Cell, ...]
     compared: frozenset[str] = frozenset()
     """Samplers whose images at many steps are there already, for the part of a group before this one was compared."""
+    continued: bool = False
+    """Whether a part of the group came before, and with it what its cells share."""
 
     @cached_property
     def alone(self) -> int:
@@ -67,7 +70,14 @@ class Group:
     def evaluations(self) -> int:
         """Images times network evaluations of the whole group, the last batch padded, drawn in the cheaper way."""
         images = self.num_batches * self.cells[0].experiment.eval.batch_size
-        return images * self.per_image + self._reference_evaluations
+        return images * self.per_image + self._reference_evaluations + self._model_evaluations
+
+    @property
+    def _model_evaluations(self) -> int:
+        """Of what is measured without images."""
+        samplers, protocol = [cell.experiment.sample for cell in self.cells], self.cells[0].experiment.eval
+        shared = 0 if self.continued else shared_model_evaluations(samplers, protocol)
+        return bound_evaluations(samplers, protocol) + shared
 
     @property
     def _reference_evaluations(self) -> int:
@@ -99,7 +109,7 @@ class Group:
             return [self]
         found, compared = list[Group](), self.compared
         for cells in _even_parts(in_tree_order(self.cells), -(-len(self.cells) // max_cells)):
-            found.append(Group(cells, compared))
+            found.append(Group(cells, compared, continued=bool(found)))
             compared |= found[-1]._references.keys()
         return found
 
