@@ -26,7 +26,7 @@ Records = Mapping[str, Mapping[str, Any]]
 """Cell id -> content of its cell.json."""
 
 LASTING = (
-    *("lineage", "collapsed", "evaluations", "failures", "trainings", "networks"),
+    *("lineage", "collapsed", "idle_axes", "evaluations", "failures", "trainings", "networks"),
     *("off_playbook", "deviations", "report"),
 )
 """Keys of a manifest that say something of grid and store, whenever it was written."""
@@ -144,6 +144,7 @@ def build_manifest(plan: Plan, store: Store, records: Records, *, command: str, 
             for cell in plan.cells
             if len(cell.points) > 1
         ],
+        "idle_axes": list(plan.idle_axes),
         "lineage": {cell.cell_id: cell.training.train_id for cell in plan.cells},
     }
 

@@ -111,6 +111,13 @@ class Plan:
         return tuple(unit for unit in self.trainings if self._ready(unit))
 
     @property
+    def idle_axes(self) -> tuple[str, ...]:
+        """Swept fields that change nothing: points that differ in one of them alone are always the same cell."""
+        points = [(cell.cell_id, point) for cell in self.cells for point in cell.points]
+        fields = dict.fromkeys(field for _, point in points for field in point)
+        return tuple(field for field in fields if _is_idle(field, points))
+
+    @property
     def num_collapsed(self) -> int:
         """Points that are the same work as an earlier point."""
         return self.num_points - len(self.cells)
@@ -146,6 +153,18 @@ def make_plan(sweep: Sweep, points: Iterable[Point], store: Store) -> Plan:
     )
     num_points = sum(len(members) for members in grouped.values())
     return Plan(sweep, num_points, tuple(trainings.values()), cells, frozenset(store.finished(files)))
+
+
+def _is_idle(field: str, points: list[tuple[str, dict[str, Any]]]) -> bool:
+    """Whether the field has several values over (cell, point) pairs, and none of them is a cell of its own."""
+    if len({str(point[field]) for _, point in points if field in point}) < 2:
+        return False
+    cells: dict[str, str] = {}
+    for identity, point in points:
+        others = str({name: value for name, value in point.items() if name != field})
+        if cells.setdefault(others, identity) != identity:
+            return False
+    return True
 
 
 def describe(axes: dict[str, Any]) -> str:

@@ -91,6 +91,8 @@ def show_collapsed(plan: Plan, console: Console) -> None:
     console.print(f"collapsed: {plan.num_collapsed} points are the same work as another", highlight=False)
     for reason, count in sorted(counts.items(), key=lambda item: -item[1])[:8]:
         console.print(f"  {count:6,}  {reason}", highlight=False, markup=False)
+    for field in plan.idle_axes:
+        console.print(f"[yellow]warning:[/yellow] axis {field} changes nothing in this grid", highlight=False)
 
 
 def show_cost(plan: Plan, store: Store, console: Console) -> None:

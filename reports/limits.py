@@ -7,7 +7,7 @@ from reports.checks import missing_cells
 from reports.overfitting import by_training
 from reports.overview import Overview
 from reports.protocol import PAPER_SAMPLES
-from reports.words import counted, listed
+from reports.words import axis_label, counted, listed
 
 MANY_CONFIGURATIONS = 20
 """From here on the best of all is noticeably better than it would be on new samples."""
@@ -24,6 +24,8 @@ def limits(overview: Overview) -> tuple[str, ...]:
         found.append("A smoke run: it shows that the machinery works and says nothing about the published sizes.")
     deviations = [str(text).rstrip(".") for text in manifest.get("deviations") or []]
     found += [f"Differs from the published recipe: {text}." for text in deviations]
+    idle = [axis_label(str(field)) for field in manifest.get("idle_axes") or []]
+    found += [f"The axis {label} changed nothing: its points are the same cells." for label in idle]
     if off_playbook(overview):
         found.append(f"Values the papers do not use: {listed(off_playbook(overview))}.")
     if overview.distance != "fid":

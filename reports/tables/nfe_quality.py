@@ -20,8 +20,12 @@ MAX_TRAININGS_WITH_ALL_METRICS = 3
 
 
 def build(overview: Overview) -> Table | None:
-    """The table, or None when every sampler costs the same."""
-    if len({one.nfe for one in overview.configurations}) < 2:
+    """The table, or None when every sampler costs the same and there is more than one.
+
+    Several sets of samples of the same weights are shown in any case: nothing else has their minimum and spread.
+    """
+    same_cost = len({one.nfe for one in overview.configurations}) < 2
+    if same_cost and len(overview.configurations) > 1 and overview.samplings < 2:
         return None
     found = {(one.sampler_label, one.training): one for one in overview.configurations}
     kept = _best_of_their_cost(overview)

@@ -332,3 +332,13 @@ def test_planning_imports_neither_ray_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_axis_that_changes_nothing_is_named(fake: Any) -> None:
+    text = fake.sweep.source
+    axes = text[text.index("axes:") :]
+    kind = "set: {sample.kind: edm_stochastic, sample.s_churn: 0}"
+    inert = f"axes: {{sample.s_noise: [1.0, 1.003], sample.num_steps: [3, 4]}}\n{kind}\n"
+    assert fake.changed(axes, inert, varies="sampler").plan().idle_axes == ("sample.s_noise",)
+    churned = inert.replace("s_churn: 0", "s_churn: 1")
+    assert fake.changed(axes, churned, varies="sampler").plan().idle_axes == ()

@@ -72,6 +72,14 @@ def test_nfe_quality_is_sorted_by_cost_with_a_column_a_training(scale_sweep):
     assert list(table.frame["fd_classifier (C = 32)"]) == [6.25, 6.5, 6.0, 6.5, 5.0]
 
 
+def test_the_three_sets_of_one_winner_are_a_table_with_their_minimum(write, make_cell):
+    heun = {"kind": "heun", "num_steps": 18}
+    cells = [make_cell({}, heun, distance, sample_seed=seed) for seed, distance in ((1, 3.0), (2, 2.5), (3, 3.5))]
+    table = build(write(cells), "nfe_quality")
+    assert len(table.frame) == 1
+    assert (table.frame["fd_classifier"][0], table.frame["fd_classifier lowest"][0]) == (3.0, 2.5)
+
+
 def test_nfe_quality_says_how_many_beaten_samplers_it_leaves_out(write, make_cell):
     grid = [(steps, churn) for steps in (18, 40) for churn in (10.0, 20.0)]
     samplers = [{"kind": "edm_stochastic", "num_steps": steps, "s_churn": churn} for steps, churn in grid]
