@@ -56,7 +56,7 @@ def find_training(store: Store, name: str, draws: int, data_root: Path | None) -
     It is looked at with its own average of the weights. Raises UsageError when none or several fit.
     """
     planned = {
-        unit.entry["train_id"]: (sweep, f"{sweep}: {unit.entry['label']}")
+        (sweep, unit.entry["train_id"]): f"{sweep}: {unit.entry['label']}"
         for sweep in planned_sweeps(store)
         for unit in planned_units(store, sweep)
         if unit.kind == "train"
@@ -65,10 +65,12 @@ def find_training(store: Store, name: str, draws: int, data_root: Path | None) -
     found = [
         identity
         for identity in trainings.folders()
-        if (identity.startswith(name) or planned.get(identity, ("", ""))[0] == name)
-        and trainings.exists(f"{identity}/{DONE}")
+        if (identity.startswith(name) or (name, identity) in planned) and trainings.exists(f"{identity}/{DONE}")
     ]
-    labels = {identity: planned.get(identity, ("", "a training"))[1] for identity in found}
+    # Sweeps share trainings: one is called as in the sweep that was named, else as in the last that has it.
+    labels = {identity: label for (_, identity), label in planned.items()}
+    labels |= {identity: label for (sweep, identity), label in planned.items() if sweep == name}
+    labels = {identity: labels.get(identity, "a training") for identity in found}
     if not found:
         raise UsageError(f"no finished training or sweep in {store.shown} is called {name!r}; see orch status SWEEP")
     if len(found) > 1:

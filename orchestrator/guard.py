@@ -10,7 +10,7 @@ from orchestrator.grid import Sweep, expand
 from orchestrator.plan import counted, make_plan
 from orchestrator.progress import clock
 from orchestrator.session import cluster_address
-from orchestrator.sweeping import Options
+from orchestrator.sweeping import Options, current_plan, is_complete
 
 HOPELESS_SECONDS = 24 * 3600
 
@@ -18,7 +18,8 @@ HOPELESS_SECONDS = 24 * 3600
 def refuse_hopeless(sweep: Sweep, options: Options, grid: Path, *, force: bool) -> None:
     """UsageError when the data set is not there, or when this machine would need more than a day without `force`."""
     plan = make_plan(sweep, expand(sweep), options.store)
-    if not (plan.missing_trainings or plan.missing_cells):
+    asked = current_plan(sweep, options.store) if sweep.is_search else plan
+    if is_complete(asked, options.store.sweep(sweep.output_name)):
         return
     data, place = plan.sweep.anchor.data.name, place_for(sweep.grid.resources)
     seconds = plan_seconds(plan, speed_of(sweep, options.store), place.slots)

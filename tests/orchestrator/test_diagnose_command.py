@@ -13,6 +13,8 @@ from engine.data.datasets import load_images
 from engine.files import LocalFiles
 from engine.training.loop import train
 from orchestrator import cli
+from orchestrator.diagnosis_view import find_training
+from orchestrator.grid import load_sweep
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,17 @@ def test_a_sweep_of_several_trainings_lists_them(finished: Any, orch: Any) -> No
     assert code == 2
     assert "has 2 finished trainings" in err
     assert "channels 16" in err
+
+
+def test_a_training_that_sweeps_share_is_found_under_each_of_their_names(finished: Any, orch: Any) -> None:
+    one = finished.changed("[8, 16]", "[8]")
+    (one.sweep.path).write_text(one.sweep.source.replace("name: tiny", "name: alone"))
+    type(finished)(finished.path, load_sweep(one.sweep.path)).save_plan()
+    store = finished.store
+    for name in ("alone", one.plan().trainings[0].train_id):
+        assert find_training(store, name, 16, None).identity == one.plan().trainings[0].train_id
+    assert find_training(store, "alone", 16, None).label.startswith("alone: ")
+    assert "has 2 finished trainings" in orch("diagnose", "tiny", "--storage", str(finished.path))[2]
 
 
 def test_a_training_of_another_version_is_refused_in_words(finished: Any, orch: Any) -> None:

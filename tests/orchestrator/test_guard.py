@@ -13,7 +13,7 @@ from orchestrator.grid import load_sweep
 from orchestrator.grid.recipe import PACKAGED
 from orchestrator.guard import refuse_hopeless
 from orchestrator.store import Store
-from orchestrator.sweeping import Options
+from orchestrator.sweeping import Options, current_plan
 
 LONG = "panel:", "set: {train.total_kimg: 1000000, train.snapshot_kimg: 1000000}\npanel:"
 
@@ -104,6 +104,21 @@ def test_workers_that_this_machine_lacks_are_refused_even_when_forced(fake: Any)
 
 def test_a_finished_sweep_is_never_refused(finished: Any) -> None:
     check(finished.changed("panel:", "resources: {workers: 99}\npanel:").sweep, finished.store)
+
+
+def test_a_finished_search_is_never_refused(fake: Any) -> None:
+    """What of its grid it has not asked for is no work that is left."""
+    text = fake.sweep.source
+    rest = "enumerate: coordinate\naxes: {model.channels: [8, 16], train.lr: [0.002, 0.004]}\n"
+    search = fake.changed(text[text.index("axes:") :], rest + "resources: {workers: 99}\n")
+    assert "change `resources`" in refusal(search.sweep, search.store)
+    while (plan := current_plan(search.sweep, search.store)).missing_cells:
+        for unit in plan.missing_trainings:
+            search.finish_training(unit)
+        for cell in plan.missing_cells:
+            search.finish_cell(cell, distance=float(cell.experiment.model.channels))
+    assert len(plan.cells) < len(search.plan().cells)
+    check(search.sweep, search.store)
 
 
 def test_a_search_is_judged_by_its_trials_and_not_by_its_grid(fake: Any) -> None:
