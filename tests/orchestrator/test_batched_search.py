@@ -107,7 +107,7 @@ def test_only_a_grid_of_samplers_is_searched_in_batches(search: Any, fake: Any) 
 
 def test_a_metric_that_cells_lack_is_named_with_those_they_have(search: Any) -> None:
     wrong = search.changed("metric: fd_classifier", "metric: recal")
-    with pytest.raises(UsageError, match="cells have no recal, only .*recall"):
+    with pytest.raises(UsageError, match=r"cells have no recal, only .*recall"):
         run(wrong, Lab(wrong))
 
 
