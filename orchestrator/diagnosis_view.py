@@ -104,9 +104,10 @@ def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
     found = diagnosis(snapshot, images, log_levels(design, NUM_LEVELS), rule.num_draws)
     density = level_density(design, np.log(found.sigmas))
     shown = f"{found.num_draws:,} noisy images of {asked.experiment.data.name} at each of {NUM_LEVELS} noise levels"
+    loss = f"{loss_name(design)} {excess_words(asked, snapshot)}"
     return DiagnosisCurves(
         title=f"{asked.label} ({asked.identity[:8]})",
-        words=f"{snapshot.images_shown / 1000:g} kimg  ·  training loss {excess_words(asked, snapshot)}  ·  {shown}",
+        words=f"{snapshot.images_shown / 1000:g} kimg  ·  {loss}  ·  {shown}",
         sigma=list(found.sigmas),
         model_loss=list(found.model_loss),
         optimal_loss=list(found.optimal_loss),
@@ -123,8 +124,13 @@ def level_density(design: Design, ln_sigma: np.ndarray) -> np.ndarray:
     return density_of(drawn, ln_sigma)
 
 
+def loss_name(design: Design) -> str:
+    """What is measured: the training loss, or the part of it that is no bound."""
+    return "L_simple" if design.learned_variance else "training loss"
+
+
 def excess_words(asked: Asked, snapshot: Snapshot) -> str:
-    """The weighted training loss per dimension, its optimum and the gap between them."""
+    """The weighted loss per dimension, its optimum and the gap between them."""
     overall: Diagnosis = loss_gap(snapshot, load_data(asked.experiment.data.name, asked.data_root))
     gap = f"{overall.excess:.3g} ± {overall.excess_stderr:.1g}"
     return f"{overall.mean_model_loss:.4g} = optimum {overall.mean_optimal_loss:.4g} + gap {gap}"

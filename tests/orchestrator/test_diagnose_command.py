@@ -11,9 +11,10 @@ from PIL import Image
 
 from engine.data.datasets import load_images
 from engine.files import LocalFiles
+from engine.objective_spec import EdmObjective, HybridObjective, VlbObjective
 from engine.training.loop import train
 from orchestrator import cli
-from orchestrator.diagnosis_view import find_training
+from orchestrator.diagnosis_view import find_training, loss_name
 from orchestrator.grid import load_sweep
 
 
@@ -114,3 +115,11 @@ def test_a_training_of_another_version_is_refused_in_words(finished: Any, orch: 
 
 def test_it_is_listed_with_an_example() -> None:
     assert "diagnose" in [command.name for command in cli.app.registered_commands]
+
+
+@pytest.mark.parametrize(
+    ("objective", "name"),
+    [(EdmObjective(), "training loss"), (HybridObjective(), "L_simple"), (VlbObjective(), "L_simple")],
+)
+def test_an_objective_with_a_bound_is_measured_by_its_simple_part_and_says_so(objective: Any, name: str) -> None:
+    assert loss_name(objective.design) == name

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from engine.data.catalog import CATALOG
 from orchestrator import cost
+from orchestrator.cost import search_share, trained_share
 from orchestrator.errors import UsageError
 from orchestrator.grid import load_sweep
 from orchestrator.grid.recipe import PACKAGED
@@ -128,6 +129,15 @@ def test_a_search_is_judged_by_its_trials_and_not_by_its_grid(fake: Any) -> None
     long = grid.changed("panel:", "set: {train.total_kimg: 20000, train.snapshot_kimg: 20000}\npanel:")
     assert "100 trainings and 200 cells" in refusal(long.sweep, fake.store)
     check(long.changed("panel:", "search: {num_trials: 2}\npanel:").sweep, fake.store)
+
+
+def test_a_search_among_samplers_needs_its_one_training_whole(fake: Any) -> None:
+    text = fake.sweep.source
+    axes = "search: {num_trials: 1}\naxes: {sample.num_steps: [2, 3, 4, 5, 6, 7, 8, 9]}\n"
+    search = fake.changed(text[text.index("axes:") :], axes, varies="sampler")
+    assert (search_share(search.sweep), trained_share(search.sweep)) == (1 / 8, 1.0)
+    mixed = fake.changed(text[text.index("panel:") :], "search: {num_trials: 1}\n")
+    assert (search_share(mixed.sweep), trained_share(mixed.sweep)) == (1 / 2, 1 / 2)
 
 
 def test_a_parent_counts_among_the_trainings_until_it_is_there(head: Any) -> None:

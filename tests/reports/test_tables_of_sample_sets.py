@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from reports.figures import churn
 from reports.headline import answer, title
 from reports.overview import overview
 from reports.reproducibility import what_ran
@@ -72,3 +73,15 @@ def test_each_of_several_samplers_of_one_cost_has_its_lowest_and_spread_once(
     assert len(table.frame) == 5
     assert {"fd_classifier lowest", "fd_classifier sampling std"} <= set(names(table))
     assert nfe_quality.build(several) is None
+
+
+def test_a_figure_of_churn_names_heun_only_where_it_is(
+    make_cell: Callable[..., Any], write: Callable[..., Any]
+) -> None:
+    def drawn(churns: Sequence[float], name: str) -> Any:
+        samplers = [{"kind": "edm_stochastic", "num_steps": 18, "s_churn": value} for value in churns]
+        cells = [make_cell({"sample.s_churn": one["s_churn"]}, one, 4.0 + one["s_churn"]) for one in samplers]
+        return churn.build(overview(write(cells, name).read()))
+
+    assert "Square and dashed line" in drawn((0.0, 10.0, 20.0), "with").caption
+    assert "Square" not in drawn((10.0, 20.0, 30.0), "without").caption
