@@ -29,7 +29,7 @@ def _likelihood(snapshot: Snapshot, images: ImageSet) -> dict[str, float]:
     sampler, protocol = snapshot.experiment.sample, snapshot.experiment.eval
     rule = protocol.likelihood
     assert rule is not None
-    if isinstance(sampler, Ddpm):
+    if isinstance(sampler, Ddpm) and not sampler.deterministic:
         shown = images.images[: rule.num_images].to(snapshot.device)
         labels = snapshot.labels(images, rule.num_images)
         settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}

@@ -58,13 +58,16 @@ class Snapshot:
 def reference_images(snapshot: Snapshot) -> Tensor | None:
     """Images of the experiment's sampler at the many steps its protocol names.
 
-    None when the protocol does not ask for them, or the sampler draws noise [P2 5.2; playbook 5.2].
+    None when the protocol does not ask for them, or the sampler draws noise at either number of steps [P2 5.2;
+    playbook 5.2].
     """
     experiment, protocol = snapshot.experiment, snapshot.experiment.eval
     rule = protocol.consistency
     if rule is None or not experiment.sample.deterministic:
         return None
     many = experiment.sample.model_copy(update={"num_steps": rule.num_steps})
+    if not many.deterministic:  # DDPM's one step adds no noise, more of them do
+        return None
     count = min(rule.num_samples, protocol.num_samples)
     settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}
 

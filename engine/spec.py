@@ -62,7 +62,10 @@ class Likelihood(Frozen):
 
 
 class LossGap(Frozen):
-    """How far the training loss lies above its optimum on the same images and noise [arXiv 2506.13763]."""
+    """How far the training loss lies above its optimum on the same images and noise [arXiv 2506.13763].
+
+    Of hybrid and vlb it is L_simple, the error of the noise, that is measured; a bound has another optimum.
+    """
 
     num_levels: int = Field(default=16, ge=1)
     """Noise levels, evenly spread over those that training shows."""

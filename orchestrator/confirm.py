@@ -37,7 +37,8 @@ def confirming(plan: Plan, store: Store, count: int) -> Sweep:
         for cell in trainings.values():
             points += [_at_full_level(cell, full, seed) for seed in range(first, first + SAMPLE_SETS)]
     name = f"{sweep.grid.name}-full"
-    grid = sweep.grid.model_copy(update={"name": name, "search": None})
+    fixed = {field: value for field, value in sweep.grid.set.items() if field != "eval.num_samples"}
+    grid = sweep.grid.model_copy(update={"name": name, "search": None, "set": fixed})
     protocol = sweep.anchor.eval.model_copy(update={"num_samples": full})
     return replace(sweep, grid=grid, anchor=sweep.anchor.model_copy(update={"eval": protocol}), chosen=tuple(points))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.grid import Point, Sweep, points_for, search_dimensions
 from orchestrator.grid.fields import value_of
-from orchestrator.plan import make_plan
+from orchestrator.plan import Cell, make_plan
 from orchestrator.store import FAILED, Store
 from reports.overview import judging_distance
 
@@ -81,20 +81,26 @@ def points_at(sweep: Sweep, position: Position) -> tuple[Point, ...]:
 
 
 def worth(sweep: Sweep, position: Position, store: Store) -> float | None:
-    """A position's distance under the panel's first sampler, the mean over seeds; infinite where a cell has failed.
+    """A position's distance under the panel's first sampler, the mean over seeds; infinite where it has none.
 
-    None when a cell is neither finished nor failed.
+    It has none where a cell, or a training that the cell needs, has failed, or where a distance is not finite. None
+    when a cell is neither finished nor failed.
     """
     points = points_at(sweep, position)
     of_first = [point for point in points if point.experiment.sample == points[0].experiment.sample]
     cells = make_plan(sweep, of_first, store).cells
-    folders = [store.cell(cell.cell_id) for cell in cells]
-    records = [folder.read_json("cell.json") for folder in folders]
+    records = [store.cell(cell.cell_id).read_json("cell.json") for cell in cells]
     measured = [record["metrics"][judging_distance(record["metrics"])] for record in records if record]
     if len(measured) == len(cells):
-        return fmean(measured)
-    failed = all(record or folder.exists(FAILED) for folder, record in zip(folders, records, strict=True))
+        return fmean(measured) if all(map(math.isfinite, measured)) else math.inf
+    failed = all(record or has_failed(cell, store) for cell, record in zip(cells, records, strict=True))
     return math.inf if failed else None
+
+
+def has_failed(cell: Cell, store: Store) -> bool:
+    """Whether a cell, its training or the one that this starts from recorded a failure."""
+    trainings = (identity for identity in (cell.training.train_id, cell.training.parent_id) if identity)
+    return store.cell(cell.cell_id).exists(FAILED) or any(store.training(one).exists(FAILED) for one in trainings)
 
 
 def asked_points(sweep: Sweep, store: Store) -> tuple[Point, ...]:

@@ -3,9 +3,10 @@
 import glob
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from engine.backbones.cost import Cost, Layer
 from engine.backbones.dit_cost import budget_cost
@@ -17,7 +18,7 @@ from engine.objective_spec import OcmObjective
 from engine.spec import Experiment
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
-from orchestrator.plan import Cell, Plan, Training
+from orchestrator.plan import TRAINED_SECTIONS, Cell, Plan, Training
 from orchestrator.store import DONE, Store
 from orchestrator.waves import drawn_groups
 
@@ -140,9 +141,23 @@ def search_share(sweep: Sweep) -> float:
 
     A coordinate search is taken to go through all axes twice: the second time finds little.
     """
+    return _share(sweep, [options for _, options in search_dimensions(sweep)])
+
+
+def trained_share(sweep: Sweep) -> float:
+    """Part of the grid's trainings that will run: all of them where a search varies nothing but what is measured."""
+    dimensions = [options for _, options in search_dimensions(sweep)]
+    return _share(sweep, [options for options in dimensions if any(map(_is_trained, options))])
+
+
+def _is_trained(option: Mapping[str, Any]) -> bool:
+    return any(field.split(".")[0] in TRAINED_SECTIONS for field in option)
+
+
+def _share(sweep: Sweep, dimensions: list[tuple[dict[str, Any], ...]]) -> float:
     if not sweep.is_search:
         return 1.0
-    sizes = [len(options) for _, options in search_dimensions(sweep)]
+    sizes = [len(options) for options in dimensions]
     trials = sweep.grid.search.num_trials if sweep.grid.search else 1 + 2 * sum(size - 1 for size in sizes)
     return min(1.0, trials / math.prod(sizes))
 
@@ -157,7 +172,8 @@ def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
     at_once = max(1, min(len(trainings), slots // workers))
     training_wall = max(max(trainings, default=0.0), sum(trainings) / at_once)
     sampling_wall = START_SECONDS["sample"] + cells / max(1, slots) if plan.missing_cells else 0.0
-    return START_SECONDS["session"] + search_share(plan.sweep) * (training_wall + sampling_wall)
+    shares = trained_share(plan.sweep), search_share(plan.sweep)
+    return START_SECONDS["session"] + shares[0] * training_wall + shares[1] * sampling_wall
 
 
 def speed_of(sweep: Sweep, store: Store) -> Speed:

@@ -56,7 +56,7 @@ def find_training(store: Store, name: str, draws: int, data_root: Path | None) -
     It is looked at with its own average of the weights. Raises UsageError when none or several fit.
     """
     planned = {
-        unit.entry["train_id"]: (sweep, f"{sweep}: {unit.entry['label']}")
+        (sweep, unit.entry["train_id"]): f"{sweep}: {unit.entry['label']}"
         for sweep in planned_sweeps(store)
         for unit in planned_units(store, sweep)
         if unit.kind == "train"
@@ -65,10 +65,12 @@ def find_training(store: Store, name: str, draws: int, data_root: Path | None) -
     found = [
         identity
         for identity in trainings.folders()
-        if (identity.startswith(name) or planned.get(identity, ("", ""))[0] == name)
-        and trainings.exists(f"{identity}/{DONE}")
+        if (identity.startswith(name) or (name, identity) in planned) and trainings.exists(f"{identity}/{DONE}")
     ]
-    labels = {identity: planned.get(identity, ("", "a training"))[1] for identity in found}
+    # Sweeps share trainings: one is called as in the sweep that was named, else as in the last that has it.
+    labels = {identity: label for (_, identity), label in planned.items()}
+    labels |= {identity: label for (sweep, identity), label in planned.items() if sweep == name}
+    labels = {identity: labels.get(identity, "a training") for identity in found}
     if not found:
         raise UsageError(f"no finished training or sweep in {store.shown} is called {name!r}; see orch status SWEEP")
     if len(found) > 1:
@@ -102,9 +104,10 @@ def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
     found = diagnosis(snapshot, images, log_levels(design, NUM_LEVELS), rule.num_draws)
     density = level_density(design, np.log(found.sigmas))
     shown = f"{found.num_draws:,} noisy images of {asked.experiment.data.name} at each of {NUM_LEVELS} noise levels"
+    loss = f"{loss_name(design)} {excess_words(asked, snapshot)}"
     return DiagnosisCurves(
         title=f"{asked.label} ({asked.identity[:8]})",
-        words=f"{snapshot.images_shown / 1000:g} kimg  ·  training loss {excess_words(asked, snapshot)}  ·  {shown}",
+        words=f"{snapshot.images_shown / 1000:g} kimg  ·  {loss}  ·  {shown}",
         sigma=list(found.sigmas),
         model_loss=list(found.model_loss),
         optimal_loss=list(found.optimal_loss),
@@ -121,8 +124,13 @@ def level_density(design: Design, ln_sigma: np.ndarray) -> np.ndarray:
     return density_of(drawn, ln_sigma)
 
 
+def loss_name(design: Design) -> str:
+    """What is measured: the training loss, or the part of it that is no bound."""
+    return "L_simple" if design.learned_variance else "training loss"
+
+
 def excess_words(asked: Asked, snapshot: Snapshot) -> str:
-    """The weighted training loss per dimension, its optimum and the gap between them."""
+    """The weighted loss per dimension, its optimum and the gap between them."""
     overall: Diagnosis = loss_gap(snapshot, load_data(asked.experiment.data.name, asked.data_root))
     gap = f"{overall.excess:.3g} ± {overall.excess_stderr:.1g}"
     return f"{overall.mean_model_loss:.4g} = optimum {overall.mean_optimal_loss:.4g} + gap {gap}"

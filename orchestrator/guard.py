@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 
 from engine.data.catalog import missing_files
-from orchestrator.cost import place_for, plan_seconds, search_share, speed_of
+from orchestrator.cost import place_for, plan_seconds, search_share, speed_of, trained_share
 from orchestrator.errors import UsageError
 from orchestrator.grid import Sweep, expand
 from orchestrator.plan import counted, make_plan
 from orchestrator.progress import clock
 from orchestrator.session import cluster_address
-from orchestrator.sweeping import Options
+from orchestrator.sweeping import Options, current_plan, is_complete
 
 HOPELESS_SECONDS = 24 * 3600
 
@@ -18,12 +18,13 @@ HOPELESS_SECONDS = 24 * 3600
 def refuse_hopeless(sweep: Sweep, options: Options, grid: Path, *, force: bool) -> None:
     """UsageError when the data set is not there, or when this machine would need more than a day without `force`."""
     plan = make_plan(sweep, expand(sweep), options.store)
-    if not (plan.missing_trainings or plan.missing_cells):
+    asked = current_plan(sweep, options.store) if sweep.is_search else plan
+    if is_complete(asked, options.store.sweep(sweep.output_name)):
         return
     data, place = plan.sweep.anchor.data.name, place_for(sweep.grid.resources)
     seconds = plan_seconds(plan, speed_of(sweep, options.store), place.slots)
-    share = search_share(sweep)
-    trainings, cells = (math.ceil(share * len(units)) for units in (plan.missing_trainings, plan.missing_cells))
+    trainings = math.ceil(trained_share(sweep) * len(plan.missing_trainings))
+    cells = math.ceil(search_share(sweep) * len(plan.missing_cells))
     units = f"{counted(trainings, 'training')} and {counted(cells, 'cell')}"
     cost = f"this sweep is {units}, about {clock(seconds)} on {place.words}"
     hint = "" if sweep.smoke else f"\ntry it small first: orch sweep {grid} --smoke"

@@ -15,6 +15,7 @@ from orchestrator.cost import (
     search_share,
     selection_nfe,
     speed_of,
+    trained_share,
     training_macs,
 )
 from orchestrator.memory import largest_memory, largest_pass, memory_words, shortage
@@ -107,7 +108,7 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
     for line in sharing_lines(plan.missing_cells):
         console.print(line, highlight=False)
     console.print(
-        f"to do: training {share * sum(map(training_macs, to_train)):.3g} MAC, "
+        f"to do: training {trained_share(plan.sweep) * sum(map(training_macs, to_train)):.3g} MAC, "
         f"sampling {share * evaluations:,.0f} network evaluations\n"
         f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({speed.basis})",
         highlight=False,

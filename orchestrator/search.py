@@ -7,6 +7,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
+from orchestrator.errors import UsageError
 from orchestrator.grid import Sweep, points_for, search_dimensions
 from orchestrator.plan import Cell, make_plan
 from orchestrator.proposals import TRIALS, Proposals
@@ -82,9 +83,13 @@ def first_unit(proposals: Proposals, proposal: Mapping[str, int], job: Job) -> U
 
 
 def worth(proposals: Proposals, proposal: Mapping[str, int], store: Store, metric: str) -> float | None:
-    """A proposal's metric, if its cell is finished."""
+    """A proposal's metric, if its cell is finished. Raises UsageError when the cell has no such metric."""
     record = store.cell(first_cell(proposals, proposal, store).cell_id).read_json("cell.json")
-    return None if record is None else float(record["metrics"][metric])
+    if record is None:
+        return None
+    if metric not in record["metrics"]:
+        raise UsageError(f"search.metric: cells have no {metric}, only {', '.join(sorted(record['metrics']))}")
+    return float(record["metrics"][metric])
 
 
 def trial_settings(job: Job) -> dict[str, Any]:

@@ -114,26 +114,33 @@ def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
         job = Job(store, resources, data_root, progress, Draining())
         with drain_on_interrupt(job.draining, options.console.print):
             if sweep.is_search:
-                search(sweep, job, folder)
-                plan = current_plan(sweep, store)
-            run_missing(plan, job)
+                search(plan, job, folder)
+            else:
+                run_missing(plan, job)
 
 
-def search(sweep: Sweep, job: "Job", folder: Folder) -> None:
-    """Run a search: axis by axis, or Optuna's proposals, samplers in batches and trainings one by one."""
+def search(plan: Plan, job: "Job", folder: Folder) -> None:
+    """Run a search: axis by axis, or Optuna's proposals, samplers in batches and trainings one by one.
+
+    What failed in an earlier run, or was stopped, is part of `plan` and comes first; what fails now waits for the next.
+    """
     from orchestrator.batched_search import run_batches, varies_samplers_alone
     from orchestrator.run import run_missing
     from orchestrator.search import run_search
+
+    sweep = plan.sweep
 
     def run(points: tuple[Point, ...]) -> None:
         run_missing(make_plan(sweep, points, job.store), job)
 
     if is_coordinate(sweep):
+        run_missing(plan, job)
         run_lines(sweep, job.store, run)
     elif varies_samplers_alone(sweep):
         run_batches(sweep, job.store, folder, run)
     else:
         run_search(sweep, job, folder)
+        run_missing(current_plan(sweep, job.store), job)  # the rest of the panel and of the seeds
 
 
 def finish(before: Plan, after: Plan, options: Options, mirror: "LiveMirror | None") -> Path | None:

@@ -103,21 +103,29 @@ def prepare_worker(unit: Unit) -> "torch.device":
     import torch
 
     torch.set_num_threads(unit.threads)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False  # as EDM measures; matrix products are full precision by default
     return worker_device()
 
 
 def worker_device() -> "torch.device":
-    """This process's GPU if it was given one, else the CPU."""
+    """This process's GPU if it was given one, else the CPU; from then on its arithmetic repeats and is not cut short.
+
+    Numbers that are kept in the store must not depend on which command measured them.
+    """
     import torch
 
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # as EDM measures; matrix products are full precision by default
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
 
 
-@lru_cache(maxsize=2)
 def load_data(data_name: str, data_root: str | None, split: Split = "train") -> "ImageSet":
     """A split of a data set, kept for the next unit of this process."""
+    return _kept_data(data_name, data_root, split)
+
+
+@lru_cache(maxsize=2)
+def _kept_data(data_name: str, data_root: str | None, split: Split) -> "ImageSet":
+    """The same for calls that name every argument in the same way, which the cache tells apart otherwise."""
     from engine.data.datasets import load_images
 
     return load_images(data_name, Path(data_root) if data_root else None, split)

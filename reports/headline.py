@@ -29,7 +29,8 @@ def answer(overview: Overview) -> tuple[str, ...]:
     if overview.best is None:
         return (f"No cell has a finite {overview.distance}: every one of them failed or diverged.",)
     if len(overview.configurations) == 1:
-        return (f"The one configuration reaches {_value(overview, overview.best)}.", *_caveats(overview))
+        sets = f", the mean of {overview.samplings} sets of images" if overview.samplings > 1 else ""
+        return (f"The one configuration reaches {_value(overview, overview.best)}{sets}.", *_caveats(overview))
     sentences = []
     if len(overview.trainings) > 1:
         sentences += _among_trainings(overview)

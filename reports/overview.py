@@ -241,8 +241,10 @@ def _configuration(rows: Sequence[_Row], sampler_label: str, training_fields: Se
     first, axes = rows[0].values, rows[0].axes
     model, network = json.loads(first["model"]), str(first["network"] or "")
     varied = describe({field: axes[field] for field in training_fields if field in axes})
-    # Where others are called by what varies, a training without it (a DyDiT's start) is called by its network.
-    unvaried = network or model.get("kind") if training_fields else ""
+    # Where others are called by what varies, a training without it (a DyDiT's start) is called by its network. Where
+    # nothing varies, it is called by what its grid gave: a winner on its own need not be the recipe.
+    given = describe({field: value for field, value in axes.items() if not is_sampler_field(field)})
+    unvaried = network or model.get("kind") if training_fields else given
     return Configuration(
         training=varied or unvaried or str(first["recipe"]),
         axes=axes,

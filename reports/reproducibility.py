@@ -7,7 +7,7 @@ from typing import Any
 from reports.checks import Check, checks
 from reports.overview import Overview
 from reports.tables.table import Column, Table, frame_of
-from reports.words import counted, describe, scaled, value_text, without_credentials
+from reports.words import counted, describe, listed, scaled, value_text, without_credentials
 
 UNKNOWN = "not recorded"
 MAX_LISTED = 20
@@ -96,6 +96,7 @@ def _amount(total: Any, cached: Any = None, run: Any = None) -> str | None:
 def _protocol(overview: Overview) -> Facts:
     row = overview.sweep.results.iloc[0]
     protocol = overview.sweep.manifest.get("protocol") or {}
+    seeds = sorted(map(int, overview.sweep.results["sample_seed"].unique()))
     weights = sorted({str(value) for value in overview.sweep.results["weights"].dropna().unique()})
     return _facts(
         "Evaluation protocol",
@@ -107,7 +108,7 @@ def _protocol(overview: Overview) -> Facts:
             "reference": row["reference_id"],
             "images per cell": f"{int(row['num_samples']):,}",
             "batch shape": protocol.get("batch_size"),
-            "sampling seed": protocol.get("sample_seed"),
+            "sampling seed" if len(seeds) == 1 else "sampling seeds": listed([str(seed) for seed in seeds]),
             "weights": ", ".join(weights),
             "snapshot chosen by": protocol.get("selection"),
         },

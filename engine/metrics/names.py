@@ -11,6 +11,11 @@ def distance_name(extractor_name: str, num_samples: int) -> str:
     return "fid" if extractor_name == "inception" and num_samples >= FID_SAMPLES else f"fd_{extractor_name}"
 
 
+def is_distance(metric: str) -> bool:
+    """Whether a metric is a Frechet distance by its name."""
+    return metric == "fid" or metric.startswith("fd_")
+
+
 def lacks_rank(count: int, dims: int) -> bool:
     """Whether there are too few vectors (N <= d) for a covariance of full rank; distances are then biased upwards."""
     return count <= dims

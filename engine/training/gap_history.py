@@ -74,11 +74,13 @@ class GapHistory(LossRings):
     def draw(self, uniform: Tensor) -> Tensor:
         """Noise levels at `uniform` draws: the design's own for its share of them, the others by the gaps.
 
-        All are the design's own until every ring is full, and where no gap is left or one is not a number.
+        All are the design's own until every ring is full, and where no gap is left or one is not finite: that loss is
+        reported by the loop.
         """
         gaps = self.weighted_gaps()
-        steered = self.full & (gaps.sum() > 0) & (uniform >= self.schedule.own_share)
-        share = torch.where(self.full & (gaps.sum() > 0), self.schedule.own_share, 1.0)
+        usable = self.full & (gaps.sum() > 0) & gaps.isfinite().all()
+        steered = usable & (uniform >= self.schedule.own_share)
+        share = torch.where(usable, self.schedule.own_share, 1.0)
         own = self.design.noise_levels.sigma(torch.where(steered, 0.5, uniform / share), self.design.process)
         rest = torch.where(steered, (uniform - self.schedule.own_share) / (1 - self.schedule.own_share), 0.5)
         return torch.where(steered, self.by_gaps(gaps, rest), own)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.linked import LINKED_RULES
+from engine.metrics.names import distance_name, is_distance
 from engine.samplers import Sampler
 from engine.spec import Experiment, misfits
 from orchestrator.errors import GridError, Problem
@@ -96,19 +97,40 @@ def load_sweep(path: Path, *, smoke: bool = False) -> Sweep:
     reported = {fault.path for fault in found}
     found += [fault for fault in grid_faults(grid) if fault.path not in reported]
     problems = [document.problem(fault) for fault in found]
+    anchor: Experiment | None = None
     try:
-        recipe_known = ("recipe",) not in reported
-        anchor = load_anchor(grid, document, path.parent, smoke) if recipe_known else None
+        if ("recipe",) not in reported:
+            anchor = load_anchor(grid, document, path.parent, smoke)
     except GridError as error:
         problems += error.problems
     if grid.search and anchor and anchor.start:
         message = "a search does not train what its points start from, and the recipe has a `start`; use axes alone"
         problems.append(document.problem(Fault(("search",), message, about_key=True)))
+    if anchor and (fault := _metric_fault(grid, anchor, smoke)):
+        problems.append(document.problem(fault))
     if problems or anchor is None:
         raise GridError(problems)
     if smoke:
-        grid = grid.model_copy(update={"resources": Resources()})
+        grid = _small(grid, anchor)
     return Sweep(grid, anchor, path, smoke, document)
+
+
+def _metric_fault(grid: Grid, anchor: Experiment, smoke: bool) -> Fault | None:
+    """What is wrong with a search for a distance that cells will not have. A smoke run searches for its own."""
+    own = distance_name(anchor.eval.extractor, anchor.eval.num_samples)
+    if smoke or not grid.search or not is_distance(grid.search.metric) or grid.search.metric == own:
+        return None
+    images = f"{anchor.eval.num_samples:,} images under extractor {anchor.eval.extractor}"
+    return Fault(("search", "metric"), f"{grid.search.metric} is not measured: {images} give {own}", (own,))
+
+
+def _small(grid: Grid, anchor: Experiment) -> Grid:
+    """The grid on one CPU core, its search for the distance that a smoke run measures."""
+    changes: dict[str, Any] = {"resources": Resources()}
+    if grid.search and is_distance(grid.search.metric):
+        own = distance_name(anchor.eval.extractor, anchor.eval.num_samples)
+        changes["search"] = grid.search.model_copy(update={"metric": own})
+    return grid.model_copy(update=changes)
 
 
 def expand(sweep: Sweep) -> tuple[Point, ...]:

@@ -32,7 +32,8 @@ def draw(overview: Overview) -> Drawing | None:
     axes.set_xlabel("S_churn")
     axes.set_ylabel(metric_label(overview.distance, "lower"))
     write_labels(axes, labels)
-    words = ["Square and dashed line: S_churn = 0, the deterministic Heun sampler."]
+    heun = "Square and dashed line: S_churn = 0, the deterministic Heun sampler."
+    words = [heun] if any(0 in line for line in lines.values()) else []
     if not few:
         count = f"{len(lines):,}"
         words.append(f"{count} settings of the other parameters in grey, the one with the lowest value in colour.")

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from reports.axes import is_sampler_field
 from reports.overview import Configuration, Overview, best_of
 from reports.paired import NOISE, Gap, gaps_to, num_blocks
 from reports.stats import SEEDS_FOR_T
-from reports.tables.sampler_grid import STEPS, axis_text
+from reports.tables.sampler_grid import axis_text, grid_fields
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 from reports.words import axis_label, counted
 
@@ -28,7 +27,7 @@ def build(overview: Overview) -> Table | None:
     gaps = gaps_to(overview, best, ranked)
     baseline = overview.baseline(best)
     shown = [rank for rank, one in enumerate(ranked) if rank < SHOWN or one is baseline]
-    fields = _fields(overview)
+    fields = grid_fields(overview)  # where they say more than a sampler's label
     rows = [_row(overview, ranked[rank], rank, gaps[rank], fields) for rank in shown]
     caption = _caption(overview, ranked, gaps, baseline)
     return Table("best_samplers", "Best samplers", caption, frame_of(rows), _columns(overview, ranked, fields, gaps))
@@ -39,12 +38,6 @@ def _finite(overview: Overview, training: str) -> list[Configuration]:
     own = [one for one in overview.configurations if one.training == training]
     finite = [one for one in own if math.isfinite(one.mean(overview.distance))]
     return sorted(finite, key=lambda one: one.mean(overview.distance))
-
-
-def _fields(overview: Overview) -> list[str]:
-    """Parameters of samplers that vary, when they say more than a sampler's label."""
-    fields = [field for field in overview.varied if is_sampler_field(field) and field != "sample"]
-    return [] if set(fields) <= STEPS else fields
 
 
 def _row(overview: Overview, one: Configuration, rank: int, gap: Gap, fields: Sequence[str]) -> dict[str, Any]:

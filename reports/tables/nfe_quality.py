@@ -3,6 +3,7 @@
 from typing import Any
 
 from reports.overview import Configuration, Overview, best_of
+from reports.tables.sampler_grid import grid_fields
 from reports.tables.table import (
     Column,
     Table,
@@ -20,15 +21,15 @@ MAX_TRAININGS_WITH_ALL_METRICS = 3
 
 
 def build(overview: Overview) -> Table | None:
-    """The table, or None when every sampler costs the same and there is more than one.
+    """The table, or None when every sampler costs the same, unless several sets of images have a spread to show.
 
-    Several sets of samples of the same weights are shown in any case: nothing else has their minimum and spread.
+    That spread is the sampler grid's affair where there is one.
     """
-    same_cost = len({one.nfe for one in overview.configurations}) < 2
-    if same_cost and len(overview.configurations) > 1 and overview.samplings < 2:
+    one_cost = len({one.nfe for one in overview.configurations}) < 2
+    if one_cost and (overview.samplings < 2 or grid_fields(overview)):
         return None
     found = {(one.sampler_label, one.training): one for one in overview.configurations}
-    kept = _best_of_their_cost(overview)
+    kept = set(overview.samplers) if one_cost else _best_of_their_cost(overview)
     rows = [_row(overview, label, found) for label in overview.samplers if label in kept]
     wide = len(overview.trainings) > MAX_TRAININGS_WITH_ALL_METRICS
     caption = f"NFE: network evaluations per image. {overview.seeds_label}"

@@ -8,7 +8,15 @@ from reports.axes import is_sampler_field, value_order
 from reports.overview import Configuration, Overview
 from reports.savings import savings
 from reports.solvers import is_deterministic
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import (
+    Column,
+    Table,
+    frame_of,
+    metric_column,
+    metric_values,
+    sampling_columns,
+    sampling_words,
+)
 from reports.words import axis_label, value_text
 
 STEPS = frozenset({"sample", "sample.kind", "sample.num_steps"})
@@ -18,8 +26,8 @@ METRICS = ("precision", "recall")
 
 def build(overview: Overview) -> Table | None:
     """The table, or None when no parameter of a sampler varies but its kind and its number of steps."""
-    fields = [field for field in overview.varied if is_sampler_field(field) and field != "sample"]
-    if set(fields) <= STEPS:
+    fields = grid_fields(overview)
+    if not fields:
         return None
     configurations = list(overview.configurations)
     one_axis = len(fields) == 1
@@ -35,8 +43,14 @@ def build(overview: Overview) -> Table | None:
     caption = f"{order}.{against} {overview.seeds_label}"
     if overview.sweep.manifest.get("collapsed"):
         caption += " Points: grid points that are this one sampler."
-    caption = " ".join(filter(None, [caption, savings(overview)]))
+    caption = " ".join(filter(None, [caption + sampling_words(overview.samplings), savings(overview)]))
     return Table("sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields, compared))
+
+
+def grid_fields(overview: Overview) -> list[str]:
+    """The parameters of samplers that vary; none when they are no more than kind and number of steps."""
+    fields = [field for field in overview.varied if is_sampler_field(field) and field != "sample"]
+    return [] if set(fields) <= STEPS else fields
 
 
 def _row(overview: Overview, one: Configuration, fields: list[str], points: dict[str, int]) -> dict[str, Any]:
@@ -73,6 +87,7 @@ def _columns(overview: Overview, fields: list[str], compared: bool) -> tuple[Col
         Column("nfe", "NFE", "integer"),
         *([Column("points", "points", "integer")] if overview.sweep.manifest.get("collapsed") else []),
         metric_column(overview.distance),
+        *sampling_columns(overview.distance, overview.samplings, {overview.distance: ""}),
         *(gaps if compared else []),
         *(metric_column(metric) for metric in METRICS),
     )

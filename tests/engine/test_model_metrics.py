@@ -15,8 +15,8 @@ from engine.model_metrics import model_metrics
 from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import SimpleObjective
 from engine.samplers import Ddim, Ddpm, EdmStochastic, Heun
-from engine.snapshot_facts import Snapshot, diagnosis, loss_gap
-from engine.spec import Data, Evaluation, Experiment, Likelihood, LossGap
+from engine.snapshot_facts import Snapshot, diagnosis, loss_gap, reference_images
+from engine.spec import Consistency, Data, Evaluation, Experiment, Likelihood, LossGap
 from engine.train_spec import Train
 
 LIKELIHOOD = Likelihood(num_images=4, ode_steps=4)
@@ -67,6 +67,22 @@ def test_deterministic_samplers_share_the_likelihood_of_the_ode(
     assert set(first) == {"nll_train", "nll_solver_error"}
     monkeypatch.setattr(snapshot_facts, "ode_likelihood", lambda *args, **settings: pytest.fail("measured twice"))
     assert model_metrics(snapshot(tmp_path, Ddim(num_steps=5), likelihood=LIKELIHOOD), lambda split: digits) == first
+
+
+def test_one_step_of_ddpm_is_one_of_ddim_and_measured_like_it(tmp_path: Path, digits: ImageSet) -> None:
+    one, other = Ddpm(num_steps=1), Ddim(num_steps=1, clip="x0")
+    assert one.canonical().form == other.canonical().form
+    found = [
+        model_metrics(snapshot(tmp_path, sampler, likelihood=LIKELIHOOD), lambda split: digits)
+        for sampler in (one, other)
+    ]
+    assert found[0] == found[1]
+    assert set(found[0]) == {"nll_train", "nll_solver_error"}
+
+
+def test_a_sampler_that_adds_noise_at_many_steps_has_no_images_to_agree_with(tmp_path: Path) -> None:
+    rule = Consistency(num_steps=10, num_samples=4)
+    assert reference_images(snapshot(tmp_path, Ddpm(num_steps=1), consistency=rule)) is None
 
 
 def test_guided_samplers_have_no_likelihood(tmp_path: Path, digits: ImageSet) -> None:

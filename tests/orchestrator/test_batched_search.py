@@ -7,6 +7,8 @@ import pytest
 
 from orchestrator import batched_search
 from orchestrator.batched_search import run_batches, varies_samplers_alone
+from orchestrator.errors import GridError, UsageError
+from orchestrator.grid import load_sweep
 from orchestrator.plan import make_plan
 from orchestrator.proposals import Proposals
 from orchestrator.sweeping import current_plan, is_complete
@@ -101,3 +103,23 @@ def test_only_a_grid_of_samplers_is_searched_in_batches(search: Any, fake: Any) 
     text = fake.sweep.source
     mixed = "search: {num_trials: 2}\naxes: {model.channels: [8, 16]}\n"
     assert not varies_samplers_alone(fake.changed(text[text.index("axes:") :], mixed).sweep)
+
+
+def test_a_metric_that_cells_lack_is_named_with_those_they_have(search: Any) -> None:
+    wrong = search.changed("metric: fd_classifier", "metric: recal")
+    with pytest.raises(UsageError, match=r"cells have no recal, only .*recall"):
+        run(wrong, Lab(wrong))
+
+
+def test_a_distance_of_another_extractor_is_refused_in_its_line(search: Any) -> None:
+    with pytest.raises(GridError, match=r"search.metric: fid is not measured: 100 images .* give fd_classifier"):
+        search.changed("metric: fd_classifier", "metric: fid")
+
+
+def test_a_smoke_run_searches_for_the_distance_it_measures(search: Any) -> None:
+    overlay = search.sweep.path.parent / "smoke/tiny_digits.yaml"
+    overlay.parent.mkdir()
+    overlay.write_text("eval: {extractor: classifier, num_samples: 80}")
+    path = search.sweep.path
+    path.write_text(search.sweep.source.replace("metric: fd_classifier", "metric: fd_pixels"))
+    assert load_sweep(path, smoke=True).grid.search.metric == "fd_classifier"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from engine.playbook import FULL_SAMPLES
+from orchestrator.collect import deviations
 from orchestrator.confirm import confirming, ranked
 from orchestrator.errors import UsageError
 from orchestrator.grid import expand
@@ -43,6 +44,12 @@ def test_a_configuration_is_ranked_by_its_mean_over_seeds(fake):
     assert [len(cells) for cells in ranked(plan, two.store)] == [2, 2, 2, 2]
     best = ranked(plan, two.store)[0]
     assert {cell.cell_id for cell in best} == {plan.cells[2].cell_id, plan.cells[3].cell_id}
+
+
+def test_the_number_of_images_a_grid_sets_is_no_deviation_of_the_confirmed_sweep(fake):
+    few = fake.changed("panel:", "set: {eval.num_samples: 80, train.lr: 0.001}\npanel:")
+    sweep = confirming(measured(few, [5.0, 4.0, 3.0, 6.0]), few.store, 1)
+    assert deviations(sweep) == ["train.lr = 0.001"]
 
 
 def test_nothing_finished_has_no_winner(fake):

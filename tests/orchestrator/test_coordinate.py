@@ -99,3 +99,57 @@ def test_an_axis_that_cannot_be_finished_ends_the_run(search):
     tries = []
     run_lines(search.sweep, search.store, lambda points: tries.append(len(points)))
     assert tries == [3]
+
+
+def test_a_training_that_diverges_is_never_the_best_and_stops_nothing(fake):
+    text = fake.sweep.source
+    search = fake.changed(text[text.index("axes:") :], "enumerate: coordinate\naxes: {model.channels: [8, 16, 24]}\n")
+
+    def run(points):
+        plan = make_plan(search.sweep, points, search.store)
+        for unit in plan.missing_trainings:
+            if unit.experiment.model.channels == 8:
+                search.fail(f"train/{unit.train_id}", "NonFiniteLoss: the loss is nan")
+            else:
+                search.finish_training(unit)
+        for cell in plan.missing_cells:
+            if cell.experiment.model.channels != 8:
+                search.finish_cell(cell, distance=float(cell.experiment.model.channels))
+
+    run_lines(search.sweep, search.store, run)
+    found = current_walk(search.sweep, search.store)
+    assert (found.best, found.missing) == ((1,), ())
+
+
+def test_a_distance_that_is_no_number_is_never_the_best_and_the_walk_ends(search):
+    def run(points):
+        measure(search, points, lambda steps, sigma: math.nan if steps == 2 else float(steps))
+
+    run_lines(search.sweep, search.store, run)
+    assert current_walk(search.sweep, search.store).best[0] == 1
+
+
+def test_what_fails_in_a_run_is_tried_again_by_the_next_one_alone(search, monkeypatch):
+    pytest.importorskip("ray")
+    from types import SimpleNamespace
+
+    from orchestrator import run, sweeping
+
+    runs = []
+
+    def run_missing(plan, job):
+        runs.append(len(plan.missing_cells))
+        for unit in plan.missing_trainings:
+            search.finish_training(unit)
+        for cell in plan.missing_cells:
+            if cell.experiment.sample.num_steps == 2:
+                search.fail(f"cells/{cell.cell_id}", "diverged")
+            else:
+                search.finish_cell(cell, distance=float(cell.experiment.sample.num_steps))
+
+    monkeypatch.setattr(run, "run_missing", run_missing)
+    for expected in ([3, 2], [1]):
+        runs.clear()
+        plan = current_plan(search.sweep, search.store)
+        sweeping.search(plan, SimpleNamespace(store=search.store), search.store.sweep("tiny"))
+        assert runs == expected

@@ -11,8 +11,11 @@ from PIL import Image
 
 from engine.data.datasets import load_images
 from engine.files import LocalFiles
+from engine.objective_spec import EdmObjective, HybridObjective, VlbObjective
 from engine.training.loop import train
 from orchestrator import cli
+from orchestrator.diagnosis_view import find_training, loss_name
+from orchestrator.grid import load_sweep
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,17 @@ def test_a_sweep_of_several_trainings_lists_them(finished: Any, orch: Any) -> No
     assert "channels 16" in err
 
 
+def test_a_training_that_sweeps_share_is_found_under_each_of_their_names(finished: Any, orch: Any) -> None:
+    one = finished.changed("[8, 16]", "[8]")
+    (one.sweep.path).write_text(one.sweep.source.replace("name: tiny", "name: alone"))
+    type(finished)(finished.path, load_sweep(one.sweep.path)).save_plan()
+    store = finished.store
+    for name in ("alone", one.plan().trainings[0].train_id):
+        assert find_training(store, name, 16, None).identity == one.plan().trainings[0].train_id
+    assert find_training(store, "alone", 16, None).label.startswith("alone: ")
+    assert "has 2 finished trainings" in orch("diagnose", "tiny", "--storage", str(finished.path))[2]
+
+
 def test_a_training_of_another_version_is_refused_in_words(finished: Any, orch: Any) -> None:
     unit = finished.plan().trainings[0]
     record = {**unit.experiment.model_dump(mode="json"), "colour": "blue"}
@@ -101,3 +115,11 @@ def test_a_training_of_another_version_is_refused_in_words(finished: Any, orch: 
 
 def test_it_is_listed_with_an_example() -> None:
     assert "diagnose" in [command.name for command in cli.app.registered_commands]
+
+
+@pytest.mark.parametrize(
+    ("objective", "name"),
+    [(EdmObjective(), "training loss"), (HybridObjective(), "L_simple"), (VlbObjective(), "L_simple")],
+)
+def test_an_objective_with_a_bound_is_measured_by_its_simple_part_and_says_so(objective: Any, name: str) -> None:
+    assert loss_name(objective.design) == name

@@ -8,12 +8,13 @@ from rich.console import Console
 
 from engine.data.catalog import CATALOG
 from orchestrator import cost
+from orchestrator.cost import search_share, trained_share
 from orchestrator.errors import UsageError
 from orchestrator.grid import load_sweep
 from orchestrator.grid.recipe import PACKAGED
 from orchestrator.guard import refuse_hopeless
 from orchestrator.store import Store
-from orchestrator.sweeping import Options
+from orchestrator.sweeping import Options, current_plan
 
 LONG = "panel:", "set: {train.total_kimg: 1000000, train.snapshot_kimg: 1000000}\npanel:"
 
@@ -106,6 +107,21 @@ def test_a_finished_sweep_is_never_refused(finished: Any) -> None:
     check(finished.changed("panel:", "resources: {workers: 99}\npanel:").sweep, finished.store)
 
 
+def test_a_finished_search_is_never_refused(fake: Any) -> None:
+    """What of its grid it has not asked for is no work that is left."""
+    text = fake.sweep.source
+    rest = "enumerate: coordinate\naxes: {model.channels: [8, 16], train.lr: [0.002, 0.004]}\n"
+    search = fake.changed(text[text.index("axes:") :], rest + "resources: {workers: 99}\n")
+    assert "change `resources`" in refusal(search.sweep, search.store)
+    while (plan := current_plan(search.sweep, search.store)).missing_cells:
+        for unit in plan.missing_trainings:
+            search.finish_training(unit)
+        for cell in plan.missing_cells:
+            search.finish_cell(cell, distance=float(cell.experiment.model.channels))
+    assert len(plan.cells) < len(search.plan().cells)
+    check(search.sweep, search.store)
+
+
 def test_a_search_is_judged_by_its_trials_and_not_by_its_grid(fake: Any) -> None:
     """A hundred models of some hours each would take days, two of them less than one."""
     rates = [number / 1e4 for number in range(1, 101)]
@@ -113,6 +129,15 @@ def test_a_search_is_judged_by_its_trials_and_not_by_its_grid(fake: Any) -> None
     long = grid.changed("panel:", "set: {train.total_kimg: 20000, train.snapshot_kimg: 20000}\npanel:")
     assert "100 trainings and 200 cells" in refusal(long.sweep, fake.store)
     check(long.changed("panel:", "search: {num_trials: 2}\npanel:").sweep, fake.store)
+
+
+def test_a_search_among_samplers_needs_its_one_training_whole(fake: Any) -> None:
+    text = fake.sweep.source
+    axes = "search: {num_trials: 1}\naxes: {sample.num_steps: [2, 3, 4, 5, 6, 7, 8, 9]}\n"
+    search = fake.changed(text[text.index("axes:") :], axes, varies="sampler")
+    assert (search_share(search.sweep), trained_share(search.sweep)) == (1 / 8, 1.0)
+    mixed = fake.changed(text[text.index("panel:") :], "search: {num_trials: 1}\n")
+    assert (search_share(mixed.sweep), trained_share(mixed.sweep)) == (1 / 2, 1 / 2)
 
 
 def test_a_parent_counts_among_the_trainings_until_it_is_there(head: Any) -> None:

@@ -107,8 +107,8 @@ def test_levels_below_their_optimum_get_nothing_beyond_the_objectives_share() ->
     assert set(steered.tolist()) == {0, 1, 3, 5}
 
 
-@pytest.mark.parametrize("gap", [0.0, -0.01, float("nan")])
-def test_where_no_gap_is_left_or_one_is_not_a_number_draws_are_the_objectives_own(gap: float) -> None:
+@pytest.mark.parametrize("gap", [0.0, -0.01, float("nan"), float("inf")])
+def test_where_no_gap_is_left_or_one_is_not_finite_draws_are_the_objectives_own(gap: float) -> None:
     made, u = history(gaps=GAPS), even(100)
     made.losses.copy_((made.optimum + gap)[:, None].expand(-1, 4))
     assert torch.equal(made.draw(u), LOG_UNIFORM.design.noise_levels.sigma(u, VeProcess()))
