@@ -5,7 +5,7 @@ from collections.abc import Callable
 from engine.data.catalog import Split
 from engine.data.datasets import ImageSet
 from engine.metrics.bound import variational_bound
-from engine.samplers import Ddpm
+from engine.samplers.as_ddpm import as_ddpm
 from engine.snapshot_facts import Snapshot, flow_likelihood, loss_gap
 
 
@@ -29,9 +29,9 @@ def _likelihood(snapshot: Snapshot, images: ImageSet) -> dict[str, float]:
     sampler, protocol = snapshot.experiment.sample, snapshot.experiment.eval
     rule = protocol.likelihood
     assert rule is not None
-    if isinstance(sampler, Ddpm) and not sampler.deterministic:
+    if (chain := as_ddpm(sampler)) is not None:
         shown = images.images[: rule.num_images].to(snapshot.device)
         labels = snapshot.labels(images, rule.num_images)
         settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}
-        return {f"nelbo_{rule.split}": variational_bound(snapshot.denoiser, sampler, shown, labels, **settings).total}
+        return {f"nelbo_{rule.split}": variational_bound(snapshot.denoiser, chain, shown, labels, **settings).total}
     return flow_likelihood(snapshot, images) if sampler.deterministic else {}

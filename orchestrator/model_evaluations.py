@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from engine.samplers import Ddpm, SamplerBase
+from engine.samplers import SamplerBase
+from engine.samplers.as_ddpm import as_ddpm
 from engine.spec import Evaluation
 
 GRADIENT = 3
@@ -17,7 +18,7 @@ def bound_evaluations(samplers: Sequence[SamplerBase], protocol: Evaluation) -> 
     rule = protocol.likelihood
     if rule is None:
         return 0
-    bounded = [sampler.nfe for sampler in samplers if isinstance(sampler, Ddpm) and sampler.guidance == 1]
+    bounded = (sampler.nfe for sampler in samplers if as_ddpm(sampler) and sampler.guidance == 1)
     return _padded(rule.num_images, protocol.batch_size) * sum(bounded)
 
 

@@ -103,7 +103,7 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
     evaluations = sum(group.evaluations for group in drawn_groups(plan.missing_cells))
     evaluations += sum(map(selection_nfe, plan.missing_trainings))
     share = search_share(plan.sweep)
-    if share < 1:
+    if plan.sweep.is_search:
         console.print(f"a search of {share:.0%} of the grid; below is what that costs on average", highlight=False)
     for line in sharing_lines(plan.missing_cells):
         console.print(line, highlight=False)

@@ -43,6 +43,7 @@ def command(
     Example: orch sweep grids/quickstart.yaml
     """
     from orchestrator.confirm import confirming
+    from orchestrator.errors import UnitsFailed
     from orchestrator.grid import load_sweep
     from orchestrator.guard import refuse_hopeless
     from orchestrator.store import Store
@@ -51,7 +52,13 @@ def command(
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     options = Options(store, data_root, address, make_console(stderr=True))
     refuse_hopeless(sweep, options, grid, force=yes)
-    report = run_sweep(sweep, options)
+    failed: UnitsFailed | None = None
+    try:
+        report = run_sweep(sweep, options)
+    except UnitsFailed as error:
+        if not confirm:
+            raise
+        failed = error  # what is finished has its winners all the same
     if confirm:
         sweep = confirming(current_plan(sweep, store), store, confirm)
         refuse_hopeless(sweep, options, grid, force=yes)
@@ -62,3 +69,5 @@ def command(
     typer.echo(
         f"next:    orch ui{'' if storage == DEFAULT_STORAGE else f' --storage {storage}'}   (MLflow, side by side)"
     )
+    if failed:
+        raise failed

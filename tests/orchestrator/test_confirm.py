@@ -7,7 +7,7 @@ import pytest
 from engine.playbook import FULL_SAMPLES
 from orchestrator.collect import deviations
 from orchestrator.confirm import confirming, ranked
-from orchestrator.errors import UsageError
+from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.grid import expand
 from orchestrator.plan import make_plan
 
@@ -63,3 +63,18 @@ def test_a_sweep_at_the_full_level_is_not_confirmed_again(fake):
     sweep = replace(plan.sweep, anchor=plan.sweep.anchor.model_copy(update={"eval": protocol}))
     with pytest.raises(UsageError, match="already"):
         confirming(replace(plan, sweep=sweep), fake.store, 1)
+
+
+def test_a_failed_cell_keeps_no_winner_from_being_confirmed_and_is_still_reported(finished, orch, monkeypatch):
+    ran = []
+
+    def run_sweep(sweep, options):
+        ran.append(sweep.output_name)
+        if len(ran) == 1:
+            raise UnitsFailed("1 units are missing")
+
+    monkeypatch.setattr("orchestrator.sweeping.run_sweep", run_sweep)
+    code, _, err = orch("sweep", str(finished.sweep.path), "--storage", str(finished.path), "--confirm", "1")
+    assert ran == ["tiny", "tiny-full"]
+    assert code == 1
+    assert "1 units are missing" in err
