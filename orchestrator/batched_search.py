@@ -1,11 +1,10 @@
 """Optuna over the samplers of one model: proposals come in batches, and a common pass draws what they do alike."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.grid import Point, Sweep, points_for, search_dimensions
-from orchestrator.proposals import TRIALS, Proposals
+from orchestrator.proposals import Proposals
 from orchestrator.search import option_numbers, optuna_sampler, worth
 from orchestrator.store import Folder, Store
 
@@ -48,7 +47,7 @@ def run_batches(sweep: Sweep, store: Store, folder: Folder, run: Run) -> None:
         trials = [study.ask(space) for _ in range(min(BATCH, remaining))]
         batch = [dict(trial.params) for trial in trials]
         for proposal in batch:
-            folder.append(TRIALS, json.dumps(proposal))
+            proposals.add(proposal)
         for trial, value in zip(trials, run_all(batch), strict=True):
             study.tell(trial, value, state=None if value is not None else optuna.trial.TrialState.FAIL)
 

@@ -1,6 +1,5 @@
 """Optuna over the grid's own discrete points: which of them are worth running."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from ray.tune.search.optuna import OptunaSearch
 from orchestrator.errors import UsageError
 from orchestrator.grid import Sweep, points_for, search_dimensions
 from orchestrator.plan import Cell, make_plan
-from orchestrator.proposals import TRIALS, Proposals
+from orchestrator.proposals import Proposals
 from orchestrator.run import Job, fit
 from orchestrator.sample_worker import measure_cell
 from orchestrator.space import SearchedUnits
@@ -34,7 +33,7 @@ def run_search(sweep: Sweep, job: Job, folder: Folder) -> None:
         return
 
     def to_unit(proposal: dict[str, Any]) -> Unit:
-        folder.append(TRIALS, json.dumps(proposal))
+        proposals.add(proposal)
         return first_unit(proposals, proposal, job)
 
     worths = [worth(proposals, proposal, job.store, settings.metric) for proposal in earlier]
