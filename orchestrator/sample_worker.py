@@ -102,7 +102,7 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     if getattr(experiment.sample, "covariance", None) == "analytic":
         denoiser.variance_model = analytic_variance(snapshot, load_data(experiment.data.name, unit.data_root))
     denoiser.nfe = 0
-    more = model_metrics(snapshot, lambda split: load_data(experiment.data.name, unit.data_root, split))
+    more = model_metrics(snapshot, lambda split: load_data(experiment.data.name, unit.data_root, split), folder)
     reference = reference_images(snapshot)
     besides = denoiser.nfe * experiment.eval.batch_size
     measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)

@@ -20,10 +20,15 @@ def sharing_lines(cells: Iterable[Cell]) -> list[str]:
 def saved_words(shared: list[Group]) -> str:
     """What groups that are drawn together save."""
     alone, together = (sum(getattr(group, name) for group in shared) for name in ("alone", "together"))
-    return (
-        f"shared: {sum(len(group.cells) for group in shared):,} cells are drawn in common passes, {together:,} network "
-        f"evaluations per image instead of {alone:,} ({alone / together:.1f}x fewer)"
+    cells = [cell for group in shared for cell in group.cells]
+    naive = sum(len(cell.points) * cell.experiment.sample.nfe for cell in cells)
+    words = (
+        f"shared: {len(cells):,} cells are drawn in common passes, {together:,} network evaluations per image "
+        f"instead of {alone:,} ({alone / together:.1f}x fewer)"
     )
+    if naive > alone:
+        words += f"; one by one, their points would take {naive:,} ({naive / together:.1f}x)"
+    return words
 
 
 def limit_words(whole: list[Group], drawn: list[Wave]) -> str | None:

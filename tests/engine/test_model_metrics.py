@@ -1,5 +1,6 @@
 """Metrics that need no generated image: what a protocol asks for is measured once and kept with the training."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from engine.build import build_denoiser, build_network
 from engine.data.datasets import ImageSet, load_images, to_unit
 from engine.files import LocalFiles
 from engine.metrics.bound import variational_bound
-from engine.model_metrics import model_metrics
+from engine.model_metrics import BOUND_FILE, model_metrics
 from engine.model_spec import DdpmPlusPlus
 from engine.objective_spec import SimpleObjective
 from engine.samplers import Ddim, Ddpm, EdmStochastic, Heun
@@ -44,8 +45,13 @@ def snapshot(root: Path, sampler: Any = None, x_flip: bool = False, **protocol: 
     return Snapshot(experiment, denoiser, LocalFiles(root), 64)
 
 
+def measure(taken: Snapshot, digits: ImageSet, root: Path) -> dict[str, float]:
+    return model_metrics(taken, lambda split: digits, LocalFiles(root / "cell"))
+
+
 def test_a_protocol_that_asks_for_nothing_costs_nothing(tmp_path: Path) -> None:
-    assert model_metrics(snapshot(tmp_path), lambda split: pytest.fail("no images are needed")) == {}
+    files = LocalFiles(tmp_path)
+    assert model_metrics(snapshot(tmp_path), lambda split: pytest.fail("no images are needed"), files) == {}
 
 
 def test_ddpm_gets_the_bound_of_its_own_chain_and_others_none(tmp_path: Path, digits: ImageSet) -> None:
@@ -55,25 +61,28 @@ def test_ddpm_gets_the_bound_of_its_own_chain_and_others_none(tmp_path: Path, di
         expected = variational_bound(
             taken.denoiser, sampler, digits.images[:4], digits.labels[:4], seed=0, batch_size=4
         ).total
-        assert model_metrics(taken, lambda split: digits) == {"nelbo_train": expected}
+        assert measure(taken, digits, tmp_path) == {"nelbo_train": expected}
+        terms = json.loads((tmp_path / "cell" / BOUND_FILE).read_bytes())
+        whole = terms["prior"] + sum(step["kl"] for step in terms["steps"]) + terms["decoder"]
+        assert whole == pytest.approx(expected, rel=1e-12)
     churned = EdmStochastic(num_steps=4, s_churn=1.0)
-    assert model_metrics(snapshot(tmp_path, churned, likelihood=LIKELIHOOD), lambda split: digits) == {}
+    assert measure(snapshot(tmp_path, churned, likelihood=LIKELIHOOD), digits, tmp_path) == {}
 
 
 def test_deterministic_samplers_share_the_likelihood_of_the_ode(
     tmp_path: Path, digits: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = model_metrics(snapshot(tmp_path, Heun(num_steps=3), likelihood=LIKELIHOOD), lambda split: digits)
+    first = measure(snapshot(tmp_path, Heun(num_steps=3), likelihood=LIKELIHOOD), digits, tmp_path)
     assert set(first) == {"nll_train", "nll_solver_error"}
     monkeypatch.setattr(snapshot_facts, "ode_likelihood", lambda *args, **settings: pytest.fail("measured twice"))
-    assert model_metrics(snapshot(tmp_path, Ddim(num_steps=5), likelihood=LIKELIHOOD), lambda split: digits) == first
+    assert measure(snapshot(tmp_path, Ddim(num_steps=5), likelihood=LIKELIHOOD), digits, tmp_path) == first
 
 
 def test_one_step_of_ddpm_is_one_of_ddim_and_measured_like_it(tmp_path: Path, digits: ImageSet) -> None:
     one, other = Ddpm(num_steps=1), Ddim(num_steps=1, clip="x0")
     assert one.canonical().form == other.canonical().form
     found = [
-        model_metrics(snapshot(tmp_path, sampler, likelihood=LIKELIHOOD), lambda split: digits)
+        measure(snapshot(tmp_path, sampler, likelihood=LIKELIHOOD), digits, tmp_path)
         for sampler in (one, other)
     ]
     assert found[0] == found[1]
@@ -87,12 +96,12 @@ def test_a_sampler_that_adds_noise_at_many_steps_has_no_images_to_agree_with(tmp
 
 def test_guided_samplers_have_no_likelihood(tmp_path: Path, digits: ImageSet) -> None:
     guided = snapshot(tmp_path, Ddpm(num_steps=4, guidance=2.0), likelihood=LIKELIHOOD)
-    assert model_metrics(guided, lambda split: digits) == {}
+    assert measure(guided, digits, tmp_path) == {}
 
 
 def test_the_gap_is_what_the_loss_has_above_its_optimum(tmp_path: Path, digits: ImageSet) -> None:
     rule = LossGap(num_levels=4, num_draws=32)
-    found = model_metrics(snapshot(tmp_path, loss_gap=rule), lambda split: digits)
+    found = measure(snapshot(tmp_path, loss_gap=rule), digits, tmp_path)
     assert set(found) == {"optimal_loss_gap", "model_loss", "optimal_loss"}
     assert found["model_loss"] == pytest.approx(found["optimal_loss"] + found["optimal_loss_gap"], rel=1e-12)
     # A fresh network predicts eps = 0, whose squared error is 1 on average: 32 x 4 draws of 64 pixels are near.

@@ -30,7 +30,7 @@ def counted(one: Experiment, root: Path) -> int:
     denoiser = build_denoiser(one, build_network(one)).eval().requires_grad_(False)
     digits = load_images("digits", None)
     few = ImageSet.of(digits.images[:16], digits.labels[:16])
-    model_metrics(Snapshot(one, denoiser, LocalFiles(root), 0), lambda split: few)
+    model_metrics(Snapshot(one, denoiser, LocalFiles(root), 0), lambda split: few, LocalFiles(root))
     return denoiser.nfe * one.eval.batch_size
 
 
