@@ -1,22 +1,45 @@
 """Measure the winners of a finished quick sweep again at the papers' protocol [playbook 5.5]."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 from engine.playbook import FULL_SAMPLES, SAMPLE_SETS
 from engine.spec import Experiment
+from orchestrator import sweeping
 from orchestrator.collect import cell_records
-from orchestrator.errors import UsageError
+from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.grid import Point, Sweep
 from orchestrator.identity import canonical_json, essential
 from orchestrator.plan import Cell, Plan
 from orchestrator.store import Store
-from reports.overview import judging_distance
+from orchestrator.sweeping import Options
+from reports.distance import judging_distance
 
 SMOKE_FACTOR = 2
 """How many times its own number of images a smoke run's winners are measured with: it only shows the machinery."""
+
+
+def run_and_confirm(
+    sweep: Sweep, options: Options, count: int, check: Callable[[Sweep], None]
+) -> tuple[Sweep, Path | None]:
+    """Run a sweep and then, once `check` lets it pass, its `count` winners; returns the second sweep and its report.
+
+    What is finished has its winners beside units that failed: UnitsFailed of the first sweep is raised at the end.
+    """
+    failed: UnitsFailed | None = None
+    try:
+        sweeping.run_sweep(sweep, options)
+    except UnitsFailed as error:
+        failed = error
+    winners = confirming(sweeping.current_plan(sweep, options.store), options.store, count)
+    check(winners)
+    report = sweeping.run_sweep(winners, options)
+    if failed:
+        raise failed
+    return winners, report
 
 
 def confirming(plan: Plan, store: Store, count: int) -> Sweep:

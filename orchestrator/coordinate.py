@@ -13,7 +13,7 @@ from orchestrator.grid import Point, Sweep, points_for, search_dimensions
 from orchestrator.grid.fields import value_of
 from orchestrator.plan import Cell, make_plan
 from orchestrator.store import FAILED, Store
-from reports.overview import judging_distance
+from reports.distance import judging_distance
 
 Position = tuple[int, ...]
 """The number of an option in each dimension of the grid."""

@@ -9,14 +9,11 @@ from typing import Any
 import pandas as pd
 
 from reports.axes import is_sampler_field, partly_there, value_order, varied_fields
-from reports.errors import ReportError
+from reports.distance import judging_distance
 from reports.read import SEED_FIELDS, SweepResults
 from reports.solvers import family, is_deterministic
 from reports.stats import Estimate, best, estimate, seeds_label
 from reports.words import describe, sentence
-
-DISTANCES = ("fid", "fd_inception")
-"""Distances that come first when a sweep has several."""
 
 
 @dataclass(frozen=True)
@@ -193,14 +190,6 @@ def best_of(configurations: Sequence[Configuration], distance: str) -> Configura
     measured = {number: one.metrics[distance] for number, one in enumerate(configurations) if distance in one.metrics}
     winner = best(measured, "lower")
     return None if winner is None else configurations[winner]
-
-
-def judging_distance(metrics: Iterable[str]) -> str:
-    """Of the metrics measured, the distance that quality is judged by; ReportError when there is none."""
-    found = sorted(name for name in metrics if name == "fid" or name.startswith("fd_"))
-    if not found:
-        raise ReportError("results.parquet has no distance to judge quality by: no metric is called fid or fd_...")
-    return next((name for name in DISTANCES if name in found), found[0])
 
 
 def _drop_seeds(axes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`orch sweep`: run what is missing, then bring tables, MLflow and the report up to date."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -42,26 +43,19 @@ def command(
 
     Example: orch sweep grids/quickstart.yaml
     """
-    from orchestrator.confirm import confirming
-    from orchestrator.errors import UnitsFailed
+    from orchestrator.confirm import run_and_confirm
     from orchestrator.grid import load_sweep
     from orchestrator.guard import refuse_hopeless
     from orchestrator.store import Store
-    from orchestrator.sweeping import Options, current_plan, run_sweep
+    from orchestrator.sweeping import Options, run_sweep
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     options = Options(store, data_root, address, make_console(stderr=True))
     refuse_hopeless(sweep, options, grid, force=yes)
-    failed: UnitsFailed | None = None
-    try:
-        report = run_sweep(sweep, options)
-    except UnitsFailed as error:
-        if not confirm:
-            raise
-        failed = error  # what is finished has its winners all the same
     if confirm:
-        sweep = confirming(current_plan(sweep, store), store, confirm)
-        refuse_hopeless(sweep, options, grid, force=yes)
+        check = partial(refuse_hopeless, options=options, grid=grid, force=yes)
+        sweep, report = run_and_confirm(sweep, options, confirm, check)
+    else:
         report = run_sweep(sweep, options)
     typer.echo(f"results: {store.shown}/sweeps/{sweep.output_name}")
     if report:
@@ -69,5 +63,3 @@ def command(
     typer.echo(
         f"next:    orch ui{'' if storage == DEFAULT_STORAGE else f' --storage {storage}'}   (MLflow, side by side)"
     )
-    if failed:
-        raise failed
