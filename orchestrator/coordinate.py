@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.grid import Point, Sweep, points_for, search_dimensions
 from orchestrator.grid.fields import value_of
+from orchestrator.grid.points import merged
 from orchestrator.plan import Cell, make_plan
 from orchestrator.store import FAILED, Store
 from reports.distance import judging_distance
@@ -77,7 +78,7 @@ def start_position(sweep: Sweep) -> Position:
 def points_at(sweep: Sweep, position: Position) -> tuple[Point, ...]:
     """The points of a position: the whole panel and all seeds."""
     options = (options[number] for number, (_, options) in zip(position, search_dimensions(sweep), strict=True))
-    return points_for(sweep, {field: value for option in options for field, value in option.items()})
+    return points_for(sweep, merged(options))
 
 
 def worth(sweep: Sweep, position: Position, store: Store) -> float | None:

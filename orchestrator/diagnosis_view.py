@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +15,7 @@ from engine.snapshot_facts import Snapshot, diagnosis, loss_gap
 from engine.spec import Experiment, LossGap
 from engine.weights_spec import EmaWeights
 from orchestrator.errors import UsageError
-from orchestrator.process_view import density_of, short
+from orchestrator.process_view import density_of, drawn_levels, short
 from orchestrator.status_view import planned_sweeps, planned_units
 from orchestrator.store import DONE, Folder, Store
 from orchestrator.unit import load_data, worker_device
@@ -24,9 +23,6 @@ from reports.diagnosis_figure import DiagnosisCurves
 
 NUM_LEVELS = 24
 """Noise levels of the table and the picture, even in log sigma."""
-
-DENSITY_DRAWS = 40_000
-"""Evenly spread draws that stand for the distribution of noise levels."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
     assert rule is not None
     images = load_data(asked.experiment.data.name, asked.data_root)
     found = diagnosis(snapshot, images, log_levels(design, NUM_LEVELS), rule.num_draws)
-    density = level_density(design, np.log(found.sigmas))
+    density = density_of(drawn_levels(design), np.log(found.sigmas))
     shown = f"{found.num_draws:,} noisy images of {asked.experiment.data.name} at each of {NUM_LEVELS} noise levels"
     loss = f"{loss_name(design)} {excess_words(asked, snapshot)}"
     return DiagnosisCurves(
@@ -115,13 +111,6 @@ def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
         gap_stderr=list(found.gap_stderr),
         weight=[float(share) * weight for share, weight in zip(density, found.weight, strict=True)],
     )
-
-
-def level_density(design: Design, ln_sigma: np.ndarray) -> np.ndarray:
-    """Density over ln sigma of the noise levels that training shows."""
-    uniform = (torch.arange(DENSITY_DRAWS, dtype=torch.float64) + 0.5) / DENSITY_DRAWS
-    drawn = np.sort(np.log(design.noise_levels.sigma(uniform, design.process).numpy()))
-    return density_of(drawn, ln_sigma)
 
 
 def loss_name(design: Design) -> str:

@@ -8,9 +8,9 @@ from engine.pass_memory import PassMemory, pass_memory
 from orchestrator.cost import model_cost
 from orchestrator.plan import Plan, Training
 from orchestrator.sharing import Group
-from orchestrator.waves import drawn_groups
+from orchestrator.waves import GIB, drawn_groups
 
-GIB, MIB = 2**30, 2**20
+MIB = 2**20
 
 
 def training_memory(unit: Training, workers: int) -> Memory:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
+from engine.metrics.diagnosis import quantile_levels
 from engine.objective_spec import Design, HybridObjective
 from engine.process.precond import Coefficients, Preconditioning
 from engine.process.processes import DiscreteProcess, ProcessBase
@@ -37,7 +38,7 @@ def design_curves(experiment: Experiment, name: str) -> DesignCurves:
     """Everything the picture shows of an experiment's objective and sampler; of a head, its start's objective."""
     objective = experiment.base_objective
     design = objective.design
-    drawn = np.log(design.noise_levels.sigma(_even(DRAWS), design.process).numpy())
+    drawn = drawn_levels(design)
     levels = sampler_levels(experiment.sample)
     ln_sigma = _axis(drawn, levels)
     sigma = torch.from_numpy(np.exp(ln_sigma))
@@ -90,6 +91,11 @@ def bound_weight(sigma: Tensor, density: Array, c: Coefficients) -> Weights:
     shown = torch.from_numpy(density)
     x0 = (sigma**-2 / shown).where(shown > 0, shown)
     return Weights(x0, x0 * c.c_out**2)
+
+
+def drawn_levels(design: Design) -> Array:
+    """ln sigma of evenly spread draws [DRAWS] of the noise levels that training shows."""
+    return np.log(quantile_levels(design, DRAWS))
 
 
 def density_of(drawn: Array, ln_sigma: Array) -> Array:
@@ -184,10 +190,6 @@ def short(value: float) -> str:
         return f"{value + 0.0:.0f}" if abs(value) >= 999.5 else f"{value + 0.0:.3g}"  # + 0.0 turns -0 into 0
     digits, exponent = f"{value:.1e}".split("e")
     return f"{digits}e{int(exponent)}"
-
-
-def _even(count: int) -> Tensor:
-    return (torch.arange(count, dtype=torch.float64) + 0.5) / count
 
 
 def _axis(drawn: Array, levels: list[float]) -> Array:

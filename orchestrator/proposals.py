@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.grid import Point, Sweep, points_for, search_dimensions
+from orchestrator.grid.points import merged
 from orchestrator.store import Folder
 
 TRIALS = "search.jsonl"
@@ -51,8 +52,7 @@ class Proposals:
 
     def overrides(self, proposal: Mapping[str, int]) -> dict[str, Any]:
         """The fields a proposal changes."""
-        chosen = (options[proposal[name]] for name, options in search_dimensions(self.sweep))
-        return {field: value for option in chosen for field, value in option.items()}
+        return merged(options[proposal[name]] for name, options in search_dimensions(self.sweep))
 
     def points(self) -> tuple[Point, ...]:
         """Every point proposed so far, with the whole panel and all seeds; repeats are one."""

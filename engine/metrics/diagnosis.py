@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.metrics.optimal_loss import mean_and_stderr
 from engine.metrics.posterior import draw_batches, posterior
 from engine.objective_spec import Design
+from engine.packing import repeated
 from engine.process.precond import Preconditioning
 from engine.process.weighting import target_weight
 
@@ -115,10 +116,10 @@ def diagnose(
 
 
 def in_batches(denoiser: AnyDenoiser, x: Tensor, sigma: float, label: Tensor | None, batch_size: int) -> Tensor:
-    """x0_hat of images [M, ...], evaluated `batch_size` at a time, the last batch padded with its first image."""
+    """x0_hat of images [M, ...], evaluated `batch_size` at a time, the last batch filled up with its own images."""
     estimates = []
     for rows in torch.arange(len(x), device=x.device).split(batch_size):
-        padded = torch.cat([rows, rows[:1].expand(batch_size - len(rows))])
+        padded = repeated(rows, batch_size)
         levels = x.new_full((batch_size,), sigma)
         estimates.append(denoiser(x[padded], levels, None if label is None else label[padded])[: len(rows)])
     return torch.cat(estimates)

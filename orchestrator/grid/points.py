@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from engine.spec import Experiment
@@ -52,7 +52,7 @@ def enumerate_options(grid: Grid, anchor: Experiment, resolve: Callable[[Option]
         found = _one_at_a_time(choices, anchor)
     else:
         _refuse_many(copies * math.prod(map(len, choices)))
-        found = [_merged(combination) for combination in itertools.product(*choices)]
+        found = [merged(combination) for combination in itertools.product(*choices)]
     for index, when in enumerate(grid.when):
         axes = [tuple({field: value} for value in values) for field, values in when.axes.items()]
         holds = [_holds(when.condition, option, resolve) for option in found]
@@ -87,10 +87,11 @@ def _one_at_a_time(choices: list[tuple[Option, ...]], anchor: Experiment) -> lis
 def _with_extra(found: list[Option], holds: list[bool], axes: list[tuple[Option, ...]]) -> Iterator[Option]:
     for option, extends in zip(found, holds, strict=True):
         extra = itertools.product(*axes) if extends else [()]
-        yield from ({**option, **_merged(combination)} for combination in extra)
+        yield from ({**option, **merged(combination)} for combination in extra)
 
 
-def _merged(options: tuple[Option, ...]) -> Option:
+def merged(options: Iterable[Option]) -> Option:
+    """Several options as one; of a field given twice the last holds."""
     return {field: value for option in options for field, value in option.items()}
 
 
