@@ -32,7 +32,7 @@ def command(
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a training's loss with its optimum in closed form on the same noisy images [arXiv 2506.13763].
+    """Compare a training's loss with its optimum in closed form on the same noisy images (arXiv 2506.13763).
 
     A diffusion loss does not fall to 0: how far it can fall depends on the noise level and the data. The gap above the
     optimum is what training can still win, and where. The numbers are kept with the training.
