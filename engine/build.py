@@ -6,18 +6,19 @@ from torch import nn
 from engine.backbones.checkpointing import set_checkpointing
 from engine.backbones.ocm_head import attach_head
 from engine.backbones.registry import build_backbone
+from engine.config.experiment import Experiment
+from engine.config.network_shape import net_shape
+from engine.config.objective import OcmObjective
+from engine.config.train import Precision
 from engine.denoiser import Denoiser, VarianceModel
-from engine.net_shape import net_shape
 from engine.noise import Purpose, generator_seed
-from engine.objective_spec import OcmObjective
 from engine.objectives.ocm import OcmVariance
 from engine.process.precond import Preconditioning
-from engine.spec import Experiment
-from engine.train_spec import Precision
 
 
 def build_network(experiment: Experiment) -> nn.Module:
-    """The network with fresh weights, a function of the training seed alone; OCM's is a head on its parent's."""
+    """The network with fresh weights, a function of the training seed alone; OCM's is a head on its
+    parent's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_seed(experiment.train.seed, Purpose.WEIGHTS, 0))
         net = _network(experiment)
@@ -27,7 +28,9 @@ def build_network(experiment: Experiment) -> nn.Module:
 
 def _network(experiment: Experiment) -> nn.Module:
     if isinstance(experiment.objective, OcmObjective) and experiment.parent is not None:
-        return attach_head(_backbone(experiment.parent), experiment.objective, net_shape(experiment).in_channels)
+        return attach_head(
+            _backbone(experiment.parent), experiment.objective, net_shape(experiment).in_channels
+        )
     return _backbone(experiment)
 
 
@@ -36,7 +39,8 @@ def _backbone(experiment: Experiment) -> nn.Module:
 
 
 def build_denoiser(experiment: Experiment, net: nn.Module, precision: Precision | None = None) -> Denoiser:
-    """The network with the preconditioning of the experiment's objective, and OCM's variance where it has its head.
+    """The network with the preconditioning of the experiment's objective, and OCM's variance where it has its
+    head.
 
     `precision` None is what the experiment trains in.
     """

@@ -11,7 +11,8 @@ from engine.samplers.base import Posterior
 
 
 class VarianceModel(Protocol):
-    """Anything that knows the diagonal of Cov[x0 | x] beside a trained network: a table, or a head's output."""
+    """Anything that knows the diagonal of Cov[x0 | x] beside a trained network: a table, or a head's
+    output."""
 
     def __call__(self, sigma: Tensor, head: Tensor | None) -> Tensor:
         """Variance of x0 given x at noise levels sigma [B], float64, broadcastable to [B, C, H, W].
@@ -22,7 +23,8 @@ class VarianceModel(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """A network's raw output at x: its target, what it says of the reverse variance (or None), its coefficients."""
+    """A network's raw output at x: its target, what it says of the reverse variance (or None), its
+    coefficients."""
 
     target: Tensor
     """[B, C, H, W], float32: p * x0 + q * eps as predicted."""
@@ -37,8 +39,9 @@ class Output:
 class Denoiser(nn.Module):
     """Any trained network with its preconditioning, as an estimate of E[x0 | x0 + sigma * eps = x].
 
-    Samplers, objectives and metrics take this and nothing else. `nfe` counts network evaluations; set it to 0 to start
-    a count. With `precision` bf16 or fp16 the network runs under autocast; everything around it stays as given.
+    Samplers, objectives and metrics take this and nothing else. `nfe` counts network evaluations; set it to 0
+    to start a count. With `precision` bf16 or fp16 the network runs under autocast; everything around it
+    stays as given.
     """
 
     def __init__(
@@ -56,7 +59,8 @@ class Denoiser(nn.Module):
         self.nfe = 0
 
     def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """x0_hat of noisy images `x` [B, C, H, W] at noise level `sigma` (one for all, or [B]), in the dtype of `x`."""
+        """x0_hat of noisy images `x` [B, C, H, W] at noise level `sigma` (one for all, or [B]), in the dtype
+        of `x`."""
         return self._x0_hat(x, self.output(x, levels(sigma, x), label))
 
     def posterior(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Posterior:
@@ -64,11 +68,14 @@ class Denoiser(nn.Module):
         sigma = levels(sigma, x)
         output = self.output(x, sigma, label)
         fraction = None if output.variance is None else output.variance.to(x.dtype)
-        x0_variance = None if self.variance_model is None else self.variance_model(sigma, output.head).to(x.dtype)
+        x0_variance = (
+            None if self.variance_model is None else self.variance_model(sigma, output.head).to(x.dtype)
+        )
         return Posterior(self._x0_hat(x, output), fraction, x0_variance)
 
     def output(self, x: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Output:
-        """Evaluate the network on `x` [B, C, H, W] at `sigma` [B], with `label` [B] and `augment` [B, 9] or None."""
+        """Evaluate the network on `x` [B, C, H, W] at `sigma` [B], with `label` [B] and `augment` [B, 9] or
+        None."""
         c = self.precond(sigma)
         self.nfe += 1
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)

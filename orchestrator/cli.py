@@ -54,7 +54,8 @@ def main() -> None:
 
 
 def _click_error(error: Exception) -> int:
-    """Print a command-line usage error the way typer would; anything else is a bug and keeps its traceback."""
+    """Print a command-line usage error the way typer would; anything else is a bug and keeps its
+    traceback."""
     show = getattr(error, "show", None)
     if show is None:
         raise error

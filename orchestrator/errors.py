@@ -26,7 +26,8 @@ class UsageError(OrchError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in one place of a file; `line` and `column` count from 1 and are None for the file itself."""
+    """One thing wrong in one place of a file; `line` and `column` count from 1 and are None for the file
+    itself."""
 
     file: str
     line: int | None
@@ -41,7 +42,9 @@ class Problem:
         subject = f"{self.field}: " if self.field else ""
         allowed = f"allowed: {', '.join(self.allowed)}" if self.allowed else ""
         head = place if subject else f"{place}:"
-        return "; ".join(part for part in (f"{head} {subject}{self.message}", allowed, self.suggestion) if part)
+        return "; ".join(
+            part for part in (f"{head} {subject}{self.message}", allowed, self.suggestion) if part
+        )
 
 
 class GridError(UsageError):

@@ -8,21 +8,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from reports.document import Document, Picture, compose
-from reports.read import read_sweep
+from reports.document.compose import Document, Picture, compose
+from reports.read.sweep import read_sweep
 from reports.render import html, markdown
 from reports.render.csv import csv_text
 from reports.tables import Table
 
 SHOWN_PIXELS = 640
-"""Sample grids beside the Markdown are enlarged towards this width, by whole factors so that pixels stay square."""
+"""Sample grids beside the Markdown are enlarged towards this width, by whole factors so that pixels stay
+square."""
 
 
 def build_report(sweep_folder: Path, storage: Path) -> Path:
     """Write `<sweep_folder>/report/` and return the path of its report.html.
 
-    The folder appears whole or not at all, and the same inputs give the same bytes. Raises ReportError when the sweep's
-    files are missing, empty or malformed, or when its rows were measured under different protocols.
+    The folder appears whole or not at all, and the same inputs give the same bytes. Raises ReportError when
+    the sweep's files are missing, empty or malformed, or when its rows were measured under different
+    protocols.
     """
     document = compose(read_sweep(sweep_folder, storage))
     target, draft = sweep_folder / "report", sweep_folder / ".report.partial"

@@ -10,8 +10,8 @@ from engine.backbones.dit_layout import DitLayout, dit_layout
 from engine.backbones.family import Family
 from engine.backbones.layout import Block, unet_layout
 from engine.backbones.mlp_cost import image_size, mlp_width
-from engine.model_spec import DyDit, Mlp, Model, Transformers, UNets
-from engine.net_shape import NetShape
+from engine.config.model import DyDit, Mlp, Model, Transformers, UNets
+from engine.config.network_shape import NetShape
 
 FULL = 4
 """Bytes of an fp32 number. Group normalisation keeps its input in fp32 whatever the precision."""
@@ -21,19 +21,21 @@ FULL = 4
 def activation_bytes(model: Model, shape: NetShape, width: int = FULL) -> int:
     """Bytes kept for each image of a batch by the network `build_backbone` makes from the same arguments.
 
-    `width` is the bytes of a number inside the layers: 4 in fp32, 2 in mixed precision. Every convolution, activation
-    and norm keeps its input, a sum keeps nothing; a tensor that two of them keep counts once. Left out are the norms'
-    means and the embeddings of labels. Raises ValueError when the model does not fit the resolution.
+    `width` is the bytes of a number inside the layers: 4 in fp32, 2 in mixed precision. Every convolution,
+    activation and norm keeps its input, a sum keeps nothing; a tensor that two of them keep counts once. Left
+    out are the norms' means and the embeddings of labels. Raises ValueError when the model does not fit the
+    resolution.
     """
     return ACTIVATIONS[model.kind](model, shape, width)
 
 
 @cache
 def checkpointed_bytes(model: Model, shape: NetShape, width: int = FULL) -> int:
-    """Bytes kept for each image with gradient checkpointing: every block's input, and the inside of one block.
+    """Bytes kept for each image with gradient checkpointing: every block's input, and the inside of one
+    block.
 
-    The backward pass computes the insides again, one at a time; the largest counts. Arguments and errors are those of
-    `activation_bytes`.
+    The backward pass computes the insides again, one at a time; the largest counts. Arguments and errors are
+    those of `activation_bytes`.
     """
     if isinstance(model, UNets):
         return _checkpointed_unet(model, shape, width)
@@ -61,7 +63,9 @@ def unet_activations(model: UNets, shape: NetShape, width: int) -> int:
     ends = width * shape.in_channels + (FULL + 2 * width) * layout.decoder[-1].out_channels
     blocks = sum(_block(layout.family, block, model.dropout > 0, width) for block in layout.blocks)
     # The embedding: waves, two layers, two activations in fp32, and the copy that the blocks take.
-    embedding = FULL * (layout.noise_features + 4 * layout.embedding_width) + (width % FULL) * layout.embedding_width
+    embedding = (
+        FULL * (layout.noise_features + 4 * layout.embedding_width) + (width % FULL) * layout.embedding_width
+    )
     return ends * shape.resolution**2 + blocks + embedding
 
 
@@ -87,21 +91,24 @@ def _second_half(family: Family, numbers: int, drops: bool, width: int) -> int:
 
 
 def _skip(block: Block, before: int, before_resampled: int, filters: bool, width: int) -> int:
-    """Resampling and 1x1 convolution on the skip connection. In fp32 the norm keeps the block's input already."""
+    """Resampling and 1x1 convolution on the skip connection. In fp32 the norm keeps the block's input
+    already."""
     resampled = width * before_resampled if block.projects_skip and block.resampling != "keep" else 0
     keeps_input = filters or (block.projects_skip and block.resampling == "keep")
     return resampled + (width * before if keeps_input and width < FULL else 0)
 
 
 def _image_path(block: Block, width: int) -> int:
-    """The residual encoder's filter and convolution. In fp32 a norm, or the first convolution, keeps the image too."""
+    """The residual encoder's filter and convolution. In fp32 a norm, or the first convolution, keeps the
+    image too."""
     size_before = 2 * block.resolution
     copy = size_before**2 if width < FULL else 0
     return width * block.image_channels * (copy + (size_before + 1) ** 2)
 
 
 def _attention(channels: int, pixels: int, heads: int, width: int) -> int:
-    """Norm, convolution to q k v, these three, projection; of the scores only the softmax's sum for every row."""
+    """Norm, convolution to q k v, these three, projection; of the scores only the softmax's sum for every
+    row."""
     return (FULL + 5 * width) * channels * pixels + FULL * heads * pixels
 
 
@@ -116,7 +123,8 @@ def dit_activations(model: Transformers, shape: NetShape, width: int) -> int:
 
 
 def _dit_block(layout: DitLayout, width: int) -> int:
-    """Both norms; q, k, v, their mix and the softmax's sum for every row; the MLP around its activation; two gates."""
+    """Both norms; q, k, v, their mix and the softmax's sum for every row; the MLP around its activation; two
+    gates."""
     attention = 4 * width * layout.width + FULL * layout.num_heads
     mlp = 2 * width * layout.hidden_width
     return 2 * _modulated(layout, width) + layout.tokens * (attention + mlp + 2 * width * layout.width)
@@ -128,7 +136,8 @@ def _modulated(layout: DitLayout, width: int) -> int:
 
 
 def _choices(model: DyDit, layout: DitLayout, width: int) -> int:
-    """Products with the choices: of heads; of hidden groups, where they are routed; of gates and tokens, in fp32.
+    """Products with the choices: of heads; of hidden groups, where they are routed; of gates and tokens, in
+    fp32.
 
     The token router keeps its input, in fp32 the norm's, and its hidden features.
     """
@@ -141,7 +150,8 @@ def _choices(model: DyDit, layout: DitLayout, width: int) -> int:
 
 
 def mlp_activations(model: Mlp, shape: NetShape, width: int) -> int:
-    """Bytes kept by a multilayer perceptron. Its embedding is as wide as the rest and counts: waves, layers, SiLUs."""
+    """Bytes kept by a multilayer perceptron. Its embedding is as wide as the rest and counts: waves, layers,
+    SiLUs."""
     features, dropout = mlp_width(model), 1 if model.dropout > 0 else 0
     # In mixed precision every block keeps a copy of the embedding of its own.
     copies = model.depth if width < FULL else 1

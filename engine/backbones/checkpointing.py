@@ -1,4 +1,5 @@
-"""Gradient checkpointing: keep a block's input alone and compute its inside again when the backward pass needs it."""
+"""Gradient checkpointing: keep a block's input alone and compute its inside again when the backward pass
+needs it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +12,15 @@ from torch.utils.checkpoint import checkpoint
 class Blocks(nn.Module):
     """A network that is a chain of blocks, which it runs by `run`.
 
-    With `checkpointing` a block keeps only its arguments for the backward pass. Its inside is then computed a second
-    time, with the random numbers of the first, so that gradients stay the same to the last bit.
+    With `checkpointing` a block keeps only its arguments for the backward pass. Its inside is then computed a
+    second time, with the random numbers of the first, so that gradients stay the same to the last bit.
     """
 
     checkpointing = False
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """What `function`, a block or something that calls one, gives for `args`. Without gradients just the call."""
+        """What `function`, a block or something that calls one, gives for `args`. Without gradients just the
+        call."""
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=True)
         return function(*args)

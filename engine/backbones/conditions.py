@@ -1,4 +1,5 @@
-"""What DiT and the MLP are told beside their input: noise level, class and augmentation, as one sum of embeddings."""
+"""What DiT and the MLP are told beside their input: noise level, class and augmentation, as one sum of
+embeddings."""
 
 from typing import TypeVar
 
@@ -7,8 +8,8 @@ from torch import Tensor, nn
 
 from engine.backbones.conditions_cost import FREQUENCIES, label_rows
 from engine.backbones.layers import full_precision, sinusoidal_embedding, zero_init
-from engine.model_spec import ModelBase
-from engine.net_shape import NetShape
+from engine.config.model import ModelBase
+from engine.config.network_shape import NetShape
 
 Layer = TypeVar("Layer", nn.Linear, nn.Embedding)
 
@@ -31,13 +32,13 @@ class Conditions(nn.Module):
     def forward(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None) -> tuple[Tensor, Tensor]:
         """Embeddings [B, D] of everything, and of the noise level alone.
 
-        `c_noise` is [B], `label` int64 [B], `augment` [B, augment_labels]; None and -1 mean what they mean for every
-        backbone. Raises ValueError when a conditional network gets no label, and when a network without augmentation
-        labels gets some.
+        `c_noise` is [B], `label` int64 [B], `augment` [B, augment_labels]; None and -1 mean what they mean
+        for every backbone. Raises ValueError when a conditional network gets no label, and when a network
+        without augmentation labels gets some.
         """
         with full_precision(c_noise.device):
-            waves = sinusoidal_embedding(c_noise, FREQUENCIES, endpoint=False, sine_first=False)
-            noise: Tensor = self.noise1(F.silu(self.noise0(waves)))
+            spool_batches = sinusoidal_embedding(c_noise, FREQUENCIES, endpoint=False, sine_first=False)
+            noise: Tensor = self.noise1(F.silu(self.noise0(spool_batches)))
             embedding = noise
             if self.label is not None:
                 if label is None:
@@ -46,7 +47,9 @@ class Conditions(nn.Module):
                 embedding = embedding + self.label(label + 1 if self.has_null_label else label)
             if augment is not None:
                 if self.augment is None:
-                    raise ValueError("a network built without augmentation labels cannot be told of augmentation")
+                    raise ValueError(
+                        "a network built without augmentation labels cannot be told of augmentation"
+                    )
                 embedding = embedding + self.augment(augment)
         return embedding, noise
 

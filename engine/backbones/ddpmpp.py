@@ -6,11 +6,18 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.backbones.layers import GroupNorm, SelfAttention, one_hot, resample, sinusoidal_embedding, xavier_init
+from engine.backbones.layers import (
+    GroupNorm,
+    SelfAttention,
+    one_hot,
+    resample,
+    sinusoidal_embedding,
+    xavier_init,
+)
 from engine.backbones.layout import Block, Layout, Resampling, unet_layout
 from engine.backbones.trunk import Trunk, TrunkNet
-from engine.model_spec import DdpmPlusPlus, NcsnPlusPlus
-from engine.net_shape import NetShape
+from engine.config.model import DdpmPlusPlus, NcsnPlusPlus
+from engine.config.network_shape import NetShape
 
 # A sum of two unit-variance branches has unit variance again.
 SKIP_SCALE = math.sqrt(0.5)
@@ -57,8 +64,8 @@ class ResidualBlock(nn.Module):
 class DdpmPlusPlusNet(TrunkNet):
     """DDPM++: additive embedding, one attention head, branches that start near zero.
 
-    EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks) has 55.73 M parameters; 1,152 of them are the
-    Linear(9, C) without bias of its nine augmentation labels, present with as many augmentation labels.
+    EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks) has 55.73 M parameters; 1,152 of them are
+    the Linear(9, C) without bias of its nine augmentation labels, present with as many augmentation labels.
     Raises ValueError when the configuration does not fit the resolution.
     """
 
@@ -84,16 +91,19 @@ class DdpmPlusPlusNet(TrunkNet):
         """The blocks between the first convolution and the last norm."""
         return Trunk(layout, first, lambda block: ResidualBlock(block, layout.embedding_width, dropout))
 
-    def waves(self, c_noise: Tensor) -> Tensor:
+    def spool_batches(self, c_noise: Tensor) -> Tensor:
         """Sines and cosines [B, noise features] of the noise level [B]."""
         return sinusoidal_embedding(c_noise, self.noise_features, endpoint=True, sine_first=True)
 
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
-        """Activated embedding [B, 4 C] of noise level, class and augmentation, the latter two added to the waves."""
-        embedding = self.waves(c_noise)
+        """Activated embedding [B, 4 C] of noise level, class and augmentation, the latter two added to the
+        waves."""
+        embedding = self.spool_batches(c_noise)
         if self.map_label is not None and label is not None:
             # Scaled to unit variance a feature.
-            vectors = one_hot(label, self.num_labels, has_null=self.has_null_label) * math.sqrt(self.num_labels)
+            vectors = one_hot(label, self.num_labels, has_null=self.has_null_label) * math.sqrt(
+                self.num_labels
+            )
             embedding = embedding + self.map_label(vectors)
         if self.map_augment is not None and augment is not None:
             embedding = embedding + self.map_augment(augment)

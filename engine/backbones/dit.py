@@ -1,4 +1,5 @@
-"""DiT: a transformer over patches, conditioned by adaLN-Zero [Peebles & Xie 2023; P5 Table 7; playbook 2.6*, A.1]."""
+"""DiT: a transformer over patches, conditioned by adaLN-Zero [Peebles & Xie 2023; P5 Table 7; playbook 2.6*,
+A.1]."""
 
 import math
 
@@ -10,8 +11,8 @@ from engine.backbones.checkpointing import Blocks
 from engine.backbones.conditions import Conditions
 from engine.backbones.dit_layout import DitLayout, dit_layout
 from engine.backbones.layers import sinusoidal_embedding, xavier_init, zero_init
-from engine.model_spec import Transformers
-from engine.net_shape import NetShape
+from engine.config.model import Transformers
+from engine.config.network_shape import NetShape
 
 
 class Attention(nn.Module):
@@ -53,7 +54,9 @@ class DitBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """[B, N, D] to the same shape; `embedding` is [B, D]."""
-        shift0, scale0, gate0, shift1, scale1, gate1 = self.modulation(F.silu(embedding))[:, None].chunk(6, dim=-1)
+        shift0, scale0, gate0, shift1, scale1, gate1 = self.modulation(F.silu(embedding))[:, None].chunk(
+            6, dim=-1
+        )
         x = x + gate0 * self.dropout(self.attention(modulated(x, shift0, scale0)))
         x = x + gate1 * self.dropout(self.mlp(modulated(x, shift1, scale1)))
         return x
@@ -65,7 +68,8 @@ class DitBlock(nn.Module):
 
 
 class DitNet(Blocks):
-    """DiT for images or latents; size S / B / L / XL at patch 2 on 32x32x4 has 33 / 130 / 458 / 675 M parameters.
+    """DiT for images or latents; size S / B / L / XL at patch 2 on 32x32x4 has 33 / 130 / 458 / 675 M
+    parameters.
 
     Positions are fixed. The last layer starts at zero, and with it the network's output.
     Raises ValueError when the configuration does not fit the resolution.
@@ -90,11 +94,12 @@ class DitNet(Blocks):
     def forward(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
     ) -> Tensor:
-        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B], classes `label` int64 [B] and
-        augmentation labels `augment` [B, augment_labels]; None and -1 mean what they mean for every other backbone.
+        """Output [B, out_channels, H, W] for images `x` [B, C, H, W], `c_noise` [B], classes `label` int64
+        [B] and augmentation labels `augment` [B, augment_labels]; None and -1 mean what they mean for every
+        other backbone.
 
-        Raises ValueError when a conditional network gets no label, and when a network without augmentation labels gets
-        some.
+        Raises ValueError when a conditional network gets no label, and when a network without augmentation
+        labels gets some.
         """
         embedding, noise = self.conditions(c_noise, label, augment)
         tokens = self.patches(to_patches(x, self.layout.patch_size)) + self.positions
@@ -128,7 +133,8 @@ def to_patches(x: Tensor, size: int) -> Tensor:
 
 
 def to_images(tokens: Tensor, size: int) -> Tensor:
-    """Tokens [B, N, size^2 C] to images [B, C, H, W]: the inverse order, but with channels last inside a token."""
+    """Tokens [B, N, size^2 C] to images [B, C, H, W]: the inverse order, but with channels last inside a
+    token."""
     batch, count, features = tokens.shape
     side, channels = math.isqrt(count), features // size**2
     x = tokens.reshape(batch, side, side, size, size, channels).permute(0, 5, 1, 3, 2, 4)
@@ -136,7 +142,8 @@ def to_images(tokens: Tensor, size: int) -> Tensor:
 
 
 def positions(side: int, width: int) -> Tensor:
-    """Fixed positions [side^2, width]: sines and cosines of the column in the first half, of the row in the second."""
+    """Fixed positions [side^2, width]: sines and cosines of the column in the first half, of the row in the
+    second."""
     rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     halves = [
         sinusoidal_embedding(places.flatten().float(), width // 2, endpoint=False, sine_first=True)

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from engine.backbones.conditions_cost import conditions_cost
 from engine.backbones.cost import Cost, Layer, linear, products
 from engine.backbones.dit_layout import DitLayout, dit_layout
-from engine.model_spec import DyDit, Route, Transformers
-from engine.net_shape import NetShape
+from engine.config.model import DyDit, Route, Transformers
+from engine.config.network_shape import NetShape
 
 
 def dit_layers(model: Transformers, shape: NetShape) -> Iterator[Layer]:
-    """The layers of a DiT in the order in which an image passes them. The fixed positions are no parameters."""
+    """The layers of a DiT in the order in which an image passes them. The fixed positions are no
+    parameters."""
     layout = dit_layout(model, shape)
     yield Layer("embedding", conditions_cost(model, shape, layout.width))
     yield Layer("patches", linear(layout.patch_features, layout.width, layout.tokens))
@@ -28,7 +29,8 @@ def dydit_layers(model: DyDit, shape: NetShape) -> Iterator[Layer]:
 
 
 def executed_cost(model: DyDit, shape: NetShape, ratio: float) -> Cost:
-    """A DyDiT that executes the share `ratio` of its attention and MLPs; routers and everything else always run."""
+    """A DyDiT that executes the share `ratio` of its attention and MLPs; routers and everything else always
+    run."""
     layout = dit_layout(model, shape)
     skippable = model.depth * (attention_cost(layout) + mlp_cost(layout)).macs
     whole = sum((layer.cost for layer in dydit_layers(model, shape)), Cost(0, 0))
@@ -59,7 +61,8 @@ def _block(layout: DitLayout) -> Cost:
 
 
 def _router(route: Route, layout: DitLayout) -> Cost:
-    """Heads and groups are chosen from the noise embedding, all but the first; a token by a small MLP on it."""
+    """Heads and groups are chosen from the noise embedding, all but the first; a token by a small MLP on
+    it."""
     if route != "tokens":
         return linear(layout.width, layout.num_heads - 1)
     squeezed = layout.squeezed_width

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from engine.model_spec import Transformers
-from engine.net_shape import NetShape
+from engine.config.model import Transformers
+from engine.config.network_shape import NetShape
 
 MLP_RATIO = 4
 """Hidden features of a block's MLP for every feature of a token."""
@@ -53,11 +53,13 @@ class DitLayout:
 def dit_layout(model: Transformers, shape: NetShape) -> DitLayout:
     """The sizes of a DiT, or of a DyDiT, for images of this shape.
 
-    A divided width (`width_divisor`) is rounded up to suit heads and positions. Raises ValueError when the patches do
-    not tile the image, or when the undivided width does not suit.
+    A divided width (`width_divisor`) is rounded up to suit heads and positions. Raises ValueError when the
+    patches do not tile the image, or when the undivided width does not suit.
     """
     if shape.resolution % model.patch_size:
-        raise ValueError(f"patches of {model.patch_size} pixels do not tile an image of {shape.resolution} a side")
+        raise ValueError(
+            f"patches of {model.patch_size} pixels do not tile an image of {shape.resolution} a side"
+        )
     return DitLayout(
         shape=shape,
         width=_width(model),
@@ -73,5 +75,7 @@ def _width(model: Transformers) -> int:
     if model.width_divisor > 1:
         return math.ceil(max(1, model.width // model.width_divisor) / multiple) * multiple
     if model.width % multiple:
-        raise ValueError(f"width {model.width} is no multiple of {multiple} (of 4 and of the number of heads)")
+        raise ValueError(
+            f"width {model.width} is no multiple of {multiple} (of 4 and of the number of heads)"
+        )
     return model.width

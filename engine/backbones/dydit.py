@@ -1,12 +1,14 @@
-"""DyDiT: a DiT that decides what to skip, by noise level and by token, and then really skips it [P5; playbook 2.6].
+"""DyDiT: a DiT that decides what to skip, by noise level and by token, and then really skips it [P5; playbook
+2.6].
 
-Routers see the noise level alone and choose attention heads and MLP groups; another one sees each token and chooses
-whether it passes the MLP. In training a choice multiplies by 0 or 1 and has the gradient of a soft one. In evaluation,
-where a batch shares one noise level, the heads and groups in use are gathered into smaller dense matrices and the MLP
-runs on the chosen tokens only: the same numbers, up to the rounding of sums, for the FLOPs that are reported.
+Routers see the noise level alone and choose attention heads and MLP groups; another one sees each token and
+chooses whether it passes the MLP. In training a choice multiplies by 0 or 1 and has the gradient of a soft
+one. In evaluation, where a batch shares one noise level, the heads and groups in use are gathered into
+smaller dense matrices and the MLP runs on the chosen tokens only: the same numbers, up to the rounding of
+sums, for the FLOPs that are reported.
 
-One thing differs from P5's code: training counts the FLOPs of the choices that evaluation makes, not of its own noisy
-ones. Where scores are near zero the two differ, and it is evaluation that has to meet the budget.
+One thing differs from P5's code: training counts the FLOPs of the choices that evaluation makes, not of its
+own noisy ones. Where scores are near zero the two differ, and it is evaluation that has to meet the budget.
 """
 
 import math
@@ -22,8 +24,8 @@ from engine.backbones.dit import DitBlock, DitNet, merge_heads, modulated
 from engine.backbones.dit_cost import attention_cost, mlp_cost
 from engine.backbones.dit_layout import DitLayout
 from engine.backbones.layers import full_precision, xavier_init
-from engine.model_spec import DyDit
-from engine.net_shape import NetShape
+from engine.config.model import DyDit
+from engine.config.network_shape import NetShape
 
 TEMPERATURE = 5.0
 """Softness of the choices' gradient [P5, code]."""
@@ -35,12 +37,13 @@ ALWAYS = math.inf
 """Score of what is always chosen."""
 
 LEAST_ROWS = 16
-"""Fewer tokens than this are filled up with zeros for the MLP: matrix products of fewer rows round differently, and a
-token would change with its neighbours in the batch."""
+"""Fewer tokens than this are filled up with zeros for the MLP: matrix products of fewer rows round
+differently, and a token would change with its neighbours in the batch."""
 
 
 class DyDitBlock(DitBlock):
-    """A DiT block with routers for its heads, its MLP groups and its tokens; those that are not wanted are absent.
+    """A DiT block with routers for its heads, its MLP groups and its tokens; those that are not wanted are
+    absent.
 
     `forward` is the DiT block's, which skips nothing.
     """
@@ -54,13 +57,17 @@ class DyDitBlock(DitBlock):
         self.group_router = width_router(width, parts) if "groups" in config.routes and parts > 1 else None
         self.token_router = token_router(layout) if "tokens" in config.routes else None
 
-    def masked(self, x: Tensor, embedding: Tensor, head_scores: Tensor, group_scores: Tensor) -> tuple[Tensor, Tensor]:
+    def masked(
+        self, x: Tensor, embedding: Tensor, head_scores: Tensor, group_scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D] after the block, and the share of its FLOPs that evaluation would execute, [B].
 
         `embedding` is [B, D], the scores are [B, H].
         """
         heads, groups = (choice(score, self.training) for score in (head_scores, group_scores))
-        shift0, scale0, gate0, shift1, scale1, gate1 = self.modulation(F.silu(embedding))[:, None].chunk(6, dim=-1)
+        shift0, scale0, gate0, shift1, scale1, gate1 = self.modulation(F.silu(embedding))[:, None].chunk(
+            6, dim=-1
+        )
         attended = self.attention.attend(self.attention.qkv(modulated(x, shift0, scale0)))
         attended = attended * heads[:, :, None, None].to(attended.dtype)
         x = x + gate0 * self.dropout(self.attention.proj(merge_heads(attended)))
@@ -121,7 +128,8 @@ class DyDitBlock(DitBlock):
         return F.linear(hidden, columns, self.narrow.bias)
 
     def part_scores(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores [B, H] of heads and of groups at noise embeddings [B, D]; the first of each is always chosen."""
+        """Scores [B, H] of heads and of groups at noise embeddings [B, D]; the first of each is always
+        chosen."""
         always = noise.new_full((len(noise), self.parts), ALWAYS, dtype=torch.float32)
         heads, groups = (
             always if router is None else torch.cat([always[:, :1], scores(router, noise)], dim=1)
@@ -141,7 +149,8 @@ class DyDitBlock(DitBlock):
 
 
 class DyDitNet(DitNet):
-    """A DiT with routers. Its weights are a DiT's and those of the routers. Raises ValueError as DitNet does."""
+    """A DiT with routers. Its weights are a DiT's and those of the routers. Raises ValueError as DitNet
+    does."""
 
     def __init__(self, config: DyDit, shape: NetShape) -> None:
         super().__init__(config, shape)
@@ -161,7 +170,9 @@ class DyDitNet(DitNet):
         gathers, ratios = not self.training and all_alike(found), []
         for block, parts in zip(self.routed, found, strict=True):
             if gathers:
-                tokens, ratio = block.gathered(tokens, embedding, *(choice(score[0], noisy=False) for score in parts))
+                tokens, ratio = block.gathered(
+                    tokens, embedding, *(choice(score[0], noisy=False) for score in parts)
+                )
             else:
                 tokens, ratio = self.run(block.masked, tokens, embedding, *parts)
             ratios.append(ratio)
@@ -169,10 +180,12 @@ class DyDitNet(DitNet):
             self.tell(torch.stack(ratios).mean(0))
         return tokens
 
-    # torch.compiler.disable would load the compiler along with this file, which takes as long as torch itself.
+    # torch.compiler.disable would load the compiler along with this file, which takes as long as torch
+    # itself.
     @_disable_dynamo
     def tell(self, ratio: Tensor) -> None:
-        """Hand `ratio` [B] to whoever watches: outside of what is compiled, which is to know nothing of watchers."""
+        """Hand `ratio` [B] to whoever watches: outside of what is compiled, which is to know nothing of
+        watchers."""
         for watch in self.watchers:
             watch(ratio)
 
@@ -192,7 +205,8 @@ class DyDitNet(DitNet):
 
     @contextmanager
     def watched_by(self, watch: Callable[[Tensor], None]) -> Iterator[None]:
-        """Hand on, for a while, what each pass executes of attention's and the MLPs' FLOPs: ratios [B] with gradient.
+        """Hand on, for a while, what each pass executes of attention's and the MLPs' FLOPs: ratios [B] with
+        gradient.
 
         The network keeps none of them, so that it can be copied at any time.
         """
@@ -205,14 +219,16 @@ class DyDitNet(DitNet):
 
 @contextmanager
 def watch_ratio(net: DyDitNet) -> Iterator[list[Tensor]]:
-    """Collect what each pass executes of attention's and the MLPs' FLOPs: one tensor [B] a pass, without gradient."""
+    """Collect what each pass executes of attention's and the MLPs' FLOPs: one tensor [B] a pass, without
+    gradient."""
     ratios: list[Tensor] = []
     with net.watched_by(lambda ratio: ratios.append(ratio.detach())):
         yield ratios
 
 
 def all_alike(found: list[tuple[Tensor, Tensor]]) -> bool:
-    """Whether every image chooses the same heads and groups, as it does where a batch shares one noise level."""
+    """Whether every image chooses the same heads and groups, as it does where a batch shares one noise
+    level."""
     chosen = torch.stack([score for parts in found for score in parts]) > 0
     return bool((chosen == chosen[:, :1]).all())
 

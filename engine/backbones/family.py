@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.model_spec import Adm, UNet, UNets
+from engine.config.model import Adm, UNet, UNets
 
 
 def one_head(model: UNets, channels: int) -> int:
@@ -28,7 +28,8 @@ def heads_of_given_channels(model: Adm, channels: int) -> int:
 
 @dataclass(frozen=True)
 class Family:
-    """The traits of one kind of U-Net. "Features" are the waves of the noise level, which two layers make an embedding.
+    """The traits of one kind of U-Net. "Features" are the waves of the noise level, which two layers make an
+    embedding.
 
     Each of `label` and `augment` says whether that input is added to the features or to the embedding.
     """
@@ -36,8 +37,8 @@ class Family:
     modulations: Literal[1, 2]
     """What the embedding gives every channel of a block: a shift, or a scale and a shift."""
     label: Literal["features", "embedding", "table"]
-    """A linear layer on the one-hot class: with bias into the features, without into the embedding. Or a table of
-    embeddings."""
+    """A linear layer on the one-hot class: with bias into the features, without into the embedding. Or a
+    table of embeddings."""
     augment: Literal["features", "embedding"]
     heads: Callable[[Any, int], int]
     """Attention heads of a block: (model, channels) -> heads."""
@@ -64,7 +65,9 @@ FAMILIES: dict[str, Family] = {
         attends_throughout=True,
         plain_skip=True,
     ),
-    "ddpmpp": Family(modulations=1, label="features", augment="features", heads=one_head, attends_throughout=False),
+    "ddpmpp": Family(
+        modulations=1, label="features", augment="features", heads=one_head, attends_throughout=False
+    ),
     "ncsnpp": Family(
         modulations=1,
         label="features",

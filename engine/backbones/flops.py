@@ -1,4 +1,5 @@
-"""What one forward pass of any network costs: parameters and multiply-accumulates, by layer and in all. No torch."""
+"""What one forward pass of any network costs: parameters and multiply-accumulates, by layer and in all. No
+torch."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -9,8 +10,8 @@ from engine.backbones.dit_cost import dit_layers, dydit_layers
 from engine.backbones.layout import Layout
 from engine.backbones.mlp_cost import mlp_layers
 from engine.backbones.unet_cost import unet_layers
-from engine.model_spec import Model
-from engine.net_shape import NetShape
+from engine.config.model import Model
+from engine.config.network_shape import NetShape
 
 LAYERS: dict[str, Callable[[Any, NetShape], Iterator[Layer]]] = {
     "adm": unet_layers,
@@ -41,7 +42,11 @@ def forward_cost(model: Model, shape: NetShape) -> Cost:
 
 def head_cost(kind: Literal["simple", "complex"], layout: Layout) -> Cost:
     """Cost of OCM's head on a U-Net's last features, its backbone apart."""
-    width, in_channels, resolution = layout.decoder[-1].out_channels, layout.shape.in_channels, layout.shape.resolution
+    width, in_channels, resolution = (
+        layout.decoder[-1].out_channels,
+        layout.shape.in_channels,
+        layout.shape.resolution,
+    )
     cost = norm(width) + conv(width, in_channels, 3, resolution)
     if kind == "complex":
         for _ in range(2):

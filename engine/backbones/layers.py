@@ -22,8 +22,9 @@ def group_count(channels: int, min_channels: int) -> int:
     """Groups of a group normalisation: the largest divisor of `channels`, at most 32, that leaves every group
     `min_channels` channels or more.
 
-    EDM leaves 4, which is its min(32, channels // 4). iDDPM always takes 32, which at its smallest C = 64 leaves 2;
-    leaving 2 gives the same for every published size and keeps smaller nets from normalising each channel alone.
+    EDM leaves 4, which is its min(32, channels // 4). iDDPM always takes 32, which at its smallest C = 64
+    leaves 2; leaving 2 gives the same for every published size and keeps smaller nets from normalising each
+    channel alone.
     """
     most = max(1, min(32, channels // min_channels))
     return max(groups for groups in range(1, most + 1) if channels % groups == 0)
@@ -41,16 +42,19 @@ class GroupNorm(nn.GroupNorm):
 
 
 def sinusoidal_embedding(c_noise: Tensor, channels: int, *, endpoint: bool, sine_first: bool) -> Tensor:
-    """Sines and cosines [B, channels] of `c_noise` [B] at channels / 2 frequencies that fall geometrically from 1.
+    """Sines and cosines [B, channels] of `c_noise` [B] at channels / 2 frequencies that fall geometrically
+    from 1.
 
-    With `endpoint` the last frequency is 1 / 10000 (EDM), without it the one after would be (iDDPM). EDM puts the sines
-    first, iDDPM the cosines.
+    With `endpoint` the last frequency is 1 / 10000 (EDM), without it the one after would be (iDDPM). EDM puts
+    the sines first, iDDPM the cosines.
     """
     half = channels // 2
-    exponents = torch.arange(half, device=c_noise.device, dtype=torch.float32) / (half - 1 if endpoint else half)
+    exponents = torch.arange(half, device=c_noise.device, dtype=torch.float32) / (
+        half - 1 if endpoint else half
+    )
     angles = c_noise.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
-    waves = (angles.sin(), angles.cos()) if sine_first else (angles.cos(), angles.sin())
-    return torch.cat(waves, dim=1)
+    spool_batches = (angles.sin(), angles.cos()) if sine_first else (angles.cos(), angles.sin())
+    return torch.cat(spool_batches, dim=1)
 
 
 def one_hot(label: Tensor, num_labels: int, *, has_null: bool) -> Tensor:
@@ -61,7 +65,8 @@ def one_hot(label: Tensor, num_labels: int, *, has_null: bool) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over pixels: norm, softmax(q k^T / sqrt(d)) v, projection. The caller adds x."""
+    """Multi-head self-attention over pixels: norm, softmax(q k^T / sqrt(d)) v, projection. The caller adds
+    x."""
 
     def __init__(self, channels: int, heads: int, norm: GroupNorm) -> None:
         super().__init__()
@@ -73,8 +78,9 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same shape.
 
-        Pixels stand before channels, which costs channels-last images no copy. Other images are copied: the fused
-        kernels want each head's channels side by side, and without them every score would be held in memory.
+        Pixels stand before channels, which costs channels-last images no copy. Other images are copied: the
+        fused kernels want each head's channels side by side, and without them every score would be held in
+        memory.
         """
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).contiguous()

@@ -1,12 +1,13 @@
-"""What a U-Net is made of, as plain data: the network is built from it, its cost summed over it. Imports no torch."""
+"""What a U-Net is made of, as plain data: the network is built from it, its cost summed over it. Imports no
+torch."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 from engine.backbones.family import FAMILIES, Family
-from engine.model_spec import UNets
-from engine.net_shape import NetShape
+from engine.config.model import UNets
+from engine.config.network_shape import NetShape
 
 Resampling = Literal["keep", "halve", "double"]
 
@@ -29,7 +30,8 @@ class Block:
     plain_skip: bool = False
     """Where channels stay equal the skip connection has no weights, even if the image is resampled."""
     image_channels: int = 0
-    """Channels of the image that the residual encoder halves, convolves and adds to the block's output; 0 if none."""
+    """Channels of the image that the residual encoder halves, convolves and adds to the block's output; 0 if
+    none."""
 
     @property
     def attention(self) -> bool:
@@ -54,17 +56,19 @@ class Block:
 
 @dataclass(frozen=True)
 class Layout:
-    """A whole U-Net: a 3x3 convolution to `width` channels, encoder, middle, decoder, norm and a last 3x3 convolution.
+    """A whole U-Net: a 3x3 convolution to `width` channels, encoder, middle, decoder, norm and a last 3x3
+    convolution.
 
-    The outputs of the first convolution and of every encoder block wait on a stack. Each decoder block that keeps the
-    resolution takes the latest one from it, joined to its input.
+    The outputs of the first convolution and of every encoder block wait on a stack. Each decoder block that
+    keeps the resolution takes the latest one from it, joined to its input.
     """
 
     family: Family
     shape: NetShape
     width: int
     num_labels: int
-    """Entries of the label input: the classes and, in a table, a row for "no label". 0 without a label input."""
+    """Entries of the label input: the classes and, in a table, a row for "no label". 0 without a label
+    input."""
     encoder: tuple[Block, ...]
     middle: tuple[Block, ...]
     decoder: tuple[Block, ...]
@@ -88,8 +92,8 @@ class Layout:
 def unet_layout(model: UNets, shape: NetShape) -> Layout:
     """The layout of a U-Net for images of this shape.
 
-    Raises ValueError when the resolution cannot be halved once for each level after the first, or when the width does
-    not suit the heads.
+    Raises ValueError when the resolution cannot be halved once for each level after the first, or when the
+    width does not suit the heads.
     """
     _check_halvings(shape.resolution, model.channel_mult)
     width, family = network_width(model), FAMILIES[model.kind]
@@ -110,17 +114,20 @@ def unet_layout(model: UNets, shape: NetShape) -> Layout:
 
 
 def network_width(model: UNets) -> int:
-    """First-layer channels: `channels` as written, or, for a smoke run, a `width_divisor`-th of them, rounded up.
+    """First-layer channels: `channels` as written, or, for a smoke run, a `width_divisor`-th of them, rounded
+    up.
 
-    A width must be a multiple of 4 and of iDDPM's number of heads; a divided one is rounded up to such a multiple.
-    Raises ValueError when the undivided one is not.
+    A width must be a multiple of 4 and of iDDPM's number of heads; a divided one is rounded up to such a
+    multiple. Raises ValueError when the undivided one is not.
     """
     # ADM's number of heads follows the channels and always suits them, so that for 4 channels it divides 4.
     multiple = math.lcm(GROUP, FAMILIES[model.kind].heads(model, GROUP))
     if model.width_divisor > 1:
         return math.ceil(max(1, model.channels // model.width_divisor) / multiple) * multiple
     if model.channels % multiple:
-        raise ValueError(f"channels {model.channels} is no multiple of {multiple} (of 4 and of the number of heads)")
+        raise ValueError(
+            f"channels {model.channels} is no multiple of {multiple} (of 4 and of the number of heads)"
+        )
     return model.channels
 
 
@@ -140,7 +147,9 @@ def _check_halvings(resolution: int, channel_mult: tuple[int, ...]) -> None:
         )
 
 
-def _resampler(model: UNets, channels: int, size: int, resampling: Resampling, image_channels: int = 0) -> Block:
+def _resampler(
+    model: UNets, channels: int, size: int, resampling: Resampling, image_channels: int = 0
+) -> Block:
     family = FAMILIES[model.kind]
     return Block(
         family.resampler,

@@ -1,4 +1,5 @@
-"""A multilayer perceptron over flattened images, for points in the plane and other toys [companion text 004]."""
+"""A multilayer perceptron over flattened images, for points in the plane and other toys [companion text
+004]."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,8 +8,8 @@ from engine.backbones.checkpointing import Blocks
 from engine.backbones.conditions import Conditions
 from engine.backbones.layers import xavier_init, zero_init
 from engine.backbones.mlp_cost import image_size, mlp_width
-from engine.model_spec import Mlp
-from engine.net_shape import NetShape
+from engine.config.model import Mlp
+from engine.config.network_shape import NetShape
 
 
 class ResidualBlock(nn.Module):
@@ -48,7 +49,8 @@ class MlpNet(Blocks):
     def forward(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
     ) -> Tensor:
-        """Output [B, out_channels, H, W] for images `x` [B, C, H, W]; the other arguments are those of `Conditions`."""
+        """Output [B, out_channels, H, W] for images `x` [B, C, H, W]; the other arguments are those of
+        `Conditions`."""
         embedding = F.silu(self.conditions(c_noise, label, augment)[0])
         h = self.first(x.flatten(1))
         for block in self.blocks:

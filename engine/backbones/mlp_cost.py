@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from engine.backbones.conditions_cost import conditions_cost
 from engine.backbones.cost import Layer, linear, norm
-from engine.model_spec import Mlp
-from engine.net_shape import NetShape
+from engine.config.model import Mlp
+from engine.config.network_shape import NetShape
 
 
 def mlp_width(model: Mlp) -> int:
@@ -19,7 +19,8 @@ def image_size(shape: NetShape, channels: int) -> int:
 
 
 def mlp_layers(model: Mlp, shape: NetShape) -> Iterator[Layer]:
-    """The layers in the order in which an image passes them. A block has two linear layers and one on the embedding."""
+    """The layers in the order in which an image passes them. A block has two linear layers and one on the
+    embedding."""
     width = mlp_width(model)
     yield Layer("embedding", conditions_cost(model, shape, width))
     yield Layer("first layer", linear(image_size(shape, shape.in_channels), width))

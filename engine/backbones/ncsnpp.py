@@ -11,8 +11,8 @@ from engine.backbones.ddpmpp import SKIP_SCALE, DdpmPlusPlusNet, ResidualBlock
 from engine.backbones.layers import xavier_init
 from engine.backbones.layout import Block, Layout, Resampling
 from engine.backbones.trunk import Trunk
-from engine.model_spec import NcsnPlusPlus
-from engine.net_shape import NetShape
+from engine.config.model import NcsnPlusPlus
+from engine.config.network_shape import NetShape
 
 FREQUENCY_STD = 16.0
 """Standard deviation of the random frequencies of the noise level."""
@@ -39,14 +39,16 @@ def smooth_filters(x: Tensor) -> Tensor:
 
 
 class SmoothHalving(nn.Module):
-    """The filter [1, 3, 3, 1] at full resolution and a 3x3 convolution of stride 2: the residual encoder's step."""
+    """The filter [1, 3, 3, 1] at full resolution and a 3x3 convolution of stride 2: the residual encoder's
+    step."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.conv = xavier_init(nn.Conv2d(block.image_channels, block.out_channels, 3, stride=2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, image channels, H, W] to [B, out, H / 2, W / 2]. Two zeros a side are all the padding both need."""
+        """[B, image channels, H, W] to [B, out, H / 2, W / 2]. Two zeros a side are all the padding both
+        need."""
         smoothed = F.conv2d(x, smooth_filters(x), padding=2, groups=x.shape[1])
         halved: Tensor = self.conv(smoothed)
         return halved
@@ -61,10 +63,13 @@ class ResidualEncoderTrunk(Trunk):
     def __init__(self, layout: Layout, first: nn.Conv2d, build: Callable[[Block], nn.Module]) -> None:
         super().__init__(layout, first, build)
         self.joins_image = [block.image_channels > 0 for block in layout.encoder]
-        self.image_path = nn.ModuleList(SmoothHalving(block) for block in layout.encoder if block.image_channels)
+        self.image_path = nn.ModuleList(
+            SmoothHalving(block) for block in layout.encoder if block.image_channels
+        )
 
     def encode(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
-        """What the way down leaves for the way up: the outputs of the first convolution and of every block."""
+        """What the way down leaves for the way up: the outputs of the first convolution and of every
+        block."""
         skips, image, image_path = [self.first(x)], x, iter(self.image_path)
         for block, joins_image in zip(self.encoder, self.joins_image, strict=True):
             h = self.run(block, skips[-1], embedding)
@@ -77,9 +82,9 @@ class ResidualEncoderTrunk(Trunk):
 class NcsnPlusPlusNet(DdpmPlusPlusNet):
     """NCSN++: DDPM++ with random Fourier features, smooth resampling and a residual encoder.
 
-    EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks, nine augmentation labels) has 56.40 M parameters.
-    The frequencies of the features are drawn once and kept with the weights.
-    Raises ValueError when the configuration does not fit the resolution.
+    EDM's CIFAR-10 form (C = 128, channel_mult (2, 2, 2), 4 blocks, nine augmentation labels) has 56.40 M
+    parameters. The frequencies of the features are drawn once and kept with the weights. Raises ValueError
+    when the configuration does not fit the resolution.
     """
 
     frequencies: Tensor
@@ -88,7 +93,7 @@ class NcsnPlusPlusNet(DdpmPlusPlusNet):
         super().__init__(config, shape)
         self.register_buffer("frequencies", FREQUENCY_STD * torch.randn(self.noise_features // 2))
 
-    def waves(self, c_noise: Tensor) -> Tensor:
+    def spool_batches(self, c_noise: Tensor) -> Tensor:
         """Sines and cosines of 2 pi f c_noise, [B, 2 C]."""
         angles = c_noise.float()[:, None] * (2 * math.pi * self.frequencies)
         return torch.cat([angles.sin(), angles.cos()], dim=1)

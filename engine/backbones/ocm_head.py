@@ -1,4 +1,5 @@
-"""OCM's head: the diagonal of the posterior covariance from a frozen network's last features [P6; playbook 3.7]."""
+"""OCM's head: the diagonal of the posterior covariance from a frozen network's last features [P6; playbook
+3.7]."""
 
 from typing import Protocol, cast
 
@@ -6,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.backbones.layers import GroupNorm, zero_init
-from engine.objective_spec import OcmObjective
+from engine.config.objective import OcmObjective
 
 
 class FeatureNet(Protocol):
@@ -39,11 +40,11 @@ class ResidualBlock(nn.Module):
 
 
 class OcmNet(nn.Module):
-    """A frozen backbone and a head: what the backbone predicts, and h = sigma^2 times the diagonal of the score's
-    Jacobian, from one evaluation.
+    """A frozen backbone and a head: what the backbone predicts, and h = sigma^2 times the diagonal of the
+    score's Jacobian, from one evaluation.
 
-    The backbone's weights take no gradient and it stays in evaluation mode, whatever mode the head is in. The head
-    passes no gradient to the features. Both are part of the state dict.
+    The backbone's weights take no gradient and it stays in evaluation mode, whatever mode the head is in. The
+    head passes no gradient to the features. Both are part of the state dict.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
@@ -56,8 +57,8 @@ class OcmNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The backbone's output [B, C or 2 C, H, W] and h [B, C, H, W] of images `x` [B, C, H, W].
 
-        The first can be differentiated with respect to `x`, where `x` asks for it. The other arguments are the
-        backbone's.
+        The first can be differentiated with respect to `x`, where `x` asks for it. The other arguments are
+        the backbone's.
         """
         backbone = cast(FeatureNet, self.backbone)
         features = backbone.features(x, c_noise, label, augment)
@@ -71,7 +72,8 @@ class OcmNet(nn.Module):
 
 
 def attach_head(backbone: nn.Module, objective: OcmObjective, in_channels: int) -> OcmNet:
-    """Freeze `backbone`, for images of `in_channels`, and give it a head with fresh weights from torch's generator.
+    """Freeze `backbone`, for images of `in_channels`, and give it a head with fresh weights from torch's
+    generator.
 
     At first h is 0. The cost of the head is `engine.backbones.flops.head_cost`.
     """

@@ -1,10 +1,11 @@
-"""The published networks as data: what each is made of, how large it is, and where that stands. Imports no torch."""
+"""The published networks as data: what each is made of, how large it is, and where that stands. Imports no
+torch."""
 
 from dataclasses import dataclass
 
-from engine.model_spec import Adm, DdpmPlusPlus, Dit, DyDit, Model, NcsnPlusPlus, UNet
-from engine.net_shape import NetShape
-from engine.playbook import DIT_SIZES, DYDIT_STEPS
+from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Model, NcsnPlusPlus, UNet
+from engine.config.network_shape import NetShape
+from engine.config.playbook import DIT_SIZES, DYDIT_STEPS
 
 NOT_COMPARED = {
     "dropout",
@@ -43,7 +44,9 @@ FIVE_STAGES = (
     "The playbook reads the ImageNet-64 network as five stages. It is not the default: P1's released code has four "
     "levels, and the parameter counts P1 prints (30 / 68 / 120 / 270 M) are those of four."
 )
-FOUR_LEVELS = "Four levels, as in P1's released code and by P1's parameter counts; the playbook's reading has five."
+FOUR_LEVELS = (
+    "Four levels, as in P1's released code and by P1's parameter counts; the playbook's reading has five."
+)
 
 IDDPM_MILLIONS = {64: 30.30, 96: 68.13, 128: 121.06, 192: 272.28}
 FIVE_STAGE_MILLIONS = {64: 43.6, 96: 97.9, 128: 174.1, 192: 391.5}
@@ -92,9 +95,15 @@ PUBLISHED: tuple[Published, ...] = (
     *_iddpm(128),
     *_iddpm(192),
     Published(
-        "iDDPM CIFAR-10", UNet(channel_mult=(1, 2, 2, 2)), CIFAR10, 52.5, "P1 p11 and released code; playbook 2.1"
+        "iDDPM CIFAR-10",
+        UNet(channel_mult=(1, 2, 2, 2)),
+        CIFAR10,
+        52.5,
+        "P1 p11 and released code; playbook 2.1",
     ),
-    Published("DDPM++", DdpmPlusPlus(), CIFAR10_AUGMENTED, 55.7, "P3 Table 8 and released code; playbook A.5"),
+    Published(
+        "DDPM++", DdpmPlusPlus(), CIFAR10_AUGMENTED, 55.7, "P3 Table 8 and released code; playbook A.5"
+    ),
     Published(
         "DDPM++ with four levels",
         DdpmPlusPlus(channel_mult=(1, 2, 2, 2)),
@@ -102,8 +111,12 @@ PUBLISHED: tuple[Published, ...] = (
         61.8,
         "P3 Table 8 and released code; playbook A.5",
     ),
-    Published("NCSN++", NcsnPlusPlus(), CIFAR10_AUGMENTED, 56.4, "P3 Table 8 and released code; playbook A.5"),
-    Published("ADM", Adm(class_conditional=True), IMAGENET64, 295.9, "P3 Table 8 and released code; playbook A.5"),
+    Published(
+        "NCSN++", NcsnPlusPlus(), CIFAR10_AUGMENTED, 56.4, "P3 Table 8 and released code; playbook A.5"
+    ),
+    Published(
+        "ADM", Adm(class_conditional=True), IMAGENET64, 295.9, "P3 Table 8 and released code; playbook A.5"
+    ),
     *map(_dit, DIT_SIZES),
     *map(_dydit, DYDIT_STEPS),
 )
@@ -111,7 +124,8 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published(model: Model) -> Published | None:
-    """The published network that a configuration equals in everything that makes its layers; None without one.
+    """The published network that a configuration equals in everything that makes its layers; None without
+    one.
 
     Dropout, the label input and DyDiT's budget may differ, and with them nothing but the label's own weights.
     The images may differ too.
@@ -120,7 +134,8 @@ def published(model: Model) -> Published | None:
 
 
 def _layers(model: Model) -> tuple[tuple[str, object], ...]:
-    """The settings that make a network's layers. A divided width is among them, so smoke networks have no name."""
+    """The settings that make a network's layers. A divided width is among them, so smoke networks have no
+    name."""
     return tuple((name, value) for name, value in model if name not in NOT_COMPARED)
 
 

@@ -1,4 +1,5 @@
-"""The iDDPM U-Net: scale-shift conditioning and multi-head attention [P1 p11 and released code; playbook 2.0-2.3]."""
+"""The iDDPM U-Net: scale-shift conditioning and multi-head attention [P1 p11 and released code; playbook
+2.0-2.3]."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -6,8 +7,8 @@ from torch import Tensor, nn
 from engine.backbones.layers import GroupNorm, SelfAttention, resample, sinusoidal_embedding, zero_init
 from engine.backbones.layout import Block, unet_layout
 from engine.backbones.trunk import Trunk, TrunkNet
-from engine.model_spec import UNet
-from engine.net_shape import NetShape
+from engine.config.model import UNet
+from engine.config.network_shape import NetShape
 
 # iDDPM normalises 32 groups at every width; see `group_count`.
 MIN_CHANNELS = 2
@@ -19,7 +20,9 @@ class ResidualBlock(nn.Module):
     ADM resamples inside such blocks, and leaves every group of a norm `min_channels` channels or more.
     """
 
-    def __init__(self, block: Block, embedding_width: int, dropout: float, min_channels: int = MIN_CHANNELS) -> None:
+    def __init__(
+        self, block: Block, embedding_width: int, dropout: float, min_channels: int = MIN_CHANNELS
+    ) -> None:
         super().__init__()
         before, after = block.in_channels, block.out_channels
         self.resampling = block.resampling
@@ -50,7 +53,9 @@ class ResamplingConv(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.doubles = block.resampling == "double"
-        self.conv = nn.Conv2d(block.in_channels, block.out_channels, 3, stride=1 if self.doubles else 2, padding=1)
+        self.conv = nn.Conv2d(
+            block.in_channels, block.out_channels, 3, stride=1 if self.doubles else 2, padding=1
+        )
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """[B, C, H, W] to [B, C, H', W']. Only residual blocks are conditioned: `embedding` plays no part."""
@@ -82,7 +87,11 @@ class UNetNet(TrunkNet):
         self.map_augment = zero_init(nn.Linear(augment, wide, bias=False)) if augment else None
 
         def build(block: Block) -> nn.Module:
-            return ResidualBlock(block, wide, config.dropout) if block.kind == "residual" else ResamplingConv(block)
+            return (
+                ResidualBlock(block, wide, config.dropout)
+                if block.kind == "residual"
+                else ResamplingConv(block)
+            )
 
         self.trunk = Trunk(layout, nn.Conv2d(shape.in_channels, width, 3, padding=1), build)
         self.norm = scale_shift_norm(last, MIN_CHANNELS)
@@ -90,8 +99,8 @@ class UNetNet(TrunkNet):
 
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
         """Activated embedding [B, 4 C] of noise level, class and augmentation, which are added up."""
-        waves = sinusoidal_embedding(c_noise, self.width, endpoint=False, sine_first=False)
-        embedding: Tensor = self.map1(F.silu(self.map0(waves)))
+        spool_batches = sinusoidal_embedding(c_noise, self.width, endpoint=False, sine_first=False)
+        embedding: Tensor = self.map1(F.silu(self.map0(spool_batches)))
         if self.map_label is not None and label is not None:
             # The first row stands for "no label" where the network knows that.
             embedding = embedding + self.map_label(label + 1 if self.has_null_label else label)

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from engine.backbones.cost import Cost, Layer, conv, linear, norm, products
 from engine.backbones.layout import Block, Layout, unet_layout
-from engine.model_spec import UNets
-from engine.net_shape import NetShape
+from engine.config.model import UNets
+from engine.config.network_shape import NetShape
 
 SMOOTH_TAPS = 4 * 4
-"""Multiplications for each pixel, on the lower resolution's side, of the filter [1, 3, 3, 1] down and across."""
+"""Multiplications for each pixel, on the lower resolution's side, of the filter [1, 3, 3, 1] down and
+across."""
 
 
 def unet_layers(model: UNets, shape: NetShape) -> Iterator[Layer]:
@@ -27,7 +28,9 @@ def _embedding(layout: Layout) -> Cost:
     """Two linear layers on the noise level, and what label and augmentation add."""
     family, features, embedding = layout.family, layout.noise_features, layout.embedding_width
     cost = linear(features, embedding) + linear(embedding, embedding)
-    cost += linear(layout.shape.augment_labels, features if family.augment == "features" else embedding, bias=False)
+    cost += linear(
+        layout.shape.augment_labels, features if family.augment == "features" else embedding, bias=False
+    )
     return cost + _label(layout) if layout.num_labels else cost
 
 
@@ -58,14 +61,15 @@ def _block(block: Block, layout: Layout) -> Cost:
 
 
 def _smoothing(block: Block) -> Cost:
-    """The filter on both ways through a block that resamples. It has no parameters, but runs as a convolution of each
-    channel and counts as one."""
+    """The filter on both ways through a block that resamples. It has no parameters, but runs as a convolution
+    of each channel and counts as one."""
     lower = {"keep": 0, "halve": block.resolution, "double": block.resolution // 2}[block.resampling]
     return Cost(0, 2 * SMOOTH_TAPS * block.in_channels * lower**2)
 
 
 def _image_path(block: Block) -> Cost:
-    """The residual encoder: the image smoothed, one pixel more a side than it had, and a convolution of stride 2."""
+    """The residual encoder: the image smoothed, one pixel more a side than it had, and a convolution of
+    stride 2."""
     smoothing = SMOOTH_TAPS * block.image_channels * (2 * block.resolution + 1) ** 2
     return Cost(0, smoothing) + conv(block.image_channels, block.out_channels, 3, block.resolution)
 

@@ -7,11 +7,13 @@ from typing import Literal
 Split = Literal["train", "test"]
 
 NUM_AUGMENT_LABELS = 9
-"""Numbers that tell the network how an image was augmented [P3 F.2]; `engine.data.augment` says what they are."""
+"""Numbers that tell the network how an image was augmented [P3 F.2]; `engine.data.augment` says what they
+are."""
 
 
 class DataNotFound(FileNotFoundError):
-    """A data set's files are not under the data root, or not the published ones. The message says what to do."""
+    """A data set's files are not under the data root, or not the published ones. The message says what to
+    do."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class DataInfo:
     source: str
     """The Python callable that provides it."""
     files: tuple[str, ...] = ()
-    """Files needed under the data root. One that ends in .gz may also lie there unpacked, without that ending."""
+    """Files needed under the data root. One that ends in .gz may also lie there unpacked, without that
+    ending."""
     num_test_images: int = 0
     """Images of the test split; 0 when there is none."""
     test_files: tuple[str, ...] = ()
@@ -42,7 +45,8 @@ CATALOG: dict[str, DataInfo] = {
         ),
         num_test_images=10_000,
     ),
-    # Kept at its own 28 x 28, not padded to 32. It halves twice (28, 14, 7): networks have at most three levels.
+    # Kept at its own 28 x 28, not padded to 32. It halves twice (28, 14, 7): networks have at most three
+    # levels.
     "fashion_mnist": DataInfo(
         1, 28, 60_000, 10, "torchvision.datasets.FashionMNIST",
         ("FashionMNIST/raw/train-images-idx3-ubyte.gz", "FashionMNIST/raw/train-labels-idx1-ubyte.gz"),
@@ -50,11 +54,13 @@ CATALOG: dict[str, DataInfo] = {
         test_files=("FashionMNIST/raw/t10k-images-idx3-ubyte.gz", "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz"),
     ),
 }  # fmt: skip
-"""Every data set by name. Training and reference statistics use the training split alone, likelihoods either."""
+"""Every data set by name. Training and reference statistics use the training split alone, likelihoods
+either."""
 
 
 def find_file(root: Path, file: str) -> Path | None:
-    """Where one of a data set's files lies under `root`: unpacked, or else as named; None when it does not."""
+    """Where one of a data set's files lies under `root`: unpacked, or else as named; None when it does
+    not."""
     candidates = (root / file.removesuffix(".gz"), root / file)
     return next((path for path in candidates if path.is_file()), None)
 
@@ -69,7 +75,9 @@ def missing_files(name: str, root: Path | None, split: Split = "train") -> list[
 def data_not_found(name: str, root: Path | None, split: Split = "train") -> DataNotFound:
     """The error for a split of a data set that is not, or not wholly, under `root`."""
     looked = f"{name} is not in {root}" if root else f"{name} needs a data root and none is given"
-    download = f'python -c "import torchvision; {CATALOG[name].source}({str(root or "FOLDER")!r}, download=True)"'
+    download = (
+        f'python -c "import torchvision; {CATALOG[name].source}({str(root or "FOLDER")!r}, download=True)"'
+    )
     return DataNotFound(
         f"{looked}. Missing: {', '.join(missing_files(name, root, split))}.\n"
         f"Name the folder that holds them with --data-root or ORCH_DATA_ROOT, or download them:\n  {download}"

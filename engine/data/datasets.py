@@ -35,7 +35,8 @@ class ImageSet:
 def load_images(name: str, root: Path | None, split: Split = "train") -> ImageSet:
     """A split of a data set of the catalogue; `root` is the data root, which digits does not need.
 
-    Raises DataNotFound when files are missing or are not the published ones, KeyError for a split there is not.
+    Raises DataNotFound when files are missing or are not the published ones, KeyError for a split there is
+    not.
     """
     if missing_files(name, root, split):
         raise data_not_found(name, root, split)
@@ -69,7 +70,9 @@ def load_cifar10(root: Path, train: bool = True) -> tuple[Tensor, Tensor]:
     try:
         data = CIFAR10(root, train=train, download=False)
     except RuntimeError:
-        raise DataNotFound(f"cifar10 in {root}: a file differs from its published MD5; download it again") from None
+        raise DataNotFound(
+            f"cifar10 in {root}: a file differs from its published MD5; download it again"
+        ) from None
     return torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets)
 
 
@@ -86,7 +89,8 @@ def load_fashion_mnist_test(root: Path) -> tuple[Tensor, Tensor]:
 
 
 def read_idx(root: Path, file: str) -> Tensor:
-    """A uint8 tensor from a file in MNIST's IDX format: four bytes whose last is the rank, big-endian sizes, values."""
+    """A uint8 tensor from a file in MNIST's IDX format: four bytes whose last is the rank, big-endian sizes,
+    values."""
     path = find_file(root, file)
     if path is None:
         raise FileNotFoundError(root / file)
@@ -117,12 +121,14 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Numbers in [-1, 1] to the nearest byte, as EDM quantises: cut off x * 127.5 + 128, limited to 0..255."""
+    """Numbers in [-1, 1] to the nearest byte, as EDM quantises: cut off x * 127.5 + 128, limited to
+    0..255."""
     return (x * 127.5 + 128).clip(0, 255).to(torch.uint8)
 
 
 def points_of(images: ImageSet, *, mirrored: bool, labelled: bool) -> tuple[Tensor, Tensor | None]:
-    """The points of a training set in [-1, 1], [N, C, H, W], and their labels [N] where a network is told them.
+    """The points of a training set in [-1, 1], [N, C, H, W], and their labels [N] where a network is told
+    them.
 
     A set that is shown mirrored is one of twice as many images.
     """

@@ -1,4 +1,5 @@
-"""The variational bound on the likelihood of 8-bit images under DDPM's reverse chain [P1 Eq. 4-7; playbook 5.5, 5.8].
+"""The variational bound on the likelihood of 8-bit images under DDPM's reverse chain [P1 Eq. 4-7; playbook
+5.5, 5.8].
 
 -log2 p(x0) <= L_T + sum_t L_t + L_0, in bits per dimension. L_T is what the noisiest state still knows of x0, L_t the
 divergence of one reverse step from the true posterior given x0, L_0 the cost of the pixels. On a subsequence of the
@@ -19,7 +20,7 @@ from engine.noise import Purpose, normal
 from engine.objectives.likelihood import discretised_nll, gaussian_kl
 from engine.process.covariance import ReverseStep, learned_range, reverse_betas
 from engine.process.schedules import alpha_bars, sigma_of
-from engine.samplers.base import Ask, DenoiseFn, NoiseFn, Posterior, answered
+from engine.samplers.base import DenoiseFn, DenoiseRequest, NoiseFn, Posterior, answer_request
 from engine.samplers.chain import NEEDED, require_variance
 from engine.samplers.ddpm import Ddpm
 
@@ -31,7 +32,8 @@ class Bound:
     timesteps: tuple[int, ...]
     """The timesteps visited, noisiest first."""
     terms: Tensor
-    """[N, 1 + len(timesteps)], float64: of each image the prior's term, every step's, and last the decoder's."""
+    """[N, 1 + len(timesteps)], float64: of each image the prior's term, every step's, and last the
+    decoder's."""
 
     @property
     def prior(self) -> float:
@@ -74,36 +76,50 @@ class Bound:
 def variational_bound(
     denoiser: DenoiseFn, sampler: Ddpm, images: Tensor, labels: Tensor | None, *, seed: int, batch_size: int
 ) -> Bound:
-    """The bound of images uint8 [N, C, H, W] with `labels` int64 [N] or None, under a Denoiser and a DDPM sampler.
+    """The bound of images uint8 [N, C, H, W] with `labels` int64 [N] or None, under a Denoiser and a DDPM
+    sampler.
 
-    The sampler says which timesteps are visited, how x0_hat is clipped and what covariance the steps have, so the bound
-    is that of the chain it walks. Only its clip_pixels is left out, a limit made for the eye that P6's likelihoods do
-    without. One evaluation per image and visited timestep, two with guidance. Image i meets the same x_t at timestep t
-    whatever subsequence visits it. Other denoisers that samplers take will do too, without labels.
+    The sampler says which timesteps are visited, how x0_hat is clipped and what covariance the steps have, so
+    the bound is that of the chain it walks. Only its clip_pixels is left out, a limit made for the eye that
+    P6's likelihoods do without. One evaluation per image and visited timestep, two with guidance. Image i
+    meets the same x_t at timestep t whatever subsequence visits it. Other denoisers that samplers take will
+    do too, without labels.
 
-    Raises ValueError for a sampler of a single timestep, for a covariance that the denoiser does not tell, and as
-    `measure_images` does.
+    Raises ValueError for a sampler of a single timestep, for a covariance that the denoiser does not tell,
+    and as `measure_images` does.
     """
     if sampler.evaluations == 1:
-        raise ValueError("the bound needs at least two timesteps: the second says the variance of the last step")
+        raise ValueError(
+            "the bound needs at least two timesteps: the second says the variance of the last step"
+        )
 
     def measure(denoise: DenoiseFn, batch: Tensor, keys: Tensor) -> Tensor:
         x0 = to_unit(batch).double()
         return chain_terms(
-            denoise, sampler, x0, lambda timestep: normal(seed, Purpose.BOUND, keys, tuple(x0.shape[1:]), timestep)
+            denoise,
+            sampler,
+            x0,
+            lambda timestep: normal(seed, Purpose.BOUND, keys, tuple(x0.shape[1:]), timestep),
         )
 
-    terms = measure_images(measure, denoiser, images, labels, batch_size=batch_size, guidance=sampler.guidance)
+    terms = measure_images(
+        measure, denoiser, images, labels, batch_size=batch_size, guidance=sampler.guidance
+    )
     return Bound(sampler.timesteps[::-1], terms)
 
 
 def chain_terms(denoise: DenoiseFn, sampler: Ddpm, x0: Tensor, noise: NoiseFn) -> Tensor:
-    """Terms [B, 1 + timesteps] of images x0 [B, ...] in [-1, 1], float64; `noise` gives eps for a timestep."""
+    """Terms [B, 1 + timesteps] of images x0 [B, ...] in [-1, 1], float64; `noise` gives eps for a
+    timestep."""
     terms = [prior_kl(x0, sampler.levels[0])]
-    for timestep, (alpha_bar, alpha_bar_next) in zip(sampler.timesteps[::-1], pairwise(sampler.levels), strict=True):
+    for timestep, (alpha_bar, alpha_bar_next) in zip(
+        sampler.timesteps[::-1], pairwise(sampler.levels), strict=True
+    ):
         sigma = sigma_of(alpha_bar)
-        asked = Ask(x0 + sigma * noise(timestep), sigma, with_variance=sampler.covariance in NEEDED)
-        posterior = answered(asked, denoise)
+        asked = DenoiseRequest(
+            x0 + sigma * noise(timestep), sigma, with_variance=sampler.covariance in NEEDED
+        )
+        posterior = answer_request(asked, denoise)
         require_variance(posterior, sampler.covariance)
         x0_hat = posterior.x0_hat.clamp(-1, 1) if sampler.clip_x0 else posterior.x0_hat
         if alpha_bar_next < 1:
@@ -123,8 +139,8 @@ def prior_kl(x0: Tensor, alpha_bar: float) -> Tensor:
 def step_kl(sampler: Ddpm, step: ReverseStep, posterior: Posterior, x0_error: Tensor) -> Tensor:
     """KL(q(x_s | x_t, x0) || p(x_s | x_t)) of every pixel, in nats, for x0_error = x0_hat - x0 [P1 Eq. 6].
 
-    q's variance is beta_tilde of the step from t to s however far off, p's is the sampler's covariance. Both means are
-    the same function of x_t and of x0 or x0_hat, so they differ by x0_weight x0_error.
+    q's variance is beta_tilde of the step from t to s however far off, p's is the sampler's covariance. Both
+    means are the same function of x_t and of x0 or x0_hat, so they differ by x0_weight x0_error.
     """
     log_q = x0_error.new_tensor(step.std).log() * 2
     log_p = _like(step.noise_std(sampler.covariance, posterior), x0_error).log() * 2
@@ -134,10 +150,11 @@ def step_kl(sampler: Ddpm, step: ReverseStep, posterior: Posterior, x0_error: Te
 def decoder_variance(sampler: Ddpm, posterior: Posterior) -> float | Tensor:
     """Variance of the step to x0, whose own beta_tilde is 0.
 
-    In its place stands beta_tilde of the step before it on the walk [P1 code]. With covariance beta_tilde and beta that
-    is the variance; learned_range is the line from it to the last step's beta. Analytic and ocm know Cov[x0 | x], but
-    P6's code takes a fixed variance: beta_tilde of the whole chain's two least noisy timesteps, whatever the walk. So
-    here, unless the walk ends before timestep 0, where that variance means nothing and the walk's own is taken.
+    In its place stands beta_tilde of the step before it on the walk [P1 code]. With covariance beta_tilde and
+    beta that is the variance; learned_range is the line from it to the last step's beta. Analytic and ocm
+    know Cov[x0 | x], but P6's code takes a fixed variance: beta_tilde of the whole chain's two least noisy
+    timesteps, whatever the walk. So here, unless the walk ends before timestep 0, where that variance means
+    nothing and the walk's own is taken.
     """
     *_, before, last, _ = sampler.levels
     if sampler.covariance in ("analytic", "ocm") and sampler.timesteps[0] == 0:

@@ -20,20 +20,24 @@ HELD_OUT_EVERY = 10
 BATCH_SIZE = 128
 NUM_EPOCHS = 25
 MAX_STEPS = 1000
-"""Bounds training on large sets: 40 seconds on one core for 32x32 colour images; digits end after 2 seconds."""
+"""Bounds training on large sets: 40 seconds on one core for 32x32 colour images; digits end after 2
+seconds."""
 LEARNING_RATE = 3e-3
 """Of Adam at the first step; it falls linearly to 0."""
 
 
 class Classifier(nn.Module):
-    """Three 3x3 convolutions, the first two halving the image; pooled to 2x2; a 64-d layer; a linear read-out."""
+    """Three 3x3 convolutions, the first two halving the image; pooled to 2x2; a 64-d layer; a linear
+    read-out."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         widths = (channels, 32, 64, 64)
         self.convs = nn.Sequential()
         for stride, (inputs, outputs) in zip((2, 2, 1), pairwise(widths), strict=True):
-            self.convs.extend((nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(8, outputs), nn.SiLU()))
+            self.convs.extend(
+                (nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(8, outputs), nn.SiLU())
+            )
         self.penultimate = nn.Linear(4 * widths[-1], DIMS)
         self.readout = nn.Linear(DIMS, num_classes)
 
@@ -59,7 +63,8 @@ def unset_classifier(images: ImageSet) -> Classifier:
 
 
 def initialise(net: Classifier, generator: torch.Generator) -> None:
-    """Set He-normal weights drawn from `generator` alone, zero biases and unit scales of the normalisations."""
+    """Set He-normal weights drawn from `generator` alone, zero biases and unit scales of the
+    normalisations."""
     for parameter in net.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
@@ -71,9 +76,11 @@ def initialise(net: Classifier, generator: torch.Generator) -> None:
 
 
 def train_classifier(images: ImageSet, seed: int = 0) -> tuple[Classifier, float]:
-    """Train on the CPU for a fixed number of steps; returns the network and its accuracy on the held-out images.
+    """Train on the CPU for a fixed number of steps; returns the network and its accuracy on the held-out
+    images.
 
-    The same images, seed and number of threads give the same bits; the global random state is neither used nor changed.
+    The same images, seed and number of threads give the same bits; the global random state is neither used
+    nor changed.
     """
     generator = torch.Generator().manual_seed(seed)
     net = unset_classifier(images)
@@ -106,10 +113,11 @@ def accuracy(net: Classifier, images: Tensor, labels: Tensor) -> float:
 
 
 def load_classifier(images: ImageSet, files: Files) -> tuple[Classifier, bytes]:
-    """The data set's classifier, ready for inference, and its file's bytes: trained once, then read from `files`.
+    """The data set's classifier, ready for inference, and its file's bytes: trained once, then read from
+    `files`.
 
-    Of two workers that train at the same time the first to write wins: whoever finds a finished file uses that.
-    A file that was made from other images is replaced.
+    Of two workers that train at the same time the first to write wins: whoever finds a finished file uses
+    that. A file that was made from other images is replaced.
     """
     data = stored_weights(images, files)
     if data is None:

@@ -1,8 +1,10 @@
-"""Where a trained network falls short of the best possible one: its loss against the optimum, noise level by level.
+"""Where a trained network falls short of the best possible one: its loss against the optimum, noise level by
+level.
 
-For any denoiser D the loss splits at every x: E[|D(x) - x0|^2 | x] = tr Cov[x0 | x] + |D(x) - D*(x)|^2. The first term
-is the optimum's, the second the gap. Both are known exactly at each draw of x, so gaps are measured on the same draws
-as the optimum, never come out negative, and vanish without noise for a network that is the optimum.
+For any denoiser D the loss splits at every x: E[|D(x) - x0|^2 | x] = tr Cov[x0 | x] + |D(x) - D*(x)|^2. The
+first term is the optimum's, the second the gap. Both are known exactly at each draw of x, so gaps are
+measured on the same draws as the optimum, never come out negative, and vanish without noise for a network
+that is the optimum.
 """
 
 import math
@@ -13,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.config.objective import Design
 from engine.metrics.optimal_loss import mean_and_stderr
 from engine.metrics.posterior import draw_batches, posterior
-from engine.objective_spec import Design
-from engine.packing import repeated
 from engine.process.precond import Preconditioning
 from engine.process.weighting import target_weight
+from engine.sampling.step_packing import repeated
 
 LOWEST_SIGMA, HIGHEST_SIGMA = 0.002, 80.0
 """The noise levels that `log_levels` keeps to [P3 Table 1]."""
@@ -69,7 +71,9 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers by field."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Diagnosis":
@@ -92,9 +96,10 @@ def diagnose(
 ) -> Diagnosis:
     """Compare a network with the exact optimum of its training points [N, ...] at each noise level.
 
-    `points` (floating point, in the network's units) hold mirrored images too if training mirrored, and are on the
-    denoiser's device. `labels` [N] are given to a class-conditional network, whose optimum knows the class; None for
-    another. The denoiser, in evaluation mode, sees batches of one shape. Raises ValueError for fewer than 2 draws.
+    `points` (floating point, in the network's units) hold mirrored images too if training mirrored, and are
+    on the denoiser's device. `labels` [N] are given to a class-conditional network, whose optimum knows the
+    class; None for another. The denoiser, in evaluation mode, sees batches of one shape. Raises ValueError
+    for fewer than 2 draws.
     """
     if num_draws < 2:
         raise ValueError(f"a standard error needs 2 draws at least, not {num_draws}")
@@ -115,8 +120,11 @@ def diagnose(
     return Diagnosis(levels, losses, optimal, gap_means, errors, weights(design, sigmas), num_draws)
 
 
-def in_batches(denoiser: AnyDenoiser, x: Tensor, sigma: float, label: Tensor | None, batch_size: int) -> Tensor:
-    """x0_hat of images [M, ...], evaluated `batch_size` at a time, the last batch filled up with its own images."""
+def in_batches(
+    denoiser: AnyDenoiser, x: Tensor, sigma: float, label: Tensor | None, batch_size: int
+) -> Tensor:
+    """x0_hat of images [M, ...], evaluated `batch_size` at a time, the last batch filled up with its own
+    images."""
     estimates = []
     for rows in torch.arange(len(x), device=x.device).split(batch_size):
         padded = repeated(rows, batch_size)
@@ -133,7 +141,8 @@ def weights(design: Design, sigmas: Sequence[float]) -> tuple[float, ...]:
 
 
 def quantile_levels(design: Design, count: int) -> tuple[float, ...]:
-    """The medians of `count` equally probable slices of a design's distribution of noise levels, rising or falling."""
+    """The medians of `count` equally probable slices of a design's distribution of noise levels, rising or
+    falling."""
     uniform = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     return tuple(design.noise_levels.sigma(uniform, design.process).tolist())
 

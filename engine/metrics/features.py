@@ -41,7 +41,8 @@ class FeatureExtractor(Protocol):
 class NetworkExtractor:
     """A feature extractor that evaluates a network in batches of one fixed shape, the last one padded.
 
-    So an image has the same features, bit for bit on one kind of device, whichever images are measured with it.
+    So an image has the same features, bit for bit on one kind of device, whichever images are measured with
+    it.
     """
 
     name: str
@@ -62,17 +63,22 @@ class NetworkExtractor:
         return features
 
 
-def build_classifier(images: ImageSet, files: Files, weights: Path | None, device: torch.device) -> NetworkExtractor:
+def build_classifier(
+    images: ImageSet, files: Files, weights: Path | None, device: torch.device
+) -> NetworkExtractor:
     """The data set's own classifier, trained on first use and kept in `files`."""
     net, data = classifier.load_classifier(images, files)
     sha256 = hashlib.sha256(data).hexdigest()
     return NetworkExtractor("classifier", classifier.DIMS, sha256, net.to(device).features, device)
 
 
-def build_inception(images: ImageSet, files: Files, weights: Path | None, device: torch.device) -> NetworkExtractor:
+def build_inception(
+    images: ImageSet, files: Files, weights: Path | None, device: torch.device
+) -> NetworkExtractor:
     """Inception-v3 pool3 with weights from the path `weights`, the environment or the published file.
 
-    Weights that are not the published ones are named `other_inception`, so that no distance under them is called fid.
+    Weights that are not the published ones are named `other_inception`, so that no distance under them is
+    called fid.
     """
     from engine.metrics import inception  # torch-fidelity takes seconds to import
 
@@ -82,7 +88,9 @@ def build_inception(images: ImageSet, files: Files, weights: Path | None, device
     return NetworkExtractor(name, inception.DIMS, sha256, net.to(device), device)
 
 
-def build_pixels(images: ImageSet, files: Files, weights: Path | None, device: torch.device) -> NetworkExtractor:
+def build_pixels(
+    images: ImageSet, files: Files, weights: Path | None, device: torch.device
+) -> NetworkExtractor:
     """A random projection of the pixels, for sets without labels."""
     matrix = pixels.projection(images.images[0].numel())
     network = partial(pixels.project, matrix=matrix.to(device))
@@ -98,11 +106,16 @@ EXTRACTORS: dict[str, Callable[[ImageSet, Files, Path | None, torch.device], Fea
 
 
 def build_extractor(
-    name: str, images: ImageSet, *, files: Files, weights_path: Path | None = None, device: torch.device | None = None
+    name: str,
+    images: ImageSet,
+    *,
+    files: Files,
+    weights_path: Path | None = None,
+    device: torch.device | None = None,
 ) -> FeatureExtractor:
     """The extractor of that name for a data set, on `device` (the CPU by default).
 
-    `files` is where weights trained on the data set are kept; `weights_path` is for Inception. Raises KeyError for an
-    unknown name and engine.metrics.inception.WeightsNotFound.
+    `files` is where weights trained on the data set are kept; `weights_path` is for Inception. Raises
+    KeyError for an unknown name and engine.metrics.inception.WeightsNotFound.
     """
     return EXTRACTORS[name](images, files, weights_path, device or torch.device("cpu"))

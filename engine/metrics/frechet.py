@@ -14,9 +14,10 @@ BLOCK = 1024
 class FeatureStats:
     """Count, sum [d] and sum of outer products [d, d] of feature vectors, in float64 on the CPU.
 
-    Plain sums rather than running means: merging is then mere addition, so blocks merged in order give the same bits as
-    the same blocks added in order. The price, a cancellation in the covariance of relative size 1e-16 * mean^2 /
-    variance, is far below sampling error for network features, whose means are a few standard deviations.
+    Plain sums rather than running means: merging is then mere addition, so blocks merged in order give the
+    same bits as the same blocks added in order. The price, a cancellation in the covariance of relative size
+    1e-16 * mean^2 / variance, is far below sampling error for network features, whose means are a few
+    standard deviations.
     """
 
     count: int
@@ -90,7 +91,8 @@ class Gaussian:
 
     @cached_property
     def factor(self) -> Tensor:
-        """A matrix F [d, d] with F F^T = covariance. Kept, for it costs several times the rest of a distance."""
+        """A matrix F [d, d] with F F^T = covariance. Kept, for it costs several times the rest of a
+        distance."""
         values, vectors = torch.linalg.eigh(self.covariance)
         factor: Tensor = vectors * values.clamp(min=0).sqrt()
         return factor
@@ -99,9 +101,9 @@ class Gaussian:
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """Squared Frechet distance: |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2.
 
-    With any F F^T = S1 the matrix F^T S2 F has the eigenvalues of S1^1/2 S2 S1^1/2. Only the factor of `a` is used:
-    compare many with one by giving that one first. All in float64 through symmetric eigenvalues; those, and distances,
-    that rounding made negative count as 0.
+    With any F F^T = S1 the matrix F^T S2 F has the eigenvalues of S1^1/2 S2 S1^1/2. Only the factor of `a` is
+    used: compare many with one by giving that one first. All in float64 through symmetric eigenvalues; those,
+    and distances, that rounding made negative count as 0.
     """
     product = a.factor.T @ b.covariance @ a.factor
     cross = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()

@@ -1,4 +1,5 @@
-"""Inception-v3 as FID uses it: torch-fidelity's port of the 2015-12-05 graph and of its resize [Heusel et al. 2017]."""
+"""Inception-v3 as FID uses it: torch-fidelity's port of the 2015-12-05 graph and of its resize [Heusel et al.
+2017]."""
 
 import io
 import os
@@ -23,11 +24,13 @@ class WeightsNotFound(FileNotFoundError):
 
 
 class InceptionPool3(nn.Module):
-    """Pool3 features float32 [B, 2048] of images uint8 [B, 1 or 3, H, W]; grey images become three equal channels."""
+    """Pool3 features float32 [B, 2048] of images uint8 [B, 1 or 3, H, W]; grey images become three equal
+    channels."""
 
     def __init__(self, weights: bytes) -> None:
         super().__init__()
-        # torch-fidelity unpickles freely what it is given, so the bytes must first prove to hold tensors alone.
+        # torch-fidelity unpickles freely what it is given, so the bytes must first prove to hold tensors
+        # alone.
         torch.load(io.BytesIO(weights), weights_only=True)
         file = io.BytesIO(weights)
         self.net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=file)
@@ -49,13 +52,15 @@ def load_inception(weights_path: Path | None = None) -> tuple[InceptionPool3, by
 
 
 def find_weights(weights_path: Path | None) -> Path:
-    """The given path, else $ORCH_INCEPTION_WEIGHTS, else torch-fidelity's published file, downloaded when need be."""
+    """The given path, else $ORCH_INCEPTION_WEIGHTS, else torch-fidelity's published file, downloaded when
+    need be."""
     named = weights_path or os.environ.get(WEIGHTS_VARIABLE)
     return Path(named) if named else published_weights()
 
 
 def published_weights() -> Path:
-    """torch-fidelity's file in torch's hub folder, downloaded when it is not there; WeightsNotFound when that fails."""
+    """torch-fidelity's file in torch's hub folder, downloaded when it is not there; WeightsNotFound when that
+    fails."""
     file = URL_INCEPTION_V3.rsplit("/", 1)[-1]
     path = Path(str(torch.hub.get_dir()), "checkpoints", file)
     if not path.is_file():

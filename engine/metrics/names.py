@@ -17,5 +17,6 @@ def is_distance(metric: str) -> bool:
 
 
 def lacks_rank(count: int, dims: int) -> bool:
-    """Whether there are too few vectors (N <= d) for a covariance of full rank; distances are then biased upwards."""
+    """Whether there are too few vectors (N <= d) for a covariance of full rank; distances are then biased
+    upwards."""
     return count <= dims

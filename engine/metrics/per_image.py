@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.denoiser import Denoiser
-from engine.guidance import Guided
-from engine.packing import repeated
 from engine.samplers.base import DenoiseFn
+from engine.sampling.guidance import Guided
+from engine.sampling.step_packing import repeated
 
 Measure = Callable[[DenoiseFn, Tensor, Tensor], Tensor]
 """(denoise, images uint8 [B, C, H, W], their indices int64 [B]) -> one row per image [B, ...]."""
@@ -26,10 +26,10 @@ def measure_images(
 ) -> Tensor:
     """Rows [N, ...] on the CPU of images uint8 [N, C, H, W], measured `batch_size` at a time.
 
-    The last batch is filled up with images of its own, so with noise keyed by index a row depends on its image, its
-    index and the batch size alone. Images and `labels` int64 [N] are on the denoiser's device. Without labels any
-    denoiser that samplers take will do. Raises ValueError for images that are not bytes, for none at all, and for
-    labels or guidance with anything but a Denoiser.
+    The last batch is filled up with images of its own, so with noise keyed by index a row depends on its
+    image, its index and the batch size alone. Images and `labels` int64 [N] are on the denoiser's device.
+    Without labels any denoiser that samplers take will do. Raises ValueError for images that are not bytes,
+    for none at all, and for labels or guidance with anything but a Denoiser.
     """
     if images.dtype != torch.uint8 or len(images) == 0:
         raise ValueError(f"likelihoods need at least one image of bytes, not {len(images)} of {images.dtype}")

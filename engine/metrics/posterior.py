@@ -1,7 +1,9 @@
-"""Which points of a finite data set a noisy image may have come from: x = x0 + sigma eps, x0 uniform over N points.
+"""Which points of a finite data set a noisy image may have come from: x = x0 + sigma eps, x0 uniform over N
+points.
 
-Kernels and means are float64 throughout: float32 products would put errors of about 1e-7 |x| |x0| / sigma^2 into the
-softmax's logits, and a variance is a difference of squares. Points keep their own dtype and are converted by blocks.
+Kernels and means are float64 throughout: float32 products would put errors of about 1e-7 |x| |x0| / sigma^2
+into the softmax's logits, and a variance is a difference of squares. Points keep their own dtype and are
+converted by blocks.
 """
 
 from collections.abc import Iterator
@@ -44,11 +46,13 @@ class Draws:
 def draw(points: Tensor, sigma: float, seed: int, level: int, items: Tensor) -> Draws:
     """Draws number `items` [M] (int64) of noise level number `level`, from points [N, ...] uniformly.
 
-    A draw is a function of (seed, level, item), whichever are drawn with it. Raises ValueError unless sigma > 0 and
-    the points are floating-point numbers.
+    A draw is a function of (seed, level, item), whichever are drawn with it. Raises ValueError unless sigma >
+    0 and the points are floating-point numbers.
     """
     if not sigma > 0 or not points.is_floating_point():
-        raise ValueError(f"needs sigma > 0 and points in float, not sigma {sigma:g} and points in {points.dtype}")
+        raise ValueError(
+            f"needs sigma > 0 and points in float, not sigma {sigma:g} and points in {points.dtype}"
+        )
     source = (uniform(seed, Purpose.LOSS_SOURCE, items, level) * len(points)).long()
     x0 = points[source].flatten(1).double()
     eps = normal(seed, Purpose.LOSS_NOISE, items, (x0.shape[1],), level)
@@ -72,7 +76,8 @@ class Moments:
 
 
 def posterior(draws: Draws, points: Tensor, labels: Tensor | None = None) -> Moments:
-    """The exact posterior at each draw from points [N, ...]; with `labels` [N], among points of the draw's own class.
+    """The exact posterior at each draw from points [N, ...]; with `labels` [N], among points of the draw's
+    own class.
 
     The variance is |x0 - D*(x)|^2 averaged over the sources x may have had: the same mean, less noise.
     """

@@ -22,7 +22,8 @@ MANIFOLD_SIZE = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A training set under one extractor: statistics of all its images, not flipped, and manifold features [N, d]."""
+    """A training set under one extractor: statistics of all its images, not flipped, and manifold features
+    [N, d]."""
 
     stats: FeatureStats
     features: Tensor
@@ -45,7 +46,8 @@ class Reference:
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics of generated images and, of a metric that has them, its values with a block of images left out."""
+    """Metrics of generated images and, of a metric that has them, its values with a block of images left
+    out."""
 
     metrics: dict[str, float]
     jackknife: dict[str, tuple[float, ...]]
@@ -80,7 +82,8 @@ def distance(extractor: FeatureExtractor, reference: Reference, images: Tensor) 
 
 
 def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k: int) -> Measured:
-    """Frechet distance (under its truthful name), precision, recall, density and coverage of images uint8 [N, C, H, W].
+    """Frechet distance (under its truthful name), precision, recall, density and coverage of images uint8 [N,
+    C, H, W].
 
     `k` is the number of neighbours that span a manifold. Raises ValueError for fewer than k + 1 images.
     """

@@ -1,7 +1,9 @@
-"""DyDiT's budget: any diffusion loss plus the squared distance of executed FLOPs from their target [P5; playbook 3.5].
+"""DyDiT's budget: any diffusion loss plus the squared distance of executed FLOPs from their target [P5;
+playbook 3.5].
 
-The ratio counts attention and MLPs of all blocks, executed over static, and its mean over a forward pass of one worker
-is what meets the budget, as in the released code: single images and noise levels may cost more or less.
+The ratio counts attention and MLPs of all blocks, executed over static, and its mean over a forward pass of
+one worker is what meets the budget, as in the released code: single images and noise levels may cost more or
+less.
 """
 
 from collections.abc import Callable
@@ -10,19 +12,20 @@ import torch
 from torch import Tensor
 
 from engine.backbones.dydit import DyDitNet
+from engine.config.model import DyDit
 from engine.denoiser import Denoiser
-from engine.model_spec import DyDit
 from engine.objectives.base import Terms
 
 
 def budget_losses(
     model: DyDit, losses: Callable[[], Terms], denoiser: Denoiser, images_shown: int, pixels: int
 ) -> Terms:
-    """loss = diffusion + pixels flops_weight (mean ratio - target)^2, and in the warm-up the complete network's loss.
+    """loss = diffusion + pixels flops_weight (mean ratio - target)^2, and in the warm-up the complete
+    network's loss.
 
-    `losses` evaluates `denoiser`, which holds a DyDitNet, on one batch. Values per image [B]; `diffusion` is the routed
-    network's loss, `complete` the complete one's, 0 once the warm-up is over [playbook 4.4]. `pixels` is 1 for a loss
-    that is a mean over pixels, which P5's weight is for, and their number for a sum.
+    `losses` evaluates `denoiser`, which holds a DyDitNet, on one batch. Values per image [B]; `diffusion` is
+    the routed network's loss, `complete` the complete one's, 0 once the warm-up is over [playbook 4.4].
+    `pixels` is 1 for a loss that is a mean over pixels, which P5's weight is for, and their number for a sum.
     """
     net = denoiser.net
     assert isinstance(net, DyDitNet)
@@ -42,7 +45,8 @@ def budget_losses(
 
 
 def target_ratio(model: DyDit, images_shown: int) -> float:
-    """The budget's target: 1 for `dense_kimg`, then linearly down to `flops_ratio` over `ramp_kimg` [P5, code]."""
+    """The budget's target: 1 for `dense_kimg`, then linearly down to `flops_ratio` over `ramp_kimg` [P5,
+    code]."""
     into_ramp = images_shown / 1000 - model.dense_kimg
     if into_ramp <= 0:
         return 1.0

@@ -10,9 +10,10 @@ HALF_BIN = 1 / 255
 def discretised_nll(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-ln P(x0) of every pixel under N(mean, variance) integrated over the pixel's grey level; nats [P1 2.1, code].
 
-    `x0` holds the 256 levels byte / 127.5 - 1; the darkest bin reaches to -infinity, the brightest to +infinity. All
-    tensors have one shape. The normal distribution is exact, where the released code takes a tanh approximation of it
-    (off by up to 2e-4) and cuts probabilities at 1e-12; here the far tails keep their value and their gradient.
+    `x0` holds the 256 levels byte / 127.5 - 1; the darkest bin reaches to -infinity, the brightest to
+    +infinity. All tensors have one shape. The normal distribution is exact, where the released code takes a
+    tanh approximation of it (off by up to 2e-4) and cuts probabilities at 1e-12; here the far tails keep
+    their value and their gradient.
     """
     inverse_std = (-0.5 * log_variance).exp()
     offset, half = (x0 - mean) * inverse_std, HALF_BIN * inverse_std

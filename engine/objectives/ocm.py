@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor
 
+from engine.config.objective import OcmObjective
 from engine.denoiser import Denoiser, Output, columns
-from engine.objective_spec import OcmObjective
 from engine.objectives.base import Noised, Terms
 
 
 def losses(objective: OcmObjective, denoiser: Denoiser, batch: Noised) -> Terms:
     """|estimate - h|^2 over pixels, one value per image; `denoiser` holds an OcmNet [P6; playbook 3.7].
 
-    Each image gets one vector of random signs from torch's global generator, which the training loop seeds for every
-    batch by the position of its first image, as it does for dropout. The minimum over h is the estimate's mean.
-    Raises ValueError when the network has no head.
+    Each image gets one vector of random signs from torch's global generator, which the training loop seeds
+    for every batch by the position of its first image, as it does for dropout. The minimum over h is the
+    estimate's mean. Raises ValueError when the network has no head.
     """
     x = batch.x.requires_grad_()
     output = denoiser.output(x, batch.sigma, batch.label, batch.augment)
@@ -25,11 +25,12 @@ def losses(objective: OcmObjective, denoiser: Denoiser, batch: Noised) -> Terms:
 
 
 def diagonal_estimate(output: Output, x: Tensor, signs: Tensor) -> Tensor:
-    """sigma^2 v * grad_x(v . score(x)) for signs v: its mean over v is sigma^2 diag(d score / dx). No gradient.
+    """sigma^2 v * grad_x(v . score(x)) for signs v: its mean over v is sigma^2 diag(d score / dx). No
+    gradient.
 
-    With x = x0 + sigma eps and score = (x0_hat - x) / sigma^2 this is v * grad_x(v . x0_hat) - 1, and x0_hat = c_skip x
-    + c_out T leaves only the network's own T to differentiate. P6 writes it for x_t = a x, whose score is a times
-    smaller and whose noise is b = a sigma: b^2 d score / dx_t is the same number.
+    With x = x0 + sigma eps and score = (x0_hat - x) / sigma^2 this is v * grad_x(v . x0_hat) - 1, and x0_hat
+    = c_skip x + c_out T leaves only the network's own T to differentiate. P6 writes it for x_t = a x, whose
+    score is a times smaller and whose noise is b = a sigma: b^2 d score / dx_t is the same number.
     """
     (gradient,) = torch.autograd.grad((signs * output.target).sum(), x)
     c = output.coefficients

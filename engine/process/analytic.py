@@ -1,4 +1,5 @@
-"""Analytic-DPM: the best variance that is one number for a noise level, measured on data with a trained network."""
+"""Analytic-DPM: the best variance that is one number for a noise level, measured on data with a trained
+network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ FIRST_STEP = 2**31
 
 @dataclass(frozen=True)
 class AnalyticVariance:
-    """Cov[x0 | x] = sigma^2 (1 - Gamma), the same for all pixels and images [Bao et al. 2022; engine facts B9]."""
+    """Cov[x0 | x] = sigma^2 (1 - Gamma), the same for all pixels and images [Bao et al. 2022; engine facts
+    B9]."""
 
     sigmas: tuple[float, ...]
     """Noise levels, rising."""
@@ -45,11 +47,13 @@ def analytic_gammas(
     batch_size: int,
     labels: Tensor | None = None,
 ) -> list[float]:
-    """Gamma = E|eps_hat|^2 / D at each noise level, over images [M, C, H, W] in [-1, 1] with `labels` [M] or none.
+    """Gamma = E|eps_hat|^2 / D at each noise level, over images [M, C, H, W] in [-1, 1] with `labels` [M] or
+    none.
 
-    `denoise` is a Denoiser: (x, sigma, label) -> x0_hat. Image i meets the same noise however the batches are cut.
-    1 - Gamma is measured as the mean of (eps - eps_hat) (eps + eps_hat), whose expectation is the same because
-    E eps^2 = 1: at sigma = 157 the plain mean square would need tens of thousands of times as many images.
+    `denoise` is a Denoiser: (x, sigma, label) -> x0_hat. Image i meets the same noise however the batches are
+    cut. 1 - Gamma is measured as the mean of (eps - eps_hat) (eps + eps_hat), whose expectation is the same
+    because E eps^2 = 1: at sigma = 157 the plain mean square would need tens of thousands of times as many
+    images.
     """
     gammas = []
     for level, sigma in enumerate(sigmas):

@@ -1,4 +1,5 @@
-"""One reverse step of a discrete chain, from alpha_bar to a larger alpha_bar_next however far off, and its variance."""
+"""One reverse step of a discrete chain, from alpha_bar to a larger alpha_bar_next however far off, and its
+variance."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", float, "Tensor")
 
 CovarianceName = Literal["beta", "beta_tilde", "learned_range", "analytic", "ocm"]
-"""Which variance a reverse step has: the two ends of P1, P1's learned range between them, or one that knows Cov[x0 | x]
-(analytic: one number for a noise level; ocm: one for every pixel)."""
+"""Which variance a reverse step has: the two ends of P1, P1's learned range between them, or one that knows
+Cov[x0 | x] (analytic: one number for a noise level; ocm: one for every pixel)."""
 
 
 def reverse_betas(alpha_bar: Number, alpha_bar_next: Number) -> tuple[Number, Number]:
-    """beta and beta_tilde of the step: the largest and the smallest variance the data can ask for [P1 2.1; P2].
+    """beta and beta_tilde of the step: the largest and the smallest variance the data can ask for [P1 2.1;
+    P2].
 
     beta = 1 - alpha_bar / alpha_bar_next is exact for x0 ~ N(0, 1), beta_tilde = beta (1 - alpha_bar_next) /
     (1 - alpha_bar) for a single x0.
@@ -27,10 +29,11 @@ def reverse_betas(alpha_bar: Number, alpha_bar_next: Number) -> tuple[Number, Nu
 
 
 def learned_range(fraction: "Tensor", beta: Number, beta_tilde: Number) -> "Tensor":
-    """exp of the line from ln(beta_tilde) at fraction -1 to ln(beta) at fraction 1; not clamped [P1 Eq. 15, code].
+    """exp of the line from ln(beta_tilde) at fraction -1 to ln(beta) at fraction 1; not clamped [P1 Eq. 15,
+    code].
 
-    P1's code replaces the last step's beta_tilde = 0 by its neighbour's. Only the bound needs that: no sampler adds
-    noise on that step.
+    P1's code replaces the last step's beta_tilde = 0 by its neighbour's. Only the bound needs that: no
+    sampler adds noise on that step.
     """
     import torch
 
@@ -41,7 +44,8 @@ def learned_range(fraction: "Tensor", beta: Number, beta_tilde: Number) -> "Tens
 
 @dataclass(frozen=True)
 class ReverseStep:
-    """One step of the generalised reverse process: alpha_bar_next lies above alpha_bar, 1 being x0 [P2 Eq. 12, 16]."""
+    """One step of the generalised reverse process: alpha_bar_next lies above alpha_bar, 1 being x0 [P2 Eq.
+    12, 16]."""
 
     alpha_bar: float
     alpha_bar_next: float
@@ -61,7 +65,9 @@ class ReverseStep:
     @property
     def x0_weight(self) -> float:
         """How far the mean moves when x0 does and x stays, eps being what is left of x."""
-        return math.sqrt(self.alpha_bar_next) - self.eps_weight * math.sqrt(self.alpha_bar / (1 - self.alpha_bar))
+        return math.sqrt(self.alpha_bar_next) - self.eps_weight * math.sqrt(
+            self.alpha_bar / (1 - self.alpha_bar)
+        )
 
     def mean(self, x0_hat: "Tensor", eps_hat: "Tensor") -> "Tensor":
         """Mean of x at alpha_bar_next; DDPM's posterior mean at eta = 1 when the two agree with x."""
@@ -72,9 +78,10 @@ class ReverseStep:
     ) -> "float | Tensor":
         """Standard deviation of the noise to add.
 
-        With Cov[x0 | x] the variance is std^2 + x0_weight^2 Cov: what the step leaves open for a known x0, and what is
-        open about x0. Its diagonal is all that noise independent between pixels can use [P6; engine facts B9]. Cov is
-        clamped to [0, 1], the largest variance of data in [-1, 1], and the result to at most `limit`.
+        With Cov[x0 | x] the variance is std^2 + x0_weight^2 Cov: what the step leaves open for a known x0,
+        and what is open about x0. Its diagonal is all that noise independent between pixels can use [P6;
+        engine facts B9]. Cov is clamped to [0, 1], the largest variance of data in [-1, 1], and the result to
+        at most `limit`.
         """
         if covariance == "beta_tilde":
             return self.std
@@ -89,5 +96,6 @@ class ReverseStep:
 
 
 def pixel_std(pixels: float) -> float:
-    """Standard deviation of noise whose mean absolute value is `pixels` steps of 2 / 255 [Bao et al. 2022; P6 code]."""
+    """Standard deviation of noise whose mean absolute value is `pixels` steps of 2 / 255 [Bao et al. 2022; P6
+    code]."""
     return pixels * (2 / 255) * math.sqrt(math.pi / 2)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.frozen import Frozen
+from engine.config.frozen import Frozen
 from engine.process.processes import ProcessBase
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ class NoiseLevelsBase(Frozen):
     """How a noise level is drawn for each image of a batch."""
 
     stratified: bool = False
-    """Draw image i of a batch of B from the i-th of B equal slices of the distribution: less variance, same mean."""
+    """Draw image i of a batch of B from the i-th of B equal slices of the distribution: less variance, same
+    mean."""
 
     @abstractmethod
     def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
@@ -87,7 +88,8 @@ class LinearUniform(NoiseLevelsBase):
 
 
 class LogitNormal(NoiseLevelsBase):
-    """logit(t) ~ N(mean, std^2) over the process's time: more training in the middle of a flow [Esser et al. 2024]."""
+    """logit(t) ~ N(mean, std^2) over the process's time: more training in the middle of a flow [Esser et al.
+    2024]."""
 
     kind: Literal["logit_normal"] = "logit_normal"
     mean: float = 0.0
@@ -119,7 +121,8 @@ class LossSecondMoment(NoiseLevelsBase):
 
 
 NoiseLevels = Annotated[
-    UniformTime | LogNormal | LogUniform | LinearUniform | LogitNormal | LossSecondMoment, Field(discriminator="kind")
+    UniformTime | LogNormal | LogUniform | LinearUniform | LogitNormal | LossSecondMoment,
+    Field(discriminator="kind"),
 ]
 """Any distribution of noise levels, told apart by its `kind`."""
 

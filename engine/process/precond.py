@@ -27,8 +27,8 @@ class Coefficients:
 class Preconditioning:
     """The coefficients of x = x0 + sigma * eps for a network that predicts `target` of a `process`.
 
-    The network sees x_t = a x as its process scales it. Predicting EDM's F, it sees x scaled to unit variance, and
-    `sigma_data` is the data's standard deviation [P3 Table 1, Eq. 7; playbook 2.4].
+    The network sees x_t = a x as its process scales it. Predicting EDM's F, it sees x scaled to unit
+    variance, and `sigma_data` is the data's standard deviation [P3 Table 1, Eq. 7; playbook 2.4].
     """
 
     process: ProcessBase
@@ -59,12 +59,16 @@ PUBLISHED: dict[str, Preconditioning] = {
 """The four columns of P3's Table 1. VE's network there predicts -eps, which only flips the sign of c_out."""
 
 
-def whitening(target: TargetName, sigma: Tensor, process: ProcessBase, sigma_data: float) -> tuple[Tensor, Tensor]:
-    """(skip, out) with which skip * x + out * net is `target`, the network's part having mean 0 and variance 1.
+def whitening(
+    target: TargetName, sigma: Tensor, process: ProcessBase, sigma_data: float
+) -> tuple[Tensor, Tensor]:
+    """(skip, out) with which skip * x + out * net is `target`, the network's part having mean 0 and variance
+    1.
 
-    skip = Cov(T, x) / Var x and out = sqrt(Var T - Cov(T, x)^2 / Var x) for data of standard deviation sigma_data. The
-    seeds' table gives (0, 1) for v, which holds only at sigma_data = 1. Whatever the target, what is left to the
-    network is EDM's F up to its sign: the choice of a whitened target is the choice of a weight.
+    skip = Cov(T, x) / Var x and out = sqrt(Var T - Cov(T, x)^2 / Var x) for data of standard deviation
+    sigma_data. The seeds' table gives (0, 1) for v, which holds only at sigma_data = 1. Whatever the target,
+    what is left to the network is EDM's F up to its sign: the choice of a whitened target is the choice of a
+    weight.
     """
     target_mix = mix(target, sigma, process, sigma_data)
     variance = sigma**2 + sigma_data**2

@@ -1,7 +1,7 @@
 """The processes x_t = a x0 + b eps, each as a function of the one coordinate they share, sigma = b / a.
 
-Any of them can train a network, and a network trained by one can be sampled by a sampler of another, because both meet
-at x = x_t / a = x0 + sigma eps.
+Any of them can train a network, and a network trained by one can be sampled by a sampler of another, because
+both meet at x = x_t / a = x0 + sigma eps.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.frozen import Frozen
+from engine.config.frozen import Frozen
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, vp_sigmas
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class ProcessBase(Frozen):
         """Smallest and largest noise level that training shows."""
 
     def velocity(self, sigma: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """(p, q) of the flow velocity u = p x0 + q eps: eps - x0, the straight path's, unless the path is another."""
+        """(p, q) of the flow velocity u = p x0 + q eps: eps - x0, the straight path's, unless the path is
+        another."""
         one = sigma.new_ones(sigma.shape)
         return -one, one
 
@@ -100,7 +101,8 @@ class VpProcess(ProcessBase):
     def sigma_range(self) -> tuple[float, float]:
         """Noise levels at times epsilon_t and 1."""
         low, high = (
-            math.sqrt(math.expm1(0.5 * self.beta_d * time**2 + self.beta_min * time)) for time in (self.epsilon_t, 1.0)
+            math.sqrt(math.expm1(0.5 * self.beta_d * time**2 + self.beta_min * time))
+            for time in (self.epsilon_t, 1.0)
         )
         return low, high
 
@@ -115,7 +117,9 @@ class VpProcess(ProcessBase):
 
     def time(self, sigma: "Tensor") -> "Tensor":
         """t at a noise level: the positive root of beta_d t^2 / 2 + beta_min t = ln(1 + sigma^2)."""
-        return ((self.beta_min**2 + 2 * self.beta_d * (sigma**2).log1p()).sqrt() - self.beta_min) / self.beta_d
+        return (
+            (self.beta_min**2 + 2 * self.beta_d * (sigma**2).log1p()).sqrt() - self.beta_min
+        ) / self.beta_d
 
     def c_noise(self, sigma: "Tensor") -> "Tensor":
         """(M - 1) t with M = 1000."""
@@ -219,7 +223,9 @@ class FlowProcess(ProcessBase):
         return -half_pi / (1 + sigma**-2).sqrt(), half_pi * self.scale(sigma)
 
 
-Process = Annotated[DiscreteProcess | VpProcess | VeProcess | EdmProcess | FlowProcess, Field(discriminator="kind")]
+Process = Annotated[
+    DiscreteProcess | VpProcess | VeProcess | EdmProcess | FlowProcess, Field(discriminator="kind")
+]
 """Any process, told apart by its `kind`."""
 
 PROCESSES: dict[str, type[ProcessBase]] = {

@@ -1,4 +1,5 @@
-"""Variance-preserving schedules: the cumulative product alpha_bar of each of T discrete timesteps, in float64."""
+"""Variance-preserving schedules: the cumulative product alpha_bar of each of T discrete timesteps, in
+float64."""
 
 import math
 from collections.abc import Callable
@@ -10,23 +11,27 @@ from typing import Literal
 ScheduleName = Literal["linear", "scaled_linear", "cosine", "exponential", "sigmoid"]
 
 TERMINAL_SIGMA = 2.0**27
-"""Stands for an infinite noise level, at which alpha_bar is 0: single precision sees no trace of x0 / sigma there."""
+"""Stands for an infinite noise level, at which alpha_bar is 0: single precision sees no trace of x0 / sigma
+there."""
 
 
 def linear_betas(num_timesteps: int) -> list[float]:
-    """Betas evenly spaced from 1e-4 to 0.02 at T = 1000, scaled by 1000 / T otherwise [P1 2.1, code; playbook 2.9]."""
+    """Betas evenly spaced from 1e-4 to 0.02 at T = 1000, scaled by 1000 / T otherwise [P1 2.1, code; playbook
+    2.9]."""
     low, high = _scaled(num_timesteps, 1e-4, 0.02)
     return _evenly(low, high, num_timesteps)
 
 
 def scaled_linear_betas(num_timesteps: int) -> list[float]:
-    """Betas whose square roots are evenly spaced, from 0.00085 to 0.012 at T = 1000: latent diffusion's schedule."""
+    """Betas whose square roots are evenly spaced, from 0.00085 to 0.012 at T = 1000: latent diffusion's
+    schedule."""
     low, high = _scaled(num_timesteps, 0.00085, 0.012)
     return [root**2 for root in _evenly(math.sqrt(low), math.sqrt(high), num_timesteps)]
 
 
 def cosine_betas(num_timesteps: int, offset: float = 0.008) -> list[float]:
-    """Betas of alpha_bar = cos^2, clipped at 0.999, which cuts only the last one [P1 Eq. 17; playbook 2.9]."""
+    """Betas of alpha_bar = cos^2, clipped at 0.999, which cuts only the last one [P1 Eq. 17; playbook
+    2.9]."""
 
     def alpha_bar(fraction: float) -> float:
         return math.cos((fraction + offset) / (1 + offset) * math.pi / 2) ** 2
@@ -38,8 +43,8 @@ def cosine_betas(num_timesteps: int, offset: float = 0.008) -> list[float]:
 def exponential_betas(num_timesteps: int) -> list[float]:
     """Betas that grow geometrically from 1e-4 to 0.02 at T = 1000 [playbook 2.9].
 
-    They leave alpha_bar_T = 0.023, far from pure noise: sampling then starts from what training never showed, unless
-    the schedule is rescaled to zero terminal SNR.
+    They leave alpha_bar_T = 0.023, far from pure noise: sampling then starts from what training never showed,
+    unless the schedule is rescaled to zero terminal SNR.
     """
     low, high = _scaled(num_timesteps, 1e-4, 0.02)
     return [math.exp(log_beta) for log_beta in _evenly(math.log(low), math.log(high), num_timesteps)]
@@ -62,8 +67,11 @@ SCHEDULES: dict[ScheduleName, Callable[[int], list[float]]] = {
 
 
 @lru_cache(maxsize=64)
-def alpha_bars(schedule: ScheduleName, num_timesteps: int, zero_terminal_snr: bool = False) -> tuple[float, ...]:
-    """alpha_bar_t for t = 0 .. T-1, falling from about 1 to about 0, or to exactly 0 with `zero_terminal_snr`."""
+def alpha_bars(
+    schedule: ScheduleName, num_timesteps: int, zero_terminal_snr: bool = False
+) -> tuple[float, ...]:
+    """alpha_bar_t for t = 0 .. T-1, falling from about 1 to about 0, or to exactly 0 with
+    `zero_terminal_snr`."""
     table = tuple(accumulate((1 - min(beta, 0.999) for beta in SCHEDULES[schedule](num_timesteps)), mul))
     return rescale_to_zero_terminal_snr(table) if zero_terminal_snr else table
 
@@ -71,8 +79,8 @@ def alpha_bars(schedule: ScheduleName, num_timesteps: int, zero_terminal_snr: bo
 def rescale_to_zero_terminal_snr(table: tuple[float, ...]) -> tuple[float, ...]:
     """Shift and stretch sqrt(alpha_bar) so that the last is 0 and the first stays [Lin et al. 2024, Alg. 1].
 
-    The formula in the seeds, beta' = beta (1 - alpha_bar_1) / (1 - alpha_bar_T), is not this: it leaves almost no noise
-    at the end (alpha_bar_T = 0.999 for the linear schedule).
+    The formula in the seeds, beta' = beta (1 - alpha_bar_1) / (1 - alpha_bar_T), is not this: it leaves
+    almost no noise at the end (alpha_bar_T = 0.999 for the linear schedule).
     """
     roots = [math.sqrt(value) for value in table]
     first, last = roots[0], roots[-1]
@@ -80,8 +88,11 @@ def rescale_to_zero_terminal_snr(table: tuple[float, ...]) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=64)
-def vp_sigmas(schedule: ScheduleName, num_timesteps: int, zero_terminal_snr: bool = False) -> tuple[float, ...]:
-    """EDM noise level sqrt((1 - alpha_bar) / alpha_bar) of every timestep, rising; TERMINAL_SIGMA where it is infinite.
+def vp_sigmas(
+    schedule: ScheduleName, num_timesteps: int, zero_terminal_snr: bool = False
+) -> tuple[float, ...]:
+    """EDM noise level sqrt((1 - alpha_bar) / alpha_bar) of every timestep, rising; TERMINAL_SIGMA where it is
+    infinite.
 
     A model trained with them is sampled at them: `sigma` is the coordinate every process shares.
     """

@@ -1,7 +1,7 @@
 """What a network may predict, and how any prediction becomes any other.
 
-Every target is T = p x0 + q eps. With x = x0 + sigma eps that is two equations for x0 and eps, so one solution serves
-all pairs of targets, preconditioning and weight translation alike.
+Every target is T = p x0 + q eps. With x = x0 + sigma eps that is two equations for x0 and eps, so one
+solution serves all pairs of targets, preconditioning and weight translation alike.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TargetName = Literal["x0", "eps", "v", "score", "u", "F"]
-"""x0: clean image; eps: noise; v: velocity of the unit-variance process; score: of x_t; u: flow velocity; F: EDM's."""
+"""x0: clean image; eps: noise; v: velocity of the unit-variance process; score: of x_t; u: flow velocity; F:
+EDM's."""
 
 TARGETS: tuple[TargetName, ...] = ("x0", "eps", "v", "score", "u", "F")
 
@@ -27,7 +28,8 @@ class Mix:
 
 
 def mix(target: TargetName, sigma: "Tensor", process: ProcessBase, sigma_data: float) -> Mix:
-    """p and q of a target at noise levels `sigma` (float64); at sigma = 0 and infinity they may not be finite.
+    """p and q of a target at noise levels `sigma` (float64); at sigma = 0 and infinity they may not be
+    finite.
 
     v = a eps - b x0 with a^2 + b^2 = 1 [Salimans & Ho 2022]; score = -eps / b of x_t = a x0 + b eps; u is the
     process's velocity; F = (x0 - c_skip x) / c_out [P3 Eq. 8].
@@ -47,7 +49,9 @@ def mix(target: TargetName, sigma: "Tensor", process: ProcessBase, sigma_data: f
             return Mix(*process.velocity(sigma))
         case "F":
             ratio = sigma_data / sigma
-            return Mix(1 / (sigma_data * (1 + ratio**2).sqrt()), -sigma_data / (sigma**2 + sigma_data**2).sqrt())
+            return Mix(
+                1 / (sigma_data * (1 + ratio**2).sqrt()), -sigma_data / (sigma**2 + sigma_data**2).sqrt()
+            )
 
 
 def unit_scales(sigma: "Tensor") -> tuple["Tensor", "Tensor"]:
@@ -64,10 +68,11 @@ def convert(
     process: ProcessBase,
     sigma_data: float = 0.5,
 ) -> "Tensor":
-    """The target `to` that belongs to `value`, a value of `source`, at x_unit = a x0 + b eps (unit-variance mixture).
+    """The target `to` that belongs to `value`, a value of `source`, at x_unit = a x0 + b eps (unit-variance
+    mixture).
 
-    All tensors broadcast; sigma is float64 in [0, infinity]. Raises ValueError where `source` does not determine `to`,
-    such as x0 from eps at infinite noise, or where one of them is not finite.
+    All tensors broadcast; sigma is float64 in [0, infinity]. Raises ValueError where `source` does not
+    determine `to`, such as x0 from eps at infinite noise, or where one of them is not finite.
     """
     if source == to:
         return value

@@ -1,18 +1,20 @@
-"""Training schedules: which noise levels are shown and how their errors weigh, fixed or steered by the loss itself."""
+"""Training schedules: which noise levels are shown and how their errors weigh, fixed or steered by the loss
+itself."""
 
 import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from engine.frozen import Frozen
+from engine.config.frozen import Frozen
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class FixedSchedule(Frozen):
-    """The objective's own distribution of noise levels and its own weighting, from the first step to the last."""
+    """The objective's own distribution of noise levels and its own weighting, from the first step to the
+    last."""
 
     kind: Literal["fixed"] = "fixed"
 
@@ -20,24 +22,26 @@ class FixedSchedule(Frozen):
 class LossGapSchedule(Frozen):
     """Show noise levels where the network is furthest above the optimum [Xu et al. 2025, arXiv 2506.13763].
 
-    J(sigma) is the network's mean squared error of its own target per dimension, J*(sigma) the least possible one on
-    the training images. The loss of an image is w(sigma) times its squared error, at sigma drawn from p:
+    J(sigma) is the network's mean squared error of its own target per dimension, J*(sigma) the least possible
+    one on the training images. The loss of an image is w(sigma) times its squared error, at sigma drawn from
+    p:
 
         w(sigma) = a min(1 / J*, w_max) + N(ln sigma; mean, std^2) g(sigma)
         p(ln sigma) ~ w (J - J*)_+, a constant within each bin of ln sigma
 
-    w brings the losses of all levels to one size, p spends the images where something is left to learn. So the loss is
-    not divided by p, as importance sampling would: a level counts in proportion to p w.
+    w brings the losses of all levels to one size, p spends the images where something is left to learn. So
+    the loss is not divided by p, as importance sampling would: a level counts in proportion to p w.
 
-    What the paper leaves open is chosen here. J is measured on the network's target, since in the space of x0 every
-    loss vanishes as sigma^2 at low noise and N would weigh nothing beside 1 / J*. sigma*, below which the paper adds N,
-    is the lowest level at which J* reaches 1 / w_max. There the paper's g jumps from 1 to 0; `continuous` has it fade
-    as 1 - w_max J* instead. The values of a, w_max, mean and std are not the paper's: mean and std are EDM's.
+    What the paper leaves open is chosen here. J is measured on the network's target, since in the space of x0
+    every loss vanishes as sigma^2 at low noise and N would weigh nothing beside 1 / J*. sigma*, below which
+    the paper adds N, is the lowest level at which J* reaches 1 / w_max. There the paper's g jumps from 1 to
+    0; `continuous` has it fade as 1 - w_max J* instead. The values of a, w_max, mean and std are not the
+    paper's: mean and std are EDM's.
 
-    p lives on bins even in ln sigma that hold all but 1 % at either end of the objective's own draws. Those are used
-    alone until every bin has its history, and for `own_share` of the draws ever after; w holds from the first step.
-    J* is that of the images as they are, class by class for a class-conditional network, mirrored ones counted; it
-    knows neither `data.augment`, which raises the true optimum, nor hidden labels.
+    p lives on bins even in ln sigma that hold all but 1 % at either end of the objective's own draws. Those
+    are used alone until every bin has its history, and for `own_share` of the draws ever after; w holds from
+    the first step. J* is that of the images as they are, class by class for a class-conditional network,
+    mirrored ones counted; it knows neither `data.augment`, which raises the true optimum, nor hidden labels.
     """
 
     kind: Literal["loss_gap"] = "loss_gap"
@@ -59,7 +63,8 @@ class LossGapSchedule(Frozen):
     """Part of the draws that the objective's own distribution keeps, so that no level is forgotten."""
 
     def weight(self, sigma: "Tensor", optimum: "Tensor", highest: "Tensor") -> "Tensor":
-        """w at noise levels `sigma`, of the target's J* there and the highest J* at or below; all of one shape."""
+        """w at noise levels `sigma`, of the target's J* there and the highest J* at or below; all of one
+        shape."""
         fading = 1 - self.w_max * highest
         g = fading.clamp(min=0) if self.continuous else (fading > 0).to(fading.dtype)
         z = (sigma.log() - self.mean) / self.std

@@ -1,7 +1,7 @@
 """Loss weights, all written for the squared error of x0_hat as functions of sigma, SNR being 1 / sigma^2.
 
-A network that predicts another target makes an error of x0_hat that is c_out times its own, so there the weight is
-c_out^2 times the one written here [engine facts B3; companion text 002, section 7].
+A network that predicts another target makes an error of x0_hat that is c_out times its own, so there the
+weight is c_out^2 times the one written here [engine facts B3; companion text 002, section 7].
 """
 
 from abc import abstractmethod
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.frozen import Frozen
+from engine.config.frozen import Frozen
 from engine.process.schedules import TERMINAL_SIGMA
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ WEIGHTINGS: dict[str, type[WeightingBase]] = {
 def target_weight(weighting: WeightingBase, sigma: "Tensor", c_out: "Tensor") -> "Tensor":
     """The weight of the squared error of the trained target: c_out^2 times the weight of x0_hat.
 
-    At zero SNR it is 1, as Min-SNR's code has it: weights that vanish there would leave the last timestep untrained.
+    At zero SNR it is 1, as Min-SNR's code has it: weights that vanish there would leave the last timestep
+    untrained.
     """
     weight = weighting(sigma, c_out) * c_out**2
     return weight.where(sigma < TERMINAL_SIGMA, weight.new_ones(()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field, model_validator
 
-from engine.frozen import Frozen
+from engine.config.frozen import Frozen
 from engine.samplers.sigma_grid import IDDPM_MAX_STEPS, TABLE_GRIDS, sigma_grid
 
 if TYPE_CHECKING:
@@ -17,12 +17,14 @@ DenoiseFn = Callable[["torch.Tensor", float], "torch.Tensor"]
 """(x with shape [batch, ...], sigma) -> x0_hat with the same shape."""
 
 NoiseFn = Callable[[int], "torch.Tensor"]
-"""step number -> standard normal noise with the shape of x; keyed, so calling it or not changes no other step."""
+"""step number -> standard normal noise with the shape of x; keyed, so calling it or not changes no other
+step."""
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """What one evaluation says of x0 given x = x0 + sigma eps: the mean, and what is known of the variance."""
+    """What one evaluation says of x0 given x = x0 + sigma eps: the mean, and what is known of the
+    variance."""
 
     x0_hat: "torch.Tensor"
     range_fraction: "torch.Tensor | None" = None
@@ -37,7 +39,7 @@ class Posterior:
         return Posterior(self.x0_hat[images], fraction, variance)
 
 
-class Ask(NamedTuple):
+class DenoiseRequest(NamedTuple):
     """A step's question: what is x0, given x at noise level sigma?"""
 
     x: "torch.Tensor"
@@ -46,19 +48,22 @@ class Ask(NamedTuple):
     """Whether what is known of the variance is asked for too."""
 
 
-Asking = Generator[Ask, Posterior, "torch.Tensor"]
-"""A step under way: it yields its questions one by one, is sent their answers, and returns the state after the step."""
+StepCoroutine = Generator[DenoiseRequest, Posterior, "torch.Tensor"]
+"""A step under way: it yields its questions one by one, is sent their answers, and returns the state after
+the step."""
 
 
 class Step(Protocol):
-    """One action of a sampler. Two steps that compare equal do the same to the same state, whoever asks for them."""
+    """One action of a sampler. Two steps that compare equal do the same to the same state, whoever asks for
+    them."""
 
     @property
     def evaluations(self) -> int:
         """Times the step asks for x0_hat."""
 
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
-        """The step from state x. Whoever runs it decides who answers, and how many steps are answered together."""
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
+        """The step from state x. Whoever runs it decides who answers, and how many steps are answered
+        together."""
 
     def __hash__(self) -> int:
         """Equal steps have equal hashes."""
@@ -71,14 +76,15 @@ class Scale:
     factor: float
     evaluations: ClassVar[int] = 0
 
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """factor * x."""
         yield from ()  # asks nothing
         return x * self.factor
 
 
-def advance(step: Asking, answer: Posterior | None = None) -> "Ask | torch.Tensor":
-    """The next question of a step under way, or the state it ends in; `answer` is to its last question, if it asked."""
+def resume_step(step: StepCoroutine, answer: Posterior | None = None) -> "DenoiseRequest | torch.Tensor":
+    """The next question of a step under way, or the state it ends in; `answer` is to its last question, if it
+    asked."""
     try:
         return next(step) if answer is None else step.send(answer)
     except StopIteration as end:
@@ -86,8 +92,9 @@ def advance(step: Asking, answer: Posterior | None = None) -> "Ask | torch.Tenso
         return state
 
 
-def answered(ask: Ask, denoise: DenoiseFn) -> Posterior:
-    """What a denoiser says to one question; one without `posterior(x, sigma)` says nothing of the variance."""
+def answer_request(ask: DenoiseRequest, denoise: DenoiseFn) -> Posterior:
+    """What a denoiser says to one question; one without `posterior(x, sigma)` says nothing of the
+    variance."""
     posterior = getattr(denoise, "posterior", None) if ask.with_variance else None
     found: Posterior = posterior(ask.x, ask.sigma) if posterior else Posterior(denoise(ask.x, ask.sigma))
     return found
@@ -107,7 +114,8 @@ class SamplerBase(Frozen):
     num_steps: int = Field(ge=1, le=10_000)
     """Number of integration steps N."""
     guidance: float = Field(default=1.0, ge=0)
-    """Classifier-free guidance w in x0_u + w (x0_c - x0_u): 1 is plain conditional sampling, 0 unconditional."""
+    """Classifier-free guidance w in x0_u + w (x0_c - x0_u): 1 is plain conditional sampling, 0
+    unconditional."""
 
     @property
     @abstractmethod
@@ -154,15 +162,16 @@ class SamplerBase(Frozen):
     def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
         """Turn standard normal `latents` [batch, ...] (float64) into images of the same shape.
 
-        Noise is asked for by step number, so a step draws the same whatever was done before it. A sampler of a chain
-        may need a `denoise` that also has `posterior(x, sigma) -> Posterior`; ValueError when it has not.
+        Noise is asked for by step number, so a step draws the same whatever was done before it. A sampler of
+        a chain may need a `denoise` that also has `posterior(x, sigma) -> Posterior`; ValueError when it has
+        not.
         """
         x = latents
         for action in self.program():
             step = action.run(x, noise)
-            found = advance(step)
-            while isinstance(found, Ask):
-                found = advance(step, answered(found, denoise))
+            found = resume_step(step)
+            while isinstance(found, DenoiseRequest):
+                found = resume_step(step, answer_request(found, denoise))
             x = found
         return x
 
@@ -171,7 +180,8 @@ class SigmaGridSampler(SamplerBase):
     """A sampler that walks noise levels from the largest down to 0."""
 
     grid: Literal["edm", "vp", "ve", "iddpm"] = "edm"
-    """Which noise levels: EDM's, set by the three fields below, or those of another column of P3's Table 1."""
+    """Which noise levels: EDM's, set by the three fields below, or those of another column of P3's Table
+    1."""
     sigma_min: float = Field(default=0.002, gt=0)
     """Smallest noise level before 0. Grid edm only, as the next two."""
     sigma_max: float = Field(default=80.0, gt=0)
@@ -182,7 +192,9 @@ class SigmaGridSampler(SamplerBase):
     @model_validator(mode="after")
     def _levels_fall(self) -> "SigmaGridSampler":
         if self.grid == "iddpm" and self.num_steps > IDDPM_MAX_STEPS:
-            raise ValueError(f"grid iddpm has {IDDPM_MAX_STEPS} noise levels, fewer than num_steps {self.num_steps}")
+            raise ValueError(
+                f"grid iddpm has {IDDPM_MAX_STEPS} noise levels, fewer than num_steps {self.num_steps}"
+            )
         if self.grid == "edm" and self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}")
         return self
@@ -202,7 +214,8 @@ class SigmaGridSampler(SamplerBase):
     def grid_form(self) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Canonical form of the noise levels alone, and which fields do nothing to them.
 
-        One or two noise levels above 0 are told by themselves: how more would be spread between them says nothing.
+        One or two noise levels above 0 are told by themselves: how more would be spread between them says
+        nothing.
         """
         names, reasons = ("sigma_max", "sigma_min", "rho"), []
         if self.grid != "edm":
@@ -216,5 +229,7 @@ class SigmaGridSampler(SamplerBase):
         if self.num_steps <= 2:
             ends = dict(zip(names, self.sigmas[:-1], strict=False))
             return {"num_steps": self.num_steps, **ends}, tuple(reasons)
-        settings = {name: getattr(self, name) for name in names} if self.grid == "edm" else {"grid": self.grid}
+        settings = (
+            {name: getattr(self, name) for name in names} if self.grid == "edm" else {"grid": self.grid}
+        )
         return {"num_steps": self.num_steps, **settings}, tuple(reasons)

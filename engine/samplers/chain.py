@@ -1,4 +1,5 @@
-"""What DDPM and DDIM share: one walk down a subsequence of a discrete chain, with any variance of its steps."""
+"""What DDPM and DDIM share: one walk down a subsequence of a discrete chain, with any variance of its
+steps."""
 
 import math
 from dataclasses import dataclass
@@ -9,14 +10,23 @@ from pydantic import Field, model_validator
 
 from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
-from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, Posterior, SamplerBase, Step
+from engine.samplers.base import (
+    Canonical,
+    DenoiseRequest,
+    NoiseFn,
+    Posterior,
+    SamplerBase,
+    Step,
+    StepCoroutine,
+)
 from engine.samplers.timesteps import TauName, timesteps
 
 if TYPE_CHECKING:
     import torch
 
 ClipName = Literal["none", "x0", "x0_and_eps"]
-"""none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted; x0_and_eps: eps_hat follows the clipped x0_hat."""
+"""none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted; x0_and_eps: eps_hat follows the clipped
+x0_hat."""
 
 NEEDED: dict[CovarianceName, str] = {
     "learned_range": "range_fraction",
@@ -27,11 +37,13 @@ NEEDED: dict[CovarianceName, str] = {
 
 
 class ChainSampler(SamplerBase):
-    """A sampler that walks down the timesteps of a variance-preserving chain [P2 Eq. 12, 16; playbook 0.3]."""
+    """A sampler that walks down the timesteps of a variance-preserving chain [P2 Eq. 12, 16; playbook
+    0.3]."""
 
     tau: TauName = "linear"
-    """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and released_quadratic as its
-    code does, even as P1's code (P6's differs in how halves round), trailing for schedules that end in pure noise."""
+    """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and released_quadratic as
+    its code does, even as P1's code (P6's differs in how halves round), trailing for schedules that end in
+    pure noise."""
     schedule: ScheduleName = "linear"
     """Variance-preserving schedule that is walked; any trained model can be sampled on any of them."""
     num_timesteps: int = Field(default=1000, ge=2)
@@ -39,8 +51,9 @@ class ChainSampler(SamplerBase):
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last timestep is pure noise."""
     clip_pixels: float | None = Field(default=1.0, gt=0)
-    """With covariance analytic or ocm, the step that lands on timestep 0 adds noise of at most this many grey levels on
-    average: P6's code has 2 for DDPM on CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is no limit."""
+    """With covariance analytic or ocm, the step that lands on timestep 0 adds noise of at most this many grey
+    levels on average: P6's code has 2 for DDPM on CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is
+    no limit."""
 
     @model_validator(mode="after")
     def _has_timesteps(self) -> "ChainSampler":
@@ -59,7 +72,8 @@ class ChainSampler(SamplerBase):
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """alpha_bar of each visited timestep, noisiest first, then 1; a zero is what TERMINAL_SIGMA stands for."""
+        """alpha_bar of each visited timestep, noisiest first, then 1; a zero is what TERMINAL_SIGMA stands
+        for."""
         table = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)
         return (*(max(table[t], TERMINAL_SIGMA**-2) for t in reversed(self.timesteps)), 1.0)
 
@@ -71,7 +85,11 @@ class ChainSampler(SamplerBase):
 
     def chain_form(self, eta: float, clip: ClipName, covariance: CovarianceName) -> Canonical:
         """Canonical form of the walk; what is as in P2's DDIM is left out of it."""
-        form: dict[str, Any] = {"method": "ddim", "schedule": self.schedule, "num_timesteps": self.num_timesteps}
+        form: dict[str, Any] = {
+            "method": "ddim",
+            "schedule": self.schedule,
+            "num_timesteps": self.num_timesteps,
+        }
         form |= {"timesteps": list(self.timesteps), "eta": eta}
         reasons = list(self._timestep_reasons())
         if self.evaluations == 1:
@@ -84,7 +102,9 @@ class ChainSampler(SamplerBase):
         if form.get("covariance") in ("analytic", "ocm") and self.timesteps[0] == 0:
             form["clip_pixels"] = self.clip_pixels
         elif self.clip_pixels != 1:
-            reasons.append("clip_pixels acts with covariance analytic or ocm, on a step that lands on timestep 0")
+            reasons.append(
+                "clip_pixels acts with covariance analytic or ocm, on a step that lands on timestep 0"
+            )
         if clip != "none":
             form["clip"] = clip
         if self.zero_terminal_snr:
@@ -103,16 +123,21 @@ class ChainSampler(SamplerBase):
         return ()
 
     def walk(self, *, eta: float, clip: ClipName, covariance: CovarianceName) -> tuple[Step, ...]:
-        """Steps from the noisiest timestep down; the last lands on x0_hat and adds no noise, whatever the variance."""
+        """Steps from the noisiest timestep down; the last lands on x0_hat and adds no noise, whatever the
+        variance."""
         lowest = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
         steps = []
         for number, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.levels)):
             if alpha_bar_next == 1:
                 last_clip: ClipName = "none" if clip == "none" else "x0"
-                steps.append(ChainStep(ReverseStep(alpha_bar, 1.0, 0.0), last_clip, "beta_tilde", math.inf, number))
+                steps.append(
+                    ChainStep(ReverseStep(alpha_bar, 1.0, 0.0), last_clip, "beta_tilde", math.inf, number)
+                )
                 break
             limit = pixel_std(self.clip_pixels) if self.clip_pixels and alpha_bar_next == lowest else math.inf
-            steps.append(ChainStep(ReverseStep(alpha_bar, alpha_bar_next, eta), clip, covariance, limit, number))
+            steps.append(
+                ChainStep(ReverseStep(alpha_bar, alpha_bar_next, eta), clip, covariance, limit, number)
+            )
         return tuple(steps)
 
 
@@ -129,10 +154,12 @@ class ChainStep:
     """Number of the step, which keys its noise."""
     evaluations: ClassVar[int] = 1
 
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """x at the next timestep. ValueError when the answer does not say what the covariance needs."""
         alpha_bar = self.reverse.alpha_bar
-        posterior = yield Ask(x / math.sqrt(alpha_bar), sigma_of(alpha_bar), with_variance=self.covariance in NEEDED)
+        posterior = yield DenoiseRequest(
+            x / math.sqrt(alpha_bar), sigma_of(alpha_bar), with_variance=self.covariance in NEEDED
+        )
         require_variance(posterior, self.covariance)
         mean = self.reverse.mean(*clipped(self.clip, posterior.x0_hat, x, alpha_bar))
         if self.reverse.alpha_bar_next == 1:

@@ -10,18 +10,21 @@ from engine.samplers.chain import ChainSampler, ClipName
 
 
 class Ddim(ChainSampler):
-    """The generalised reverse process on a subsequence tau of the timesteps [P2 Eq. 12, 16; playbook 0.3, 5.1, A.7]."""
+    """The generalised reverse process on a subsequence tau of the timesteps [P2 Eq. 12, 16; playbook 0.3,
+    5.1, A.7]."""
 
     kind: Literal["ddim"] = "ddim"
     eta: float = Field(default=0.0, ge=0, le=1)
     """Stochasticity: 0 is deterministic, 1 is DDPM's posterior variance."""
     noisy: bool = False
-    """DDPM with the larger variance beta: eta 1's mean with P2's sigma_hat [P2 Table 1]. Its code's ddpm_noisy is this
-    with clip x0_and_eps."""
+    """DDPM with the larger variance beta: eta 1's mean with P2's sigma_hat [P2 Table 1]. Its code's
+    ddpm_noisy is this with clip x0_and_eps."""
     covariance: Literal["none", "analytic", "ocm"] = "none"
-    """What is known of Cov[x0 | x] becomes noise too, so that eta = 0 is not deterministic [Bao et al. 2022; P6]."""
+    """What is known of Cov[x0 | x] becomes noise too, so that eta = 0 is not deterministic [Bao et al. 2022;
+    P6]."""
     clip: ClipName = "none"
-    """none as P2's code, x0 as P6's and Analytic-DPM's, x0_and_eps as P1's and ddpm_noisy: three samplers, one name."""
+    """none as P2's code, x0 as P6's and Analytic-DPM's, x0_and_eps as P1's and ddpm_noisy: three samplers,
+    one name."""
 
     @model_validator(mode="after")
     def _noisy_is_ddpm(self) -> "Ddim":

@@ -8,7 +8,8 @@ from engine.samplers.chain import ChainSampler, ClipName
 
 
 class Ddpm(ChainSampler):
-    """Ancestral sampling on a subsequence of the timesteps, betas respaced to match [P1 2.1, 4; playbook 2.7, 3.6].
+    """Ancestral sampling on a subsequence of the timesteps, betas respaced to match [P1 2.1, 4; playbook 2.7,
+    3.6].
 
     The mean is the posterior's of x given x0_hat and x.
     """
@@ -34,7 +35,10 @@ class Ddpm(ChainSampler):
         walk = self.chain_form(1.0, self._clip, self.covariance)
         if walk.form.get("covariance") == "learned_range":
             return walk
-        noisy, clip = ", noisy" if self.covariance == "beta" else "", ", clip x0_and_eps" if self.clip_x0 else ""
+        noisy, clip = (
+            ", noisy" if self.covariance == "beta" else "",
+            ", clip x0_and_eps" if self.clip_x0 else "",
+        )
         reason = f"DDPM with variance {self.covariance} is DDIM with eta 1{noisy}{clip}"
         return Canonical(walk.form, (*walk.reasons, reason))
 

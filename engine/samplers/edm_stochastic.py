@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from engine.samplers.base import Asking, Canonical, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.base import Canonical, NoiseFn, Scale, SigmaGridSampler, Step, StepCoroutine
 from engine.samplers.heun import Heun, heun_or_euler
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ MAX_GAMMA = math.sqrt(2) - 1
 
 @dataclass(frozen=True)
 class Churn:
-    """Raise the noise level from sigma to sigma_hat by fresh noise, s_noise times what theory asks for [P3 Alg. 2]."""
+    """Raise the noise level from sigma to sigma_hat by fresh noise, s_noise times what theory asks for [P3
+    Alg. 2]."""
 
     sigma: float
     sigma_hat: float
@@ -27,7 +28,7 @@ class Churn:
     """Number of the step, which keys its noise."""
     evaluations: ClassVar[int] = 0
 
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """x at sigma_hat."""
         yield from ()  # asks nothing
         return x + math.sqrt(self.sigma_hat**2 - self.sigma**2) * self.s_noise * noise(self.number)
@@ -79,7 +80,9 @@ class EdmStochastic(SigmaGridSampler):
         first, last = self.churned_steps
         base = Heun(**{name: getattr(self, name) for name in SigmaGridSampler.model_fields}).canonical()
         if self.s_churn == 0:
-            return Canonical(base.form, (*base.reasons, "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing"))
+            return Canonical(
+                base.form, (*base.reasons, "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing")
+            )
         if first == last:
             return Canonical(
                 base.form, (*base.reasons, f"no noise level lies in [{self.s_tmin:g}, {self.s_tmax:g}]: Heun")

@@ -4,15 +4,23 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.base import (
+    Canonical,
+    DenoiseRequest,
+    NoiseFn,
+    Scale,
+    SigmaGridSampler,
+    Step,
+    StepCoroutine,
+)
 
 if TYPE_CHECKING:
     import torch
 
 
-def slope(x: "torch.Tensor", sigma: float) -> Asking:
+def slope(x: "torch.Tensor", sigma: float) -> StepCoroutine:
     """dx/dsigma = (x - D(x, sigma)) / sigma of the probability-flow ODE [P3 Eq. 4]."""
-    posterior = yield Ask(x, sigma)
+    posterior = yield DenoiseRequest(x, sigma)
     return (x - posterior.x0_hat) / sigma
 
 
@@ -24,7 +32,7 @@ class EulerStep:
     sigma_next: float
     evaluations: ClassVar[int] = 1
 
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """x at sigma_next."""
         here = yield from slope(x, self.sigma)
         return x + (self.sigma_next - self.sigma) * here

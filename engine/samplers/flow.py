@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import Field
 
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers.base import Ask, Asking, Canonical, NoiseFn, SamplerBase, Scale, Step
+from engine.samplers.base import Canonical, DenoiseRequest, NoiseFn, SamplerBase, Scale, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
@@ -35,20 +35,23 @@ METHODS = {"euler": (EULER, EULER), "heun": (HEUN, EULER), "rk4": (RK4, RALSTON3
 
 
 class Flow(SamplerBase):
-    """dx_t / dt = u(x_t, t) in equal steps of t, with Euler's, Heun's or the classical Runge-Kutta method [004].
+    """dx_t / dt = u(x_t, t) in equal steps of t, with Euler's, Heun's or the classical Runge-Kutta method
+    [004].
 
-    At t = 0 the velocity is 0 / 0, so the last step uses a method that never looks there: Euler's instead of Heun's, as
-    EDM does, and Ralston's third-order method instead of Runge-Kutta's. One order lower, but taken once: its error,
-    h^p, is that of all the other steps together, so the order p of the whole stays.
+    At t = 0 the velocity is 0 / 0, so the last step uses a method that never looks there: Euler's instead of
+    Heun's, as EDM does, and Ralston's third-order method instead of Runge-Kutta's. One order lower, but taken
+    once: its error, h^p, is that of all the other steps together, so the order p of the whole stays.
     """
 
     kind: Literal["flow"] = "flow"
     method: Literal["euler", "heun", "rk4"] = "euler"
     """Order 1, 2 or 4, with 1, 2 or 4 evaluations a step; on the last step 1, 1 or 3."""
     path: PathName = "linear"
-    """linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps. Any model can walk either."""
+    """linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps. Any model can walk
+    either."""
     sigma_max: float | None = Field(default=None, gt=0, lt=TERMINAL_SIGMA)
-    """Noise level to start from; None starts from pure noise, which only models trained on pure noise know."""
+    """Noise level to start from; None starts from pure noise, which only models trained on pure noise
+    know."""
 
     @property
     def evaluations(self) -> int:
@@ -104,7 +107,7 @@ class FlowStep:
         """One for each slope."""
         return len(self.method.nodes)
 
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """x_t at t_next."""
         span, slopes = self.t_next - self.t, list["torch.Tensor"]()
         for node in self.method.nodes:
@@ -130,12 +133,13 @@ def path_at(path: PathName, t: float) -> PathPoint:
     return PathPoint(a, b, -math.pi / 2 * b, math.pi / 2 * a)
 
 
-def velocity(x_t: "torch.Tensor", t: float, path: PathName) -> Asking:
+def velocity(x_t: "torch.Tensor", t: float, path: PathName) -> StepCoroutine:
     """u = a' x0_hat + b' eps_hat at t in (0, 1], where eps_hat = (x_t - a x0_hat) / b.
 
-    The denoiser is asked at x_t / a with sigma = b / a. At pure noise, where a = 0, TERMINAL_SIGMA stands for infinity.
+    The denoiser is asked at x_t / a with sigma = b / a. At pure noise, where a = 0, TERMINAL_SIGMA stands for
+    infinity.
     """
     a, b, da, db = path_at(path, t)
     sigma = b / a if a * TERMINAL_SIGMA > b else TERMINAL_SIGMA
-    posterior = yield Ask(x_t * (sigma / b), sigma)
+    posterior = yield DenoiseRequest(x_t * (sigma / b), sigma)
     return da * posterior.x0_hat + db * (x_t - a * posterior.x0_hat) / b

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import Asking, Canonical, NoiseFn, Scale, SigmaGridSampler, Step
+from engine.samplers.base import Canonical, NoiseFn, Scale, SigmaGridSampler, Step, StepCoroutine
 from engine.samplers.euler import EulerStep, slope
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class HeunStep:
     sigma_next: float
     evaluations: ClassVar[int] = 2
 
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> Asking:
+    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """x at sigma_next."""
         here = yield from slope(x, self.sigma)
         x_next = x + (self.sigma_next - self.sigma) * here
@@ -33,7 +33,8 @@ def heun_or_euler(sigma: float, sigma_next: float) -> Step:
 
 
 class Heun(SigmaGridSampler):
-    """Second-order deterministic sampler: two evaluations a step, one on the last [P3 Alg. 1; playbook 5.3]."""
+    """Second-order deterministic sampler: two evaluations a step, one on the last [P3 Alg. 1; playbook
+    5.3]."""
 
     kind: Literal["heun"] = "heun"
 

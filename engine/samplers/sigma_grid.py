@@ -16,7 +16,8 @@ IDDPM_MAX_STEPS = IDDPM_LENGTH - IDDPM_FIRST
 
 @lru_cache(maxsize=512)
 def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float) -> tuple[float, ...]:
-    """Noise levels from sigma_max down to sigma_min, then 0: `num_steps + 1` float64 values [P3 Eq. 5; playbook 5.3].
+    """Noise levels from sigma_max down to sigma_min, then 0: `num_steps + 1` float64 values [P3 Eq. 5;
+    playbook 5.3].
 
     They are spaced evenly in sigma^(1/rho). A single step goes straight from sigma_max to 0.
     """
@@ -29,7 +30,8 @@ def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float) -
 
 @lru_cache(maxsize=512)
 def vp_grid(num_steps: int) -> tuple[float, ...]:
-    """sigma = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1) at times even from 1 to 0.001; then 0 [P3 Table 1, VP]."""
+    """sigma = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1) at times even from 1 to 0.001; then 0 [P3 Table 1,
+    VP]."""
     times = (1 + fraction * (VP_LAST_TIME - 1) for fraction in _fractions(num_steps))
     return (*(math.sqrt(math.expm1(VP_BETA_D / 2 * time**2 + VP_BETA_MIN * time)) for time in times), 0.0)
 
@@ -66,7 +68,11 @@ def iddpm_table() -> tuple[float, ...]:
     return tuple(reversed(table))
 
 
-TABLE_GRIDS: dict[str, Callable[[int], tuple[float, ...]]] = {"vp": vp_grid, "ve": ve_grid, "iddpm": iddpm_grid}
+TABLE_GRIDS: dict[str, Callable[[int], tuple[float, ...]]] = {
+    "vp": vp_grid,
+    "ve": ve_grid,
+    "iddpm": iddpm_grid,
+}
 """`num_steps + 1` noise levels of each grid without settings."""
 
 

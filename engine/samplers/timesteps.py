@@ -18,7 +18,8 @@ def linear(num_steps: int, num_timesteps: int) -> list[int]:
 
 
 def quadratic(num_steps: int, num_timesteps: int) -> list[int]:
-    """floor(c i^2) with c chosen so that the last one is T - 1; many steps repeat timestep 0 [P2 D.2; playbook A.7]."""
+    """floor(c i^2) with c chosen so that the last one is T - 1; many steps repeat timestep 0 [P2 D.2;
+    playbook A.7]."""
     return _floor_of_power(num_steps, num_timesteps, 2)
 
 
@@ -44,8 +45,8 @@ def released_quadratic(num_steps: int, num_timesteps: int) -> list[int]:
 def even(num_steps: int, num_timesteps: int) -> list[int]:
     """0 to T - 1 evenly, each rounded to the nearest, halves to even [P1 code].
 
-    P6's code counts timesteps from 1, so that its halves round to odd here: at T = 1000 it differs by one timestep in
-    one place at 3 and 5 steps and in three places at 25.
+    P6's code counts timesteps from 1, so that its halves round to odd here: at T = 1000 it differs by one
+    timestep in one place at 3 and 5 steps and in three places at 25.
     """
     stride, position, chosen = (num_timesteps - 1) / max(num_steps - 1, 1), 0.0, []
     for _ in range(num_steps):
@@ -55,7 +56,8 @@ def even(num_steps: int, num_timesteps: int) -> list[int]:
 
 
 def trailing(num_steps: int, num_timesteps: int) -> list[int]:
-    """T, T - T / S, ..., T / S, each rounded, halves to even, and less 1 [Lin et al. 2024, Table 2; diffusers].
+    """T, T - T / S, ..., T / S, each rounded, halves to even, and less 1 [Lin et al. 2024, Table 2;
+    diffusers].
 
     So the last step, to x0, is as long as the others.
     """
@@ -77,14 +79,16 @@ TAU_RULES: dict[TauName, Callable[[int, int], list[int]]] = {
 def timesteps(tau: TauName, num_steps: int, num_timesteps: int) -> tuple[int, ...]:
     """The timesteps a rule visits, rising and each once: a repeated one would be a step that goes nowhere.
 
-    Raises ValueError when there are more steps than timesteps, or when a rule's only timestep is 0, where pure noise
-    cannot start.
+    Raises ValueError when there are more steps than timesteps, or when a rule's only timestep is 0, where
+    pure noise cannot start.
     """
     if num_steps > num_timesteps:
         raise ValueError(f"num_steps {num_steps} exceeds num_timesteps {num_timesteps}")
     chosen = tuple(sorted(set(TAU_RULES[tau](num_steps, num_timesteps))))
     if chosen == (0,):
-        raise ValueError(f"tau {tau} with num_steps {num_steps} visits timestep 0 alone: use linear or trailing")
+        raise ValueError(
+            f"tau {tau} with num_steps {num_steps} visits timestep 0 alone: use linear or trailing"
+        )
     return chosen
 
 

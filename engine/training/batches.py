@@ -9,10 +9,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from engine.config.experiment import Experiment
 from engine.data.augment import NUM_DRAWS, augment
 from engine.data.datasets import ImageSet, to_unit
 from engine.noise import Purpose, normal, uniform, uniforms
-from engine.spec import Experiment
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def make_batch(images: ImageSet, experiment: Experiment, positions: Tensor, devi
 
 
 def shown_labels(labels: Tensor, experiment: Experiment, keys: Tensor) -> Tensor | None:
-    """The labels [B] the network is told: -1 for those that label dropout hides, None when it takes no label."""
+    """The labels [B] the network is told: -1 for those that label dropout hides, None when it takes no
+    label."""
     model = experiment.model
     if not model.class_conditional:
         return None

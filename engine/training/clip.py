@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from engine.train_spec import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, ValueClip
+from engine.config.train import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, ValueClip
 
 
 @torch.no_grad()
@@ -46,7 +46,8 @@ def adaptive_factors(params: list[nn.Parameter], grads: list[Tensor], clip: Adap
 
 
 def unit_norm(tensor: Tensor) -> Tensor:
-    """Norm of each output unit's weights, [out, 1, ..., 1] for [out, in, ...]; of the whole where there is one axis."""
+    """Norm of each output unit's weights, [out, 1, ..., 1] for [out, in, ...]; of the whole where there is
+    one axis."""
     within = tuple(range(1, tensor.ndim)) if tensor.squeeze().ndim > 1 else None
     norm: Tensor = torch.linalg.vector_norm(tensor, dim=within, keepdim=within is not None)
     return norm

@@ -1,18 +1,20 @@
-"""torch.compile for training: one network's kernels fused, and with `max` the fastest of many for this device."""
+"""torch.compile for training: one network's kernels fused, and with `max` the fastest of many for this
+device."""
 
 import torch
 from torch import nn
 
 from engine.backbones.ocm_head import OcmNet
 from engine.backbones.trunk import Trunk
-from engine.train_spec import Compile
+from engine.config.train import Compile
 
 # Without CUDA graphs: those overwrite gradients of one microbatch by the next one's.
 MODES = {"default": "default", "max": "max-autotune-no-cudagraphs"}
 
 
 def compile_network(net: nn.Module, choice: Compile, device: torch.device) -> None:
-    """Compile `net` in place for calls of the module; copies, names of weights and what they hold stay as they are.
+    """Compile `net` in place for calls of the module; copies, names of weights and what they hold stay as
+    they are.
 
     What is compiled draws dropout's random numbers in its own way, still keyed by torch's generator.
     Raises RuntimeError at once when torch.compile cannot work on `device`.
@@ -25,17 +27,20 @@ def compile_network(net: nn.Module, choice: Compile, device: torch.device) -> No
 
 
 def compiled_parts(net: nn.Module) -> list[nn.Module]:
-    """What is compiled as one. OCM differentiates its frozen network on the way, so that its trunk stands alone."""
+    """What is compiled as one. OCM differentiates its frozen network on the way, so that its trunk stands
+    alone."""
     if isinstance(net, OcmNet):
         return [*(module for module in net.modules() if isinstance(module, Trunk)), net.head]
     return [net]
 
 
 def check_compiler(choice: Compile, device: torch.device) -> None:
-    """RuntimeError, in a line, unless torch.compile can make a kernel here; that takes seconds, a network minutes.
+    """RuntimeError, in a line, unless torch.compile can make a kernel here; that takes seconds, a network
+    minutes.
 
-    One addition needs all that a network does: a C++ compiler for a CPU, Triton and a C compiler for a GPU, and
-    Python's headers. What earlier trainings of this process compiled is forgotten: torch keeps a few networks alone.
+    One addition needs all that a network does: a C++ compiler for a CPU, Triton and a C compiler for a GPU,
+    and Python's headers. What earlier trainings of this process compiled is forgotten: torch keeps a few
+    networks alone.
     """
     torch.compiler.reset()
     try:
@@ -43,4 +48,6 @@ def check_compiler(choice: Compile, device: torch.device) -> None:
     except Exception as failure:
         reason = str(failure).partition("\n")[0]
         advice = "install what is missing or set train.compile: off"
-        raise RuntimeError(f"train.compile: {choice} cannot work on {device.type} here ({reason}); {advice}") from None
+        raise RuntimeError(
+            f"train.compile: {choice} cannot work on {device.type} here ({reason}); {advice}"
+        ) from None

@@ -5,9 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from engine.train_spec import Train
+from engine.config.train import Train
+from engine.config.weights import EmaWeights, PowerWeights, tracked_weights
 from engine.training.posthoc import power_gamma
-from engine.weights_spec import EmaWeights, PowerWeights, tracked_weights
 
 
 def ema_decay(train: Train, images_shown: int, halflife_kimg: float | None = None) -> float:
@@ -23,15 +23,18 @@ def ema_decay(train: Train, images_shown: int, halflife_kimg: float | None = Non
 
 
 def power_decay(train: Train, images_shown: int, gamma: float) -> float:
-    """Weight of the old power-function average in one update, (1 - batch / t) ** (gamma + 1), t counting this batch.
+    """Weight of the old power-function average in one update, (1 - batch / t) ** (gamma + 1), t counting this
+    batch.
 
-    The first step copies the weights. The weights of all steps then add up to exactly the profile tau^gamma (EDM2).
+    The first step copies the weights. The weights of all steps then add up to exactly the profile tau^gamma
+    (EDM2).
     """
     return float((images_shown / (images_shown + train.batch_size)) ** (gamma + 1))
 
 
 class Ema:
-    """A second copy of a network whose parameters trail the trained ones; buffers are copied, never averaged."""
+    """A second copy of a network whose parameters trail the trained ones; buffers are copied, never
+    averaged."""
 
     def __init__(self, net: nn.Module) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
@@ -52,7 +55,9 @@ class EmaSet:
     def __init__(self, net: nn.Module, train: Train) -> None:
         self.train = train
         self.tracked = tracked_weights(train)
-        self.gammas = {weights: power_gamma(weights.sigma_rel) for weights in self.tracked if weights.kind == "power"}
+        self.gammas = {
+            weights: power_gamma(weights.sigma_rel) for weights in self.tracked if weights.kind == "power"
+        }
         self.averages = {weights.name: Ema(net) for weights in self.tracked}
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.objective_spec import Design
+from engine.config.objective import Design
 from engine.process.precond import Preconditioning
 from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import target_weight
@@ -20,7 +20,8 @@ TAIL = 0.01
 
 @dataclass(frozen=True)
 class Optimum:
-    """The least squared error of x0 per dimension at the centre of every bin, and how many dimensions there are."""
+    """The least squared error of x0 per dimension at the centre of every bin, and how many dimensions there
+    are."""
 
     x0: tuple[float, ...]
     num_dims: int
@@ -57,7 +58,8 @@ class Bins:
 
 
 class GapHistory(LossRings):
-    """The last errors of the network's target in each bin of noise levels, per dimension, and draws by their gaps.
+    """The last errors of the network's target in each bin of noise levels, per dimension, and draws by their
+    gaps.
 
     `optimum` has one value for each of the design's bins.
     """
@@ -74,8 +76,8 @@ class GapHistory(LossRings):
     def draw(self, uniform: Tensor) -> Tensor:
         """Noise levels at `uniform` draws: the design's own for its share of them, the others by the gaps.
 
-        All are the design's own until every ring is full, and where no gap is left or one is not finite: that loss is
-        reported by the loop.
+        All are the design's own until every ring is full, and where no gap is left or one is not finite: that
+        loss is reported by the loop.
         """
         gaps = self.weighted_gaps()
         usable = self.full & (gaps.sum() > 0) & gaps.isfinite().all()
@@ -86,7 +88,8 @@ class GapHistory(LossRings):
         return torch.where(steered, self.by_gaps(gaps, rest), own)
 
     def by_gaps(self, gaps: Tensor, uniform: Tensor) -> Tensor:
-        """Noise levels of the density over ln sigma that is in proportion to `gaps` [K], a constant in every bin."""
+        """Noise levels of the density over ln sigma that is in proportion to `gaps` [K], a constant in every
+        bin."""
         upper = gaps.cumsum(0) / gaps.sum()
         found = torch.searchsorted(upper, uniform, right=True).clamp(max=self.count - 1)
         inside = (upper[found] - uniform) / (gaps[found] / gaps.sum())
@@ -97,7 +100,8 @@ class GapHistory(LossRings):
         return self.target_weight(self.centres) * (self.losses.mean(1) - self.optimum).clamp(min=0)
 
     def target_weight(self, sigma: Tensor) -> Tensor:
-        """w: weight of the squared error of the network's target, J* being a straight line between centres."""
+        """w: weight of the squared error of the network's target, J* being a straight line between
+        centres."""
         place = (self.bins.place(sigma) - 0.5).clamp(0, self.count - 1)
         below = place.floor().long().clamp(max=self.count - 2)
         tables = torch.stack([self.optimum, self.optimum.cummax(0).values])

@@ -1,11 +1,12 @@
-"""Which noise levels a batch is shown: draws keyed by position, stratified or weighed by a history of losses."""
+"""Which noise levels a batch is shown: draws keyed by position, stratified or weighed by a history of
+losses."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engine.objective_spec import Design
+from engine.config.objective import Design
 from engine.process.noise_levels import LossSecondMoment
 from engine.process.processes import DiscreteProcess
 from engine.process.training_schedule import LossGapSchedule
@@ -20,19 +21,21 @@ class Levels:
     sigma: Tensor
     """Noise levels [B], float64."""
     weight: Tensor
-    """Factor of the loss and of its terms [B], float64. A history of losses leaves their mean that of the design's own
-    draws; a history of gaps is meant to change it."""
+    """Factor of the loss and of its terms [B], float64. A history of losses leaves their mean that of the
+    design's own draws; a history of gaps is meant to change it."""
     bin: Tensor | None = None
-    """Timesteps, or bins of noise levels, [B], int64, to be recorded with their losses; None without a history."""
+    """Timesteps, or bins of noise levels, [B], int64, to be recorded with their losses; None without a
+    history."""
     loss_unit: Tensor | None = None
     """What losses [B] are divided by to be recorded, float64; None: nothing."""
 
 
 class LevelDrawer:
-    """Draws a design's noise levels for batches of `batch_size` images; keeps the history where draws depend on one.
+    """Draws a design's noise levels for batches of `batch_size` images; keeps the history where draws depend
+    on one.
 
-    `optimum` is what a schedule that follows the gap needs. Raises ValueError when it is missing, and for a history of
-    losses over a process that has no timesteps.
+    `optimum` is what a schedule that follows the gap needs. Raises ValueError when it is missing, and for a
+    history of losses over a process that has no timesteps.
     """
 
     def __init__(
@@ -52,10 +55,13 @@ class LevelDrawer:
             if not isinstance(design.process, DiscreteProcess):
                 raise ValueError("noise_levels loss_second_moment needs a discrete process")
             levels = design.noise_levels
-            self.history = LossHistory(design.process.num_timesteps, levels.history, levels.uniform_share, device)
+            self.history = LossHistory(
+                design.process.num_timesteps, levels.history, levels.uniform_share, device
+            )
 
     def draw(self, uniform: Tensor, positions: Tensor) -> Levels:
-        """Levels at `uniform` draws in (0, 1) [B], float64, of the images at `positions` [B] of the training stream.
+        """Levels at `uniform` draws in (0, 1) [B], float64, of the images at `positions` [B] of the training
+        stream.
 
         Keyed by position, so any part of a batch gets what the whole batch would give it.
         """
@@ -91,12 +97,16 @@ class LevelDrawer:
 
 
 class LossHistory(LossRings):
-    """The last `length` losses of each timestep, and importance sampling by them [P1 3.3, code; playbook 3.3].
+    """The last `length` losses of each timestep, and importance sampling by them [P1 3.3, code; playbook
+    3.3].
 
-    p_t = (1 - uniform_share) r_t / sum(r) + uniform_share / T, with r_t the root mean square of the losses at t.
+    p_t = (1 - uniform_share) r_t / sum(r) + uniform_share / T, with r_t the root mean square of the losses at
+    t.
     """
 
-    def __init__(self, num_timesteps: int, length: int, uniform_share: float, device: torch.device | str) -> None:
+    def __init__(
+        self, num_timesteps: int, length: int, uniform_share: float, device: torch.device | str
+    ) -> None:
         super().__init__(num_timesteps, length, device)
         self.num_timesteps, self.uniform_share = num_timesteps, uniform_share
 
@@ -107,10 +117,12 @@ class LossHistory(LossRings):
         return torch.where(self.full, mixed, torch.full_like(mixed, 1 / self.num_timesteps))
 
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Timesteps at `uniform` draws by the inverse of the cumulative distribution, and their 1 / (T p_t)."""
+        """Timesteps at `uniform` draws by the inverse of the cumulative distribution, and their 1 / (T
+        p_t)."""
         probabilities = self.probabilities()
         cumulative = probabilities.cumsum(0)
         timestep = torch.searchsorted(cumulative / cumulative[-1], uniform, right=True)
-        # Probabilities that are not numbers give T, no timestep; the loss that made them is reported by the loop.
+        # Probabilities that are not numbers give T, no timestep; the loss that made them is reported by the
+        # loop.
         timestep = timestep.clamp(max=self.num_timesteps - 1)
         return timestep, 1 / (self.num_timesteps * probabilities[timestep])

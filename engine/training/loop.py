@@ -9,9 +9,9 @@ from functools import partial
 import torch
 import torch.distributed as dist
 
+from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet
 from engine.files import Files
-from engine.spec import Experiment
 from engine.training.optim import learning_rate
 from engine.training.optimum import training_optimum
 from engine.training.panel import save_panel
@@ -42,11 +42,12 @@ def train(
     device: torch.device,
     parent_files: Files | None = None,
 ) -> float:
-    """Train to the end, resuming from the checkpoint in `files` when there is one; returns the seconds of all sessions.
+    """Train to the end, resuming from the checkpoint in `files` when there is one; returns the seconds of all
+    sessions.
 
-    Rank 0 writes a snapshot, a fixed-latents panel and the checkpoint at every snapshot interval; every rank calls
-    `report` then. All randomness is keyed by (seed, position), so a resumed training ends with the same weights.
-    `parent_files` is the folder of the training that `experiment.start` names.
+    Rank 0 writes a snapshot, a fixed-latents panel and the checkpoint at every snapshot interval; every rank
+    calls `report` then. All randomness is keyed by (seed, position), so a resumed training ends with the same
+    weights. `parent_files` is the folder of the training that `experiment.start` names.
 
     Raises ValueError when the batch cannot be shared evenly, NonFiniteLoss when training diverges.
     """
@@ -94,9 +95,11 @@ def check_shares(experiment: Experiment, world: World) -> None:
 
 
 def run_interval(step_fn: TrainingStep, state: TrainingState, goal: int) -> tuple[float, float]:
-    """Train up to step `goal`, adding curve rows on the way; returns the last row's loss and images per second.
+    """Train up to step `goal`, adding curve rows on the way; returns the last row's loss and images per
+    second.
 
-    Raises NonFiniteLoss when the loss diverges, or the weights that the last step leaves, which no loss has seen yet.
+    Raises NonFiniteLoss when the loss diverges, or the weights that the last step leaves, which no loss has
+    seen yet.
     """
     settings = step_fn.experiment.train
     stride = max(1, -(-(goal - state.step) // CURVE_ROWS_PER_SNAPSHOT))
@@ -118,7 +121,11 @@ def run_interval(step_fn: TrainingStep, state: TrainingState, goal: int) -> tupl
             state.scaler.check()
         lr = learning_rate(settings, (state.step - 1) * settings.batch_size)
         rows = {f"train/{name}": value for name, value in losses.items()}
-        rows |= {"train/lr": lr, "train/grad_norm": float(step_fn.gradient_norm), "train/images_per_second": rate}
+        rows |= {
+            "train/lr": lr,
+            "train/grad_norm": float(step_fn.gradient_norm),
+            "train/images_per_second": rate,
+        }
         state.curves += [(kimg, name, value) for name, value in rows.items()]
     if not all(bool(param.isfinite().all()) for param in step_fn.params):
         kimg = goal * settings.batch_size / 1000

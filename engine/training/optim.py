@@ -6,13 +6,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from engine.train_spec import Train
+from engine.config.train import Train
 from engine.training.clip import clip_gradients
 from engine.training.precision import LossScaler
 
 
 def build_optimizer(params: Iterable[nn.Parameter], train: Train) -> torch.optim.Adam:
-    """Adam or AdamW as one fused kernel [P1 p11; P3 Table 7; playbook 4.0]; weight decay acts on every parameter."""
+    """Adam or AdamW as one fused kernel [P1 p11; P3 Table 7; playbook 4.0]; weight decay acts on every
+    parameter."""
     kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
     return kind(
         params,
@@ -25,7 +26,8 @@ def build_optimizer(params: Iterable[nn.Parameter], train: Train) -> torch.optim
 
 
 def learning_rate(train: Train, images_shown: int) -> float:
-    """Rate of a step by the images shown before it: ramp times decay, so the very first step has rate 0 [P3, code]."""
+    """Rate of a step by the images shown before it: ramp times decay, so the very first step has rate 0 [P3,
+    code]."""
     ramp = min(images_shown / (train.lr_rampup_kimg * 1000), 1.0) if train.lr_rampup_kimg else 1.0
     return train.lr * ramp * lr_decay_factor(train, images_shown)
 
@@ -33,8 +35,8 @@ def learning_rate(train: Train, images_shown: int) -> float:
 def lr_decay_factor(train: Train, images_shown: int) -> float:
     """What the decay leaves of the learning rate, from 1 down.
 
-    inverse_sqrt is 1 / sqrt(max(n / n_ref, 1)) [EDM2]. cosine and linear fall to 0 at the end of training, from the end
-    of the ramp.
+    inverse_sqrt is 1 / sqrt(max(n / n_ref, 1)) [EDM2]. cosine and linear fall to 0 at the end of training,
+    from the end of the ramp.
     """
     if train.lr_decay == "none":
         return 1.0
@@ -54,8 +56,8 @@ def optimizer_step(
 ) -> Tensor:
     """Set the learning rate, unscale, clip and update the weights; returns the gradient norm before clipping.
 
-    With a `scaler` a step whose gradients are not finite leaves weights and optimizer as they are. Nothing waits for
-    the device.
+    With a `scaler` a step whose gradients are not finite leaves weights and optimizer as they are. Nothing
+    waits for the device.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(train, images_shown)

@@ -1,15 +1,16 @@
-"""The optimal loss of the training images at the bins of a schedule: measured once, kept in the training's folder."""
+"""The optimal loss of the training images at the bins of a schedule: measured once, kept in the training's
+folder."""
 
 import json
 
 import torch
 import torch.distributed as dist
 
+from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet, points_of
 from engine.files import Files
 from engine.metrics.optimal_loss import optimal_loss
 from engine.process.training_schedule import LossGapSchedule
-from engine.spec import Experiment
 from engine.training.gap_history import Bins, Optimum
 from engine.training.step import World
 
@@ -46,7 +47,8 @@ def training_optimum(
 
 
 def measured(experiment: Experiment, images: ImageSet, bins: Bins, device: torch.device) -> bytes:
-    """The file's content: noise levels, optimal squared errors of x0 per dimension, and their standard errors."""
+    """The file's content: noise levels, optimal squared errors of x0 per dimension, and their standard
+    errors."""
     labelled = experiment.model.class_conditional
     points, labels = points_of(images, mirrored=experiment.data.x_flip, labelled=labelled)
     found = optimal_loss(

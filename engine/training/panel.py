@@ -1,4 +1,5 @@
-"""The picture after every snapshot: fixed latents, fixed deterministic sampler, so only the weights change."""
+"""The picture after every snapshot: fixed latents, fixed deterministic sampler, so only the weights
+change."""
 
 from contextlib import suppress
 
@@ -6,11 +7,11 @@ import torch
 from torch import nn
 
 from engine.build import build_denoiser
+from engine.config.experiment import Experiment
+from engine.config.train import Precision
 from engine.files import Files
 from engine.samplers import Heun
-from engine.sampling import draw, panel_png, panel_size
-from engine.spec import Experiment
-from engine.train_spec import Precision
+from engine.sampling.generate import draw, panel_png, panel_size
 
 PANEL_SAMPLER = Heun(num_steps=18)
 PANEL_SEED = 0

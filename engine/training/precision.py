@@ -1,7 +1,8 @@
 """The loss scale of half-precision training, and what is raised when training has diverged.
 
-fp16 cannot hold numbers below 6e-8, and gradients are often smaller. So the loss is multiplied by a large scale before
-the backward pass and the gradients are divided by it afterwards, in fp32 and before they are clipped.
+fp16 cannot hold numbers below 6e-8, and gradients are often smaller. So the loss is multiplied by a large
+scale before the backward pass and the gradients are divided by it afterwards, in fp32 and before they are
+clipped.
 """
 
 from collections.abc import Iterable
@@ -15,14 +16,15 @@ MAX_SKIPPED_STEPS = 100
 
 
 class NonFiniteLoss(RuntimeError):
-    """Training diverged: the loss, the weights, or the gradients of many steps in a row became NaN or infinite."""
+    """Training diverged: the loss, the weights, or the gradients of many steps in a row became NaN or
+    infinite."""
 
 
 class LossScaler:
     """A dynamic loss scale, kept as its base-2 logarithm [P1, code].
 
-    It starts at 2^20. The logarithm grows by 1e-3 a good step and falls by 1 when a gradient is not finite; such a step
-    is skipped. Everything stays on the device; only `check`, `state` and `restore` wait for it.
+    It starts at 2^20. The logarithm grows by 1e-3 a good step and falls by 1 when a gradient is not finite;
+    such a step is skipped. Everything stays on the device; only `check`, `state` and `restore` wait for it.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -36,7 +38,8 @@ class LossScaler:
 
     @torch.no_grad()
     def unscale_and_check(self, params: Iterable[nn.Parameter]) -> Tensor:
-        """Divide the gradients by the scale in place; returns a scalar tensor, 1 if one of them is not finite, else 0.
+        """Divide the gradients by the scale in place; returns a scalar tensor, 1 if one of them is not
+        finite, else 0.
 
         Workers that share a batch must have summed their gradients before, so that all of them decide alike.
         """

@@ -10,14 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.files import Files, pack, unpack
-from engine.train_spec import Precision, Train
-from engine.training.ema import EmaSet
-from engine.training.levels import LevelDrawer
-from engine.training.optim import build_optimizer, optimizer_tensors, restore_optimizer
-from engine.training.posthoc import Profile, mix, mixing_weights
-from engine.training.precision import LossScaler, loss_scaler
-from engine.weights_spec import (
+from engine.config.train import Precision, Train
+from engine.config.weights import (
     EmaWeights,
     PowerWeights,
     RawWeights,
@@ -26,6 +20,12 @@ from engine.weights_spec import (
     check_weights,
     tracked_weights,
 )
+from engine.files import Files, pack, unpack
+from engine.training.ema import EmaSet
+from engine.training.levels import LevelDrawer
+from engine.training.optim import build_optimizer, optimizer_tensors, restore_optimizer
+from engine.training.posthoc import Profile, mix, mixing_weights
+from engine.training.precision import LossScaler, loss_scaler
 
 CHECKPOINT = "checkpoint/state.safetensors"
 
@@ -76,11 +76,14 @@ def save_snapshot(files: Files, state: TrainingState, images_shown: int) -> None
         files.write(snapshot_path(images_shown, weights), pack(net.state_dict(), metadata))
 
 
-def load_snapshot(files: Files, train: Train, images_shown: int, net: nn.Module, weights: Weights) -> Precision:
+def load_snapshot(
+    files: Files, train: Train, images_shown: int, net: nn.Module, weights: Weights
+) -> Precision:
     """Load a snapshot's weights into `net`; a power-function average that was not tracked is reconstructed.
 
-    Returns the precision they are to be used in: fp32 if the training had fallen back to it, else the settings'.
-    Raises FileNotFoundError when a snapshot is missing, ValueError when the training does not keep such weights.
+    Returns the precision they are to be used in: fp32 if the training had fallen back to it, else the
+    settings'. Raises FileNotFoundError when a snapshot is missing, ValueError when the training does not keep
+    such weights.
     """
     check_weights(weights, train)
     weights = canonical_weights(weights, train)
@@ -115,7 +118,9 @@ def load_posthoc(
     return metadata
 
 
-def read_snapshot(files: Files, images_shown: int, weights: Weights) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_snapshot(
+    files: Files, images_shown: int, weights: Weights
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of one snapshot file; FileNotFoundError when there is none."""
     path = snapshot_path(images_shown, weights)
     data = files.read(path)
@@ -133,7 +138,9 @@ def save_checkpoint(files: Files, state: TrainingState) -> None:
         "levels": state.levels.tensors(),
         **averages,
     }
-    tensors = {f"{group}/{name}": tensor for group, entries in groups.items() for name, tensor in entries.items()}
+    tensors = {
+        f"{group}/{name}": tensor for group, entries in groups.items() for name, tensor in entries.items()
+    }
     metadata = {
         "step": state.step,
         "curves": state.curves,

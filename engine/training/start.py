@@ -5,12 +5,12 @@ from torch import nn
 
 from engine.backbones.ocm_head import OcmNet
 from engine.build import build_network
+from engine.config.experiment import Experiment
+from engine.config.weights import EmaWeights
 from engine.files import Files
-from engine.spec import Experiment
 from engine.training.gap_history import Optimum
 from engine.training.levels import LevelDrawer
 from engine.training.snapshot import TrainingState, load_snapshot, restore_checkpoint
-from engine.weights_spec import EmaWeights
 
 
 def starting_state(
@@ -20,9 +20,11 @@ def starting_state(
     device: torch.device,
     optimum: Optimum | None = None,
 ) -> TrainingState:
-    """The state to train on from, on `device`. Raises FileNotFoundError when the training to start from is not there.
+    """The state to train on from, on `device`. Raises FileNotFoundError when the training to start from is
+    not there.
 
-    Of another training the averaged weights of its last snapshot are taken. `optimum` is what `training_optimum` found.
+    Of another training the averaged weights of its last snapshot are taken. `optimum` is what
+    `training_optimum` found.
     """
     net = build_network(experiment)
     parent = experiment.parent

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from engine.build import build_denoiser
+from engine.config.experiment import Experiment
+from engine.config.model import DyDit
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser
-from engine.model_spec import DyDit
 from engine.noise import Purpose, generator_seed
 from engine.objectives import OBJECTIVES, Noised, Terms
 from engine.objectives.budget import budget_losses
-from engine.spec import Experiment
 from engine.training.batches import make_batch
 from engine.training.compiling import compile_network
 from engine.training.levels import Levels
@@ -70,9 +70,20 @@ class TrainingStep:
     """Runs optimizer steps; `names` are the losses it returns, in order."""
 
     def __init__(
-        self, experiment: Experiment, images: ImageSet, state: TrainingState, world: World, device: torch.device
+        self,
+        experiment: Experiment,
+        images: ImageSet,
+        state: TrainingState,
+        world: World,
+        device: torch.device,
     ) -> None:
-        self.experiment, self.images, self.state, self.world, self.device = experiment, images, state, world, device
+        self.experiment, self.images, self.state, self.world, self.device = (
+            experiment,
+            images,
+            state,
+            world,
+            device,
+        )
         self.params = [param for param in state.net.parameters() if param.requires_grad]
         compile_network(state.net, experiment.train.compile, device)
         model = LossModel(experiment, build_denoiser(experiment, state.net, state.precision))
@@ -82,7 +93,8 @@ class TrainingStep:
         """Of the last step, before clipping."""
 
     def __call__(self) -> Tensor:
-        """Run the step and return this worker's part of the mean of each loss, without waiting for the device."""
+        """Run the step and return this worker's part of the mean of each loss, without waiting for the
+        device."""
         settings, state = self.experiment.train, self.state
         images_shown = state.step * settings.batch_size
         state.net.train()
@@ -93,14 +105,18 @@ class TrainingStep:
             with nullcontext() if synchronise else self.without_sync():
                 terms, levels = self.losses(positions)
                 weight = levels.weight.to(terms["loss"].dtype)
-                means = {name: (weight * values).sum() / settings.batch_size for name, values in terms.items()}
+                means = {
+                    name: (weight * values).sum() / settings.batch_size for name, values in terms.items()
+                }
                 self.scaled(means["loss"]).backward()
             self.names = tuple(means)
             parts.append(torch.stack([value.detach() for value in means.values()]))
             # A budget's penalty and the complete network's loss say nothing of how hard a noise level is.
             shown.append((levels, terms.get("diffusion", terms["loss"]).detach()))
         self.sum_over_workers()
-        self.gradient_norm = optimizer_step(state.optimizer, self.params, settings, images_shown, state.scaler)
+        self.gradient_norm = optimizer_step(
+            state.optimizer, self.params, settings, images_shown, state.scaler
+        )
         state.ema.update(state.net, images_shown)
         self.remember(shown)
         state.step += 1
@@ -124,12 +140,16 @@ class TrainingStep:
         return loss if self.state.scaler is None else loss * self.state.scaler.scale
 
     def sum_over_workers(self) -> None:
-        """Make the mean of the workers' gradients, which DistributedDataParallel takes, their sum: the whole batch's.
+        """Make the mean of the workers' gradients, which DistributedDataParallel takes, their sum: the whole
+        batch's.
 
-        A larger loss would do the same, but half precision would overflow the earlier the more workers there are.
+        A larger loss would do the same, but half precision would overflow the earlier the more workers there
+        are.
         """
         if self.world.size > 1:
-            torch._foreach_mul_([param.grad for param in self.params if param.grad is not None], self.world.size)
+            torch._foreach_mul_(
+                [param.grad for param in self.params if param.grad is not None], self.world.size
+            )
 
     def remember(self, shown: list[tuple[Levels, Tensor]]) -> None:
         """Tell the noise levels' distribution what the step's images lost, the same on every worker."""
@@ -137,7 +157,9 @@ class TrainingStep:
         if drawer.history is None:
             return
         bins = torch.cat([levels.bin for levels, _ in shown if levels.bin is not None])
-        losses = [values if levels.loss_unit is None else values / levels.loss_unit for levels, values in shown]
+        losses = [
+            values if levels.loss_unit is None else values / levels.loss_unit for levels, values in shown
+        ]
         drawer.record(self.gathered(bins), self.gathered(torch.cat(losses)))
 
     def gathered(self, values: Tensor) -> Tensor:
@@ -154,7 +176,8 @@ class TrainingStep:
         return self.model.no_sync()
 
     def microbatches(self, images_shown: int) -> Iterator[tuple[Tensor, bool]]:
-        """Positions in the training stream of each forward pass of this worker, and whether it is the last."""
+        """Positions in the training stream of each forward pass of this worker, and whether it is the
+        last."""
         settings = self.experiment.train
         share = settings.batch_size // self.world.size
         first = images_shown + self.world.rank * share

@@ -12,14 +12,21 @@ NAME = "diagnose"
 Named = Annotated[
     str,
     typer.Argument(
-        help="Identity of a finished training, or its first letters; or a sweep that has only one.", show_default=False
+        help="Identity of a finished training, or its first letters; or a sweep that has only one.",
+        show_default=False,
     ),
 ]
-SnapshotKimg = Annotated[float | None, typer.Option("--snapshot", help="By kimg shown; the last one by default.")]
+SnapshotKimg = Annotated[
+    float | None, typer.Option("--snapshot", help="By kimg shown; the last one by default.")
+]
 Every = Annotated[bool, typer.Option("--every-snapshot", help="Also print the gap of every snapshot.")]
 Draws = Annotated[int, typer.Option("--draws", min=2, help="Noisy images at each noise level.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where to write the picture; diagnosis_ID.png by default.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON; draw a picture only with --out.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Where to write the picture; diagnosis_ID.png by default.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the numbers as JSON; draw a picture only with --out.")
+]
 
 
 def command(
@@ -34,17 +41,17 @@ def command(
 ) -> None:
     """Compare a training's loss with its optimum in closed form on the same noisy images (arXiv 2506.13763).
 
-    A diffusion loss does not fall to 0: how far it can fall depends on the noise level and the data. The gap above the
-    optimum is what training can still win, and where. The numbers are kept with the training.
+    A diffusion loss does not fall to 0: how far it can fall depends on the noise level and the data. The gap
+    above the optimum is what training can still win, and where. The numbers are kept with the training.
 
     Example: orch diagnose 3f2a
     """
     import json
     from dataclasses import asdict
 
-    from orchestrator import diagnosis_view as view
-    from orchestrator.store import Store
-    from reports.diagnosis_figure import draw_diagnosis
+    from orchestrator.console import diagnosis_view as view
+    from orchestrator.storage.store import Store
+    from reports.figures.diagnosis import draw_diagnosis
     from reports.figures.style import styled, to_png
 
     asked = view.find_training(Store.open(storage), training, draws, data_root)

@@ -12,17 +12,20 @@ NAME = "model"
 def command(
     recipe: RecipeName,
     layers: Annotated[bool, typer.Option("--layers", help="Also a table of its layers.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers, layers included, as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the numbers, layers included, as JSON.")
+    ] = False,
 ) -> None:
-    """Show the network of a recipe: its published name, parameters, MACs and FLOPs of a forward pass. Trains nothing.
+    """Show the network of a recipe: its published name, parameters, MACs and FLOPs of a forward pass. Trains
+    nothing.
 
     Example: orch model iddpm_cifar10 --layers
     """
     import json
     from dataclasses import asdict
 
+    from orchestrator.console.model_view import layers_table, network, words
     from orchestrator.errors import UsageError
-    from orchestrator.model_view import layers_table, network, words
 
     name, experiment = load_experiment(recipe)
     try:

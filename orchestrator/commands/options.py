@@ -8,16 +8,20 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine.spec import Experiment
+    from engine.config.experiment import Experiment
 
-GridPath = Annotated[Path, typer.Argument(help="Grid file, for example grids/quickstart.yaml.", show_default=False)]
+GridPath = Annotated[
+    Path, typer.Argument(help="Grid file, for example grids/quickstart.yaml.", show_default=False)
+]
 RecipeName = Annotated[
     str, typer.Argument(help="A recipe's name or file, or a grid file for its anchor.", show_default=False)
 ]
 StoragePath = Annotated[
     str,
     typer.Option(
-        "--storage", envvar="ORCH_STORAGE", help="Where results live: a folder, or a URI such as s3://bucket/path."
+        "--storage",
+        envvar="ORCH_STORAGE",
+        help="Where results live: a folder, or a URI such as s3://bucket/path.",
     ),
 ]
 Smoke = Annotated[

@@ -4,12 +4,20 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath, make_console
+from orchestrator.commands.options import (
+    DEFAULT_STORAGE,
+    DataRoot,
+    GridPath,
+    Smoke,
+    StoragePath,
+    make_console,
+)
 
 NAME = "plan"
 
 Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Time 3 forward passes of each network first, for a better estimate.")
+    bool,
+    typer.Option("--calibrate", help="Time 3 forward passes of each network first, for a better estimate."),
 ]
 
 
@@ -20,21 +28,22 @@ def command(
     data_root: DataRoot = None,
     calibrate: Calibrate = False,
 ) -> None:
-    """Show cells, trainings, what is cached and why, what collapsed, network evaluations and time. Starts nothing.
+    """Show cells, trainings, what is cached and why, what collapsed, network evaluations and time. Starts
+    nothing.
 
     With --calibrate the speed of sampling is measured on this machine, and remembered in the storage.
 
     Example: orch plan grids/edm_stochastic.yaml --smoke
     """
+    from orchestrator.console.plan_view import show_plan
     from orchestrator.grid import expand, load_sweep
-    from orchestrator.plan import make_plan
-    from orchestrator.plan_view import show_plan
-    from orchestrator.store import Store
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.storage.store import Store
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     plan = make_plan(sweep, expand(sweep), store)
     if calibrate:
-        from orchestrator.calibration import calibrate as measure_speed
+        from orchestrator.planning.calibration import calibrate as measure_speed
 
         measure_speed(plan, store)
     show_plan(plan, store, data_root, make_console())

@@ -13,22 +13,24 @@ NAME = "process"
 def command(
     recipe: RecipeName,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write the picture (PNG); process_RECIPE.png by default.")
+        Path | None,
+        typer.Option("--out", help="Where to write the picture (PNG); process_RECIPE.png by default."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the numbers as JSON; draw a picture only with --out.")
     ] = False,
 ) -> None:
-    """Show noise levels, weights, share of the loss and preconditioning of a recipe's objective. Trains nothing.
+    """Show noise levels, weights, share of the loss and preconditioning of a recipe's objective. Trains
+    nothing.
 
     Example: orch process edm_cifar10
     """
     import json
     from dataclasses import asdict
 
-    from orchestrator.process_view import design_curves, levels_table
+    from orchestrator.console.process_view import design_curves, levels_table
+    from reports.figures.process import draw_process
     from reports.figures.style import styled, to_png
-    from reports.process_figure import draw_process
 
     name, experiment = load_experiment(recipe)
     picture = picture_path(out, f"process_{name}.png")

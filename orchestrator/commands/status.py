@@ -19,7 +19,7 @@ def command(
 
     Example: orch status quickstart
     """
-    from orchestrator.status_view import show_status
-    from orchestrator.store import Store
+    from orchestrator.console.status_view import show_status
+    from orchestrator.storage.store import Store
 
     show_status(Store.open(storage), sweep, make_console())

@@ -5,17 +5,28 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import DEFAULT_STORAGE, DataRoot, GridPath, Smoke, StoragePath, make_console
+from orchestrator.commands.options import (
+    DEFAULT_STORAGE,
+    DataRoot,
+    GridPath,
+    Smoke,
+    StoragePath,
+    make_console,
+)
 
 NAME = "sweep"
 
 Address = Annotated[
     str | None,
     typer.Option(
-        "--address", help="Ray cluster to use (RAY_ADDRESS is honoured too); default: this machine.", show_default=False
+        "--address",
+        help="Ray cluster to use (RAY_ADDRESS is honoured too); default: this machine.",
+        show_default=False,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start even when the plan predicts more than a day here.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Start even when the plan predicts more than a day here.")
+]
 Confirm = Annotated[
     int,
     typer.Option(
@@ -38,16 +49,16 @@ def command(
 ) -> None:
     """Train, sample, measure and report everything in the grid whose result is missing.
 
-    Run it again to go on after a stop, to retry failures, or after adding values to an axis: only what is missing runs.
-    Ctrl-C once lets running units reach their next checkpoint; twice stops at once.
+    Run it again to go on after a stop, to retry failures, or after adding values to an axis: only what is
+    missing runs. Ctrl-C once lets running units reach their next checkpoint; twice stops at once.
 
     Example: orch sweep grids/quickstart.yaml
     """
-    from orchestrator.confirm import run_and_confirm
+    from orchestrator.execution.confirm import run_and_confirm
+    from orchestrator.execution.driver import Options, run_sweep
     from orchestrator.grid import load_sweep
-    from orchestrator.guard import refuse_hopeless
-    from orchestrator.store import Store
-    from orchestrator.sweeping import Options, run_sweep
+    from orchestrator.planning.preflight import refuse_hopeless
+    from orchestrator.storage.store import Store
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     options = Options(store, data_root, address, make_console(stderr=True))

@@ -1,4 +1,5 @@
-"""`orch toy`: what the number of steps does to a sampler whose denoiser is exact, as a table and a picture."""
+"""`orch toy`: what the number of steps does to a sampler whose denoiser is exact, as a table and a
+picture."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,25 +23,28 @@ def command(
         bool, typer.Option("--json", help="Print the distances as JSON; draw a picture only with --out.")
     ] = False,
 ) -> None:
-    """Sample 2-D points with DDPM, DDIM and flow matching (Euler, RK4) in 5, 10, 20, 50 and 200 steps. Trains nothing.
+    """Sample 2-D points with DDPM, DDIM and flow matching (Euler, RK4) in 5, 10, 20, 50 and 200 steps. Trains
+    nothing.
 
-    The denoiser is exact and all samplers start from the same latents: what differs is their own error, shown as energy
-    distance to the points. As in the companion text 004, Euler shows moons at K = 5 and RK4 is closest at every K.
-    DDPM, with its betas respaced to the K steps, needs about 50 here; the text names 200.
+    The denoiser is exact and all samplers start from the same latents: what differs is their own error, shown
+    as energy distance to the points. As in the companion text 004, Euler shows moons at K = 5 and RK4 is
+    closest at every K. DDPM, with its betas respaced to the K steps, needs about 50 here; the text names 200.
 
     Example: orch toy --data two_moons
     """
     import json
     import time
 
-    from orchestrator.toy_view import distances, distances_table, headline, toy_grid
+    from orchestrator.console.toy_view import distances, distances_table, headline, toy_grid
     from reports.figures.style import styled, to_png
-    from reports.toy_figure import draw_toy
+    from reports.figures.toy import draw_toy
 
     picture = picture_path(out, f"toy_{data}.png")
     console, started = make_console(), time.monotonic()
     with make_console(stderr=True).status("sampling"):
-        grids = [toy_grid(name, seed) for name in (("two_moons", "eight_gaussians") if data == "both" else (data,))]
+        grids = [
+            toy_grid(name, seed) for name in (("two_moons", "eight_gaussians") if data == "both" else (data,))
+        ]
     if as_json:
         typer.echo(json.dumps({"seed": seed, "grids": [distances(grid) for grid in grids]}, allow_nan=False))
     for grid in () if as_json else grids:

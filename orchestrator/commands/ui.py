@@ -20,13 +20,24 @@ def command(
     import subprocess
     import sys
 
-    from orchestrator.store import Store
-    from orchestrator.tracking import chart_links, tracking_uri
+    from orchestrator.storage.store import Store
+    from orchestrator.tracking.mlflow_mirror import chart_links, tracking_uri
 
     store = Store.open(storage)
     address = f"http://127.0.0.1:{port}"
     typer.echo(f"MLflow at {address} (Ctrl-C ends it)")
     for name, link in chart_links(store, address):
         typer.echo(f"  {name}: {link}")
-    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(store), "--workers", "1"]
-    raise typer.Exit(subprocess.run([*server, "--host", "127.0.0.1", "--port", str(port)], check=False).returncode)
+    server = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        tracking_uri(store),
+        "--workers",
+        "1",
+    ]
+    raise typer.Exit(
+        subprocess.run([*server, "--host", "127.0.0.1", "--port", str(port)], check=False).returncode
+    )

@@ -19,7 +19,7 @@ def command(
 
     Example: orch why 3f2a
     """
-    from orchestrator.store import Store
-    from orchestrator.why import explain
+    from orchestrator.console.why import explain
+    from orchestrator.storage.store import Store
 
     explain(Store.open(storage), unit, make_console())

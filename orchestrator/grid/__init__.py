@@ -3,4 +3,14 @@
 from orchestrator.grid.file import Grid, Resources, Search
 from orchestrator.grid.sweep import Point, Sweep, expand, load_sweep, points_for, search_dimensions
 
-__all__ = ["Grid", "Point", "Resources", "Search", "Sweep", "expand", "load_sweep", "points_for", "search_dimensions"]
+__all__ = [
+    "Grid",
+    "Point",
+    "Resources",
+    "Search",
+    "Sweep",
+    "expand",
+    "load_sweep",
+    "points_for",
+    "search_dimensions",
+]

@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.linked import LINKED_RULES
-from engine.playbook import KNOB_GROUPS
-from engine.spec import Experiment
+from engine.config.experiment import Experiment
+from engine.config.linked import LINKED_RULES
+from engine.config.playbook import KNOB_GROUPS
 from orchestrator.grid.entries import Entry, Role, alternatives, combinations, entries
 from orchestrator.grid.fields import group_fault, level_fault, unknown_field_fault, value_fault
 from orchestrator.grid.file import Grid
+from orchestrator.grid.messages import faults
 from orchestrator.grid.override import section_type
-from orchestrator.grid.words import faults
 from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 MAX_POINTS = 100_000
@@ -33,14 +33,17 @@ def bind(data: dict[str, Any]) -> tuple[Grid, list[Fault]]:
         found = faults(error, Grid)
     for depth in (2, 1):
         try:
-            return Grid.model_validate({**BLANK, **_pruned(data, [fault.path[:depth] for fault in found])}), found
+            return Grid.model_validate(
+                {**BLANK, **_pruned(data, [fault.path[:depth] for fault in found])}
+            ), found
         except ValidationError:
             continue
     return Grid.model_validate(BLANK), found
 
 
 def _pruned(data: dict[str, Any], paths: list[KeyPath]) -> dict[str, Any]:
-    """The mapping without the values at these paths of one or two keys; list items go with their whole list."""
+    """The mapping without the values at these paths of one or two keys; list items go with their whole
+    list."""
     kept = dict(data)
     for path in paths:
         inner = kept.get(str(path[0]))
@@ -55,7 +58,12 @@ def grid_faults(grid: Grid) -> Iterator[Fault]:
     """Everything wrong with a well-formed grid that can be seen without its recipe."""
     if grid.varies not in KNOB_GROUPS:
         groups = tuple(KNOB_GROUPS)
-        yield Fault(("varies",), f'unknown knob group "{grid.varies}"', groups, did_you_mean(grid.varies, list(groups)))
+        yield Fault(
+            ("varies",),
+            f'unknown knob group "{grid.varies}"',
+            groups,
+            did_you_mean(grid.varies, list(groups)),
+        )
     for entry in entries(grid):
         yield from _entry_faults(entry, grid)
     for check in CHECKS:
@@ -64,7 +72,9 @@ def grid_faults(grid: Grid) -> Iterator[Fault]:
 
 def panel_size(grid: Grid) -> int:
     """Samplers that every training is evaluated with: those of the panel, or the recipe's one."""
-    return sum(math.prod(len(alternatives(value, ())) for value in entry.values()) for entry in grid.panel) or 1
+    return (
+        sum(math.prod(len(alternatives(value, ())) for value in entry.values()) for entry in grid.panel) or 1
+    )
 
 
 def _entry_faults(entry: Entry, grid: Grid) -> Iterator[Fault]:
@@ -103,7 +113,9 @@ def _repeated_values(grid: Grid) -> Iterator[Fault]:
         first = next(iter(group))
         yield from _repeats((("zip", index, first, row), values) for row, values in enumerate(rows))
     for name in ("points", "exclude"):
-        yield from _repeats(((name, i), frozenset(point.items())) for i, point in enumerate(getattr(grid, name)))
+        yield from _repeats(
+            ((name, i), frozenset(point.items())) for i, point in enumerate(getattr(grid, name))
+        )
     yield from _repeats(alternatives(grid.seeds.train, ("seeds", "train")))
     yield from _repeats(alternatives(grid.seeds.sample, ("seeds", "sample")))
 
@@ -117,7 +129,8 @@ def _repeats(values: Iterable[tuple[KeyPath, Hashable]]) -> Iterator[Fault]:
 
 
 def _fields_given_twice(grid: Grid) -> Iterator[Fault]:
-    """A field may vary in one place only; the entries of `points` are one place, and so are those of `when`."""
+    """A field may vary in one place only; the entries of `points` are one place, and so are those of
+    `when`."""
     homes: dict[str, KeyPath] = {}
     varied = [(entry.field, entry.path) for entry in entries(grid) if entry.role is Role.VARIED]
     for field, path in [*varied, *((field, ("linked", field)) for field in grid.linked)]:
@@ -148,7 +161,9 @@ def _panel(grid: Grid) -> Iterator[Fault]:
                 fields = {key: value for key, (_, value) in combination.items()}
                 sampler = section_type("sample").validate_python(fields)
             except ValidationError as error:
-                yield from (_in_panel(fault, index, combination) for fault in faults(error, Experiment, ("sample",)))
+                yield from (
+                    _in_panel(fault, index, combination) for fault in faults(error, Experiment, ("sample",))
+                )
                 continue
             if sampler in seen:
                 yield Fault(("panel", index), "the same sampler is given twice")
@@ -168,7 +183,9 @@ def _combinations(grid: Grid) -> Iterator[Fault]:
     if grid.panel:
         for field in grid.set:
             if field.startswith("sample."):
-                yield Fault(("set", field), "does nothing: the panel replaces the recipe's sampler", about_key=True)
+                yield Fault(
+                    ("set", field), "does nothing: the panel replaces the recipe's sampler", about_key=True
+                )
     if grid.search:
         yield from _search(grid, ("search",), "search")
     elif grid.enumerate == "coordinate":

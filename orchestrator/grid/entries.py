@@ -48,7 +48,9 @@ def entries(grid: Grid) -> Iterator[Entry]:
         yield from _conditions(condition, ("exclude", index))
     for index, sampler in enumerate(grid.panel):
         for key, value in sampler.items():
-            yield Entry(Role.PANEL, f"sample.{key}", ("panel", index, key), alternatives(value, ("panel", index, key)))
+            yield Entry(
+                Role.PANEL, f"sample.{key}", ("panel", index, key), alternatives(value, ("panel", index, key))
+            )
 
 
 def combinations(sampler: dict[str, Any], index: int) -> Iterator[dict[str, tuple[KeyPath, Any]]]:
@@ -61,7 +63,8 @@ def combinations(sampler: dict[str, Any], index: int) -> Iterator[dict[str, tupl
 def condition_values(field: str, value: Any) -> tuple[Any, ...]:
     """The values a condition accepts: a list means any of, unless the field itself takes that list.
 
-    Where the field takes the list and its items, such as `model.num_blocks: [2, 4]`, all of them are accepted.
+    Where the field takes the list and its items, such as `model.num_blocks: [2, 4]`, all of them are
+    accepted.
     """
     return tuple(choice for _, choice in _condition_values(field, value, ()))
 

@@ -1,4 +1,5 @@
-"""The dotted fields of an experiment (`model.channels`): which exist, what each accepts, what the papers use."""
+"""The dotted fields of an experiment (`model.channels`): which exist, what each accepts, what the papers
+use."""
 
 from functools import cache, lru_cache
 from typing import Annotated, Any
@@ -6,9 +7,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from engine.playbook import KNOB_GROUPS, LEVELS
-from engine.spec import Experiment
-from orchestrator.grid.words import faults, show, submodels
+from engine.config.experiment import Experiment
+from engine.config.playbook import KNOB_GROUPS, LEVELS
+from orchestrator.grid.messages import faults, show, submodels
 from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 ABSENT = object()
@@ -84,7 +85,9 @@ def group_fault(field: str, group: str, path: KeyPath) -> Fault | None:
         return None
     homes = [name for name in KNOB_GROUPS if in_group(field, name)]
     hint = f"fix it under set:, or vary it in a sweep of its own (varies: {homes[0]})" if homes else NO_HOME
-    return Fault(path, f"is not in the knob group {group}, the only one that varies", KNOB_GROUPS[group], hint, True)
+    return Fault(
+        path, f"is not in the knob group {group}, the only one that varies", KNOB_GROUPS[group], hint, True
+    )
 
 
 def in_group(field: str, group: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from engine.frozen import Frozen
+from engine.config.frozen import Frozen
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
@@ -12,7 +12,9 @@ PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 def _no_mapping(value: Any) -> Any:
     """Refuse nested mappings, the usual slip when a field should have been written with dots."""
     if isinstance(value, dict):
-        raise ValueError("expected a value or a list, got a mapping (fields are written with dots: model.channels)")
+        raise ValueError(
+            "expected a value or a list, got a mapping (fields are written with dots: model.channels)"
+        )
     if isinstance(value, tuple):
         for item in value:
             _no_mapping(item)
@@ -132,8 +134,8 @@ class Grid(Frozen):
     points: tuple[Assignments, ...] = ()
     """Points written out one by one; they multiply with the axes."""
     enumerate: Literal["product", "one_at_a_time", "coordinate"] = "product"
-    """All combinations; each axis alone around the recipe's values (which are a point too); or a search that takes the
-    best value of one axis after the other, starting at the recipe's, until no axis changes."""
+    """All combinations; each axis alone around the recipe's values (which are a point too); or a search that
+    takes the best value of one axis after the other, starting at the recipe's, until no axis changes."""
     when: tuple[When, ...] = ()
     """Extra axes where a condition holds, applied in order."""
     exclude: tuple[Assignments, ...] = ()
@@ -143,7 +145,8 @@ class Grid(Frozen):
     panel: tuple[Assignments, ...] = ()
     """Samplers that every training is evaluated with; list values multiply inside an entry."""
     measure_start: bool = False
-    """Also measure the trainings that the points start from, with the same samplers: the baseline in the report."""
+    """Also measure the trainings that the points start from, with the same samplers: the baseline in the
+    report."""
     seeds: Seeds = Seeds()
     """Seeds of training and sampling."""
     search: Search | None = None

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from engine.linked import LINKED_RULES
-from engine.playbook import KNOB_GROUPS
+from engine.config.linked import LINKED_RULES
+from engine.config.playbook import KNOB_GROUPS
 from orchestrator.grid.fields import adapters, catalogue, in_group
 from orchestrator.grid.file import PLAIN_NAME, Grid
 from orchestrator.grid.recipe import PACKAGED, recipe_names
@@ -16,8 +16,14 @@ def grid_json_schema() -> Schema:
     """JSON Schema (draft 2020-12) of a grid file."""
     schema = Grid.model_json_schema()
     values = {field: _value(field) for field in catalogue()}
-    samplers = {field.removeprefix("sample."): value for field, value in values.items() if field.startswith("sample.")}
-    varied = {field: value for field, value in values.items() if any(in_group(field, group) for group in KNOB_GROUPS)}
+    samplers = {
+        field.removeprefix("sample."): value for field, value in values.items() if field.startswith("sample.")
+    }
+    varied = {
+        field: value
+        for field, value in values.items()
+        if any(in_group(field, group) for group in KNOB_GROUPS)
+    }
     one, many, either = _mapping(values), _mapping(_each(varied, _listed)), _mapping(_each(values, _any_of))
     panel = {**_mapping(_each(samplers, _any_of)), "required": ["kind"]}
     linked = _mapping({field: {"enum": list(LINKED_RULES)} for field in values})

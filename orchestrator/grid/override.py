@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from engine.frozen import Frozen
-from engine.spec import Experiment
-from orchestrator.grid.words import children, faults, kind_of
+from engine.config.experiment import Experiment
+from engine.config.frozen import Frozen
+from orchestrator.grid.messages import children, faults, kind_of
 from orchestrator.grid.yaml_source import Fault
 
 
@@ -23,8 +23,8 @@ class InvalidFields(Exception):
 def changed(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:
     """The experiment with these dotted fields replaced. Raises InvalidFields.
 
-    A section that changes its kind keeps what the new kind also has and was written down; the rest are defaults. The
-    same holds for the sections inside it.
+    A section that changes its kind keeps what the new kind also has and was written down; the rest are
+    defaults. The same holds for the sections inside it.
     """
     by_section: dict[str, list[tuple[str, Any]]] = {}
     for field, value in overrides.items():
@@ -59,7 +59,8 @@ def _changed_section(name: str, section: Frozen | None, changes: tuple[tuple[str
 
 
 def _outer_kinds_first(change: tuple[str, Any]) -> tuple[bool, int]:
-    """A kind decides which fields there are, so it comes before them; an inner kind comes after the outer one."""
+    """A kind decides which fields there are, so it comes before them; an inner kind comes after the outer
+    one."""
     parts = change[0].split(".")
     return parts[-1] != "kind", len(parts)
 
@@ -84,7 +85,8 @@ def _default(models: list[type[BaseModel]], kind: Any, part: str) -> Frozen | No
 
 
 def _keep_common(target: dict[str, Any], models: list[type[BaseModel]]) -> None:
-    """Drop what these models, the new kind, lack: other fields, and sections inside whose kind they do not offer."""
+    """Drop what these models, the new kind, lack: other fields, and sections inside whose kind they do not
+    offer."""
     known = {field for model in models for field in model.model_fields}
     for field, value in [*target.items()]:
         kinds = [kind_of(model) for model in children(models, field)]
@@ -98,4 +100,6 @@ def written(section: Frozen | None) -> dict[str, Any]:
         return {}
     kind = {"kind": section.kind} if "kind" in type(section).model_fields else {}  # type: ignore[attr-defined]
     below = {name: getattr(section, name) for name in section.model_fields_set}
-    return kind | {name: written(value) if isinstance(value, Frozen) else value for name, value in below.items()}
+    return kind | {
+        name: written(value) if isinstance(value, Frozen) else value for name, value in below.items()
+    }

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from engine.spec import Experiment
+from engine.config.experiment import Experiment
 from orchestrator.grid.check import MAX_POINTS, panel_size
 from orchestrator.grid.entries import Role, condition_values, entries
 from orchestrator.grid.fields import value_of
@@ -29,7 +29,9 @@ class BadGrid(Exception):
 
 def dimensions(grid: Grid) -> list[Dimension]:
     """What multiplies: each axis, each zip group, the list of points."""
-    found: list[Dimension] = [(field, tuple({field: value} for value in values)) for field, values in grid.axes.items()]
+    found: list[Dimension] = [
+        (field, tuple({field: value} for value in values)) for field, values in grid.axes.items()
+    ]
     for group in grid.zip:
         rows = zip(*group.values(), strict=True)
         found.append((" + ".join(group), tuple(dict(zip(group, row, strict=True)) for row in rows)))
@@ -43,8 +45,11 @@ def swept_fields(grid: Grid) -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.field for entry in entries(grid) if entry.role is Role.VARIED))
 
 
-def enumerate_options(grid: Grid, anchor: Experiment, resolve: Callable[[Option], Experiment]) -> list[Option]:
-    """Overrides of every point before `exclude`, without panel and seeds. Raises BadGrid before building too many."""
+def enumerate_options(
+    grid: Grid, anchor: Experiment, resolve: Callable[[Option], Experiment]
+) -> list[Option]:
+    """Overrides of every point before `exclude`, without panel and seeds. Raises BadGrid before building too
+    many."""
     choices = [options for _, options in dimensions(grid)]
     copies = len(grid.seeds.train) * len(grid.seeds.sample) * panel_size(grid)
     if grid.enumerate == "one_at_a_time":
@@ -65,11 +70,14 @@ def enumerate_options(grid: Grid, anchor: Experiment, resolve: Callable[[Option]
 
 def matches(condition: Option, experiment: Experiment) -> bool:
     """Whether the experiment has one of the accepted values in every field of a condition."""
-    return all(value_of(experiment, field) in condition_values(field, value) for field, value in condition.items())
+    return all(
+        value_of(experiment, field) in condition_values(field, value) for field, value in condition.items()
+    )
 
 
 def _holds(condition: Option, option: Option, resolve: Callable[[Option], Experiment]) -> bool:
-    """The same for an option. A section is built only when it must be: it may lack fields that this very entry adds."""
+    """The same for an option. A section is built only when it must be: it may lack fields that this very
+    entry adds."""
     for field, accepted in condition.items():
         section = {name: value for name, value in option.items() if name.split(".")[0] == field.split(".")[0]}
         value = option[field] if field in option else value_of(resolve(section), field)

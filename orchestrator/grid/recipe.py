@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.spec import Experiment, Misfit, misfits
+from engine.config.experiment import ConfigConflict, Experiment, config_conflicts
 from orchestrator.errors import GridError
 from orchestrator.grid.fields import SEEDS, catalogue, unknown_field_fault, value_fault
 from orchestrator.grid.file import Grid
+from orchestrator.grid.messages import faults
 from orchestrator.grid.override import InvalidFields, changed, section_type
-from orchestrator.grid.words import faults
 from orchestrator.grid.yaml_source import Document, Fault, KeyPath, did_you_mean, dotted, read_document
 
 Values = Mapping[str, Any]
@@ -22,7 +22,8 @@ PACKAGED = Path(__file__).resolve().parent.parent.parent / "grids"
 
 
 def load_anchor(grid: Grid, document: Document, folder: Path, smoke: bool) -> Experiment:
-    """The recipe after `set` and, for a smoke run, the smoke overlay. Raises GridError naming the file at fault."""
+    """The recipe after `set` and, for a smoke run, the smoke overlay. Raises GridError naming the file at
+    fault."""
     recipe = _find(folder, "recipes", grid.recipe, document)
     anchor = read_recipe(recipe)
     fixed = {field: value for field, value in grid.set.items() if field in catalogue()}
@@ -56,27 +57,35 @@ def _misfit_faults(document: Document) -> list[Fault]:
     """What is wrong with a recipe each of whose sections is right."""
     sections = {name: section_type(name).validate_python(value) for name, value in document.data.items()}
     written = {".".join(str(part) for part in path) for path in document.marks}
-    return [misfit_fault(misfit, written) for misfit in misfits(Experiment.model_construct(**sections))]
+    return [
+        conflict_fault(conflict, written)
+        for conflict in config_conflicts(Experiment.model_construct(**sections))
+    ]
 
 
-def misfit_fault(misfit: Misfit, written: Collection[str]) -> Fault:
+def conflict_fault(conflict: ConfigConflict, written: Collection[str]) -> Fault:
     """Two sections that are at odds, as a fault of the likeliest of their fields that is written down."""
-    fields, message = misfit
-    likeliest = (name for field in fields for name in written if name == field or name.startswith(f"{field}."))
+    fields, message = conflict
+    likeliest = (
+        name for field in fields for name in written if name == field or name.startswith(f"{field}.")
+    )
     return Fault(tuple(next(likeliest, fields[0]).split(".")), message)
 
 
 def read_overlay(document: Document) -> tuple[dict[str, Any], dict[str, KeyPath]]:
     """A smoke overlay as dotted fields with their values and places. Raises GridError."""
     leaves = [(dotted(path), path, value) for path, value in _leaves(document.data, ())]
-    found = [unknown_field_fault(field, path) or value_fault(field, value, path) for field, path, value in leaves]
+    found = [
+        unknown_field_fault(field, path) or value_fault(field, value, path) for field, path, value in leaves
+    ]
     if any(found):
         raise GridError(document.problem(fault) for fault in found if fault)
     return {field: value for field, _, value in leaves}, {field: path for field, path, _ in leaves}
 
 
 def placed(fault: Fault, places: Mapping[str, KeyPath]) -> Fault:
-    """An experiment's fault at the place where its field was written; a section's fault at its first written field.
+    """An experiment's fault at the place where its field was written; a section's fault at its first written
+    field.
 
     A field that was not written is named in the message, at the place of its nearest neighbour.
     """
@@ -102,7 +111,9 @@ def _find(folder: Path, kind: str, name: str, document: Document) -> Path:
     raise GridError([document.problem(Fault(("recipe",), message, tuple(known), did_you_mean(name, known)))])
 
 
-def _change(anchor: Experiment, values: Values, places: Mapping[str, KeyPath], document: Document) -> Experiment:
+def _change(
+    anchor: Experiment, values: Values, places: Mapping[str, KeyPath], document: Document
+) -> Experiment:
     try:
         return changed(anchor, values)
     except InvalidFields as error:

@@ -1,6 +1,7 @@
 """From a grid file to the experiments it stands for.
 
-`load_sweep` reads and checks the file, `expand` gives every point; a search uses `search_dimensions` and `points_for`.
+`load_sweep` reads and checks the file, `expand` gives every point; a search uses `search_dimensions` and
+`points_for`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,10 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from engine.linked import LINKED_RULES
+from engine.config.experiment import Experiment, config_conflicts
+from engine.config.linked import LINKED_RULES
 from engine.metrics.names import distance_name, is_distance
 from engine.samplers import Sampler
-from engine.spec import Experiment, misfits
 from orchestrator.errors import GridError, Problem
 from orchestrator.grid.building import building_fault
 from orchestrator.grid.check import bind, grid_faults
@@ -21,8 +22,16 @@ from orchestrator.grid.entries import Role, alternatives, combinations, entries
 from orchestrator.grid.fields import ABSENT, is_off_playbook, value_of
 from orchestrator.grid.file import Grid, Resources
 from orchestrator.grid.override import InvalidFields, changed, section_type
-from orchestrator.grid.points import BadGrid, Dimension, Option, dimensions, enumerate_options, matches, swept_fields
-from orchestrator.grid.recipe import load_anchor, misfit_fault, placed
+from orchestrator.grid.points import (
+    BadGrid,
+    Dimension,
+    Option,
+    dimensions,
+    enumerate_options,
+    matches,
+    swept_fields,
+)
+from orchestrator.grid.recipe import conflict_fault, load_anchor, placed
 from orchestrator.grid.yaml_source import Document, Fault, KeyPath, read_document
 
 MAX_SHOWN = 50
@@ -63,7 +72,8 @@ class Sweep:
 
     @cached_property
     def samplers(self) -> tuple[tuple[Option, Sampler | None], ...]:
-        """The panel: the fields as the grid gives them and the sampler; without one, the recipe's sampler is kept."""
+        """The panel: the fields as the grid gives them and the sampler; without one, the recipe's sampler is
+        kept."""
         found: list[tuple[Option, Sampler | None]] = []
         for index, entry in enumerate(self.grid.panel):
             for combination in combinations(entry, index):
@@ -104,7 +114,9 @@ def load_sweep(path: Path, *, smoke: bool = False) -> Sweep:
     except GridError as error:
         problems += error.problems
     if grid.search and anchor and anchor.start:
-        message = "a search does not train what its points start from, and the recipe has a `start`; use axes alone"
+        message = (
+            "a search does not train what its points start from, and the recipe has a `start`; use axes alone"
+        )
         problems.append(document.problem(Fault(("search",), message, about_key=True)))
     if anchor and (fault := _metric_fault(grid, anchor, smoke)):
         problems.append(document.problem(fault))
@@ -116,7 +128,8 @@ def load_sweep(path: Path, *, smoke: bool = False) -> Sweep:
 
 
 def _metric_fault(grid: Grid, anchor: Experiment, smoke: bool) -> Fault | None:
-    """What is wrong with a search for a distance that cells will not have. A smoke run searches for its own."""
+    """What is wrong with a search for a distance that cells will not have. A smoke run searches for its
+    own."""
     own = distance_name(anchor.eval.extractor, anchor.eval.num_samples)
     if smoke or not grid.search or not is_distance(grid.search.metric) or grid.search.metric == own:
         return None
@@ -136,7 +149,8 @@ def _small(grid: Grid, anchor: Experiment) -> Grid:
 def expand(sweep: Sweep) -> tuple[Point, ...]:
     """Every point of the grid, in the order of the file; the panel and then the seeds vary fastest.
 
-    Raises GridError when values do not fit together, when the grid is too large, or when part of it has no effect.
+    Raises GridError when values do not fit together, when the grid is too large, or when part of it has no
+    effect.
     """
     if sweep.chosen is not None:
         return sweep.chosen
@@ -187,7 +201,7 @@ def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
             point = point.model_copy(update={"sample": sampler})
         axes = {field: value for field in sweep.swept if (value := value_of(point, field)) is not ABSENT}
         given = {**grid.set, **overrides, **written}
-        if unfit := [misfit_fault(misfit, given) for misfit in misfits(point)]:
+        if unfit := [conflict_fault(conflict, given) for conflict in config_conflicts(point)]:
             raise InvalidFields(unfit, given)
         if unbuildable := building_fault(point, given):
             raise InvalidFields([unbuildable], given)
@@ -196,7 +210,8 @@ def _points(sweep: Sweep, overrides: Mapping[str, Any]) -> Iterator[Point]:
 
 
 def _linked(sweep: Sweep, point: Experiment, overrides: Mapping[str, Any]) -> dict[str, float]:
-    """Fields that follow others, and their values. Raises InvalidFields where a rule does not know the point's kind."""
+    """Fields that follow others, and their values. Raises InvalidFields where a rule does not know the
+    point's kind."""
     values, found = {}, []
     for field, rule in sweep.grid.linked.items():
         try:
@@ -219,7 +234,7 @@ def _starts(points: Iterable[Point], sweep: Sweep) -> Iterator[Point]:
         if parent is None:
             raise BadGrid(Fault(("measure_start",), "the recipe starts from no other training"))
         start = parent.model_copy(update={"sample": point.experiment.sample, "eval": point.experiment.eval})
-        if start in seen or misfits(start):
+        if start in seen or config_conflicts(start):
             continue
         seen.add(start)
         axes = {field: value for field in sweep.swept if (value := value_of(start, field)) is not ABSENT}
@@ -229,7 +244,8 @@ def _starts(points: Iterable[Point], sweep: Sweep) -> Iterator[Point]:
 
 
 def _without_excluded(points: list[Point], sweep: Sweep) -> Iterator[Point]:
-    """The points that no `exclude` entry matches. Raises BadGrid for an entry without effect and if none is left."""
+    """The points that no `exclude` entry matches. Raises BadGrid for an entry without effect and if none is
+    left."""
     dropped: set[int] = set()
     for index, condition in enumerate(sweep.grid.exclude):
         matching = {number for number, point in enumerate(points) if matches(condition, point.experiment)}
@@ -242,12 +258,15 @@ def _without_excluded(points: list[Point], sweep: Sweep) -> Iterator[Point]:
 
 
 def _problems(sweep: Sweep, error: InvalidFields) -> list[Problem]:
-    """The faults of one point at the places in the grid file where its values were written: varied before fixed."""
+    """The faults of one point at the places in the grid file where its values were written: varied before
+    fixed."""
     places: dict[str, KeyPath] = {}
     given = error.overrides
     others = _other_items(sweep.grid, given)
     written = [
-        entry for entry in entries(sweep.grid) if entry.role is not Role.CONDITION and entry.path[:2] not in others
+        entry
+        for entry in entries(sweep.grid)
+        if entry.role is not Role.CONDITION and entry.path[:2] not in others
     ]
     for entry in sorted(written, key=lambda entry: entry.role is Role.FIXED):
         for path, value in entry.values:
@@ -258,7 +277,8 @@ def _problems(sweep: Sweep, error: InvalidFields) -> list[Problem]:
 
 
 def _other_items(grid: Grid, given: Mapping[str, Any]) -> set[KeyPath]:
-    """The items of `points` and `panel` that this point does not come from, though they may share values with it."""
+    """The items of `points` and `panel` that this point does not come from, though they may share values with
+    it."""
     others: set[KeyPath] = set()
     for index, item in enumerate(grid.points):
         if any(given.get(field, ABSENT) != value for field, value in item.items()):
@@ -274,4 +294,6 @@ def _with_advice(fault: Fault) -> Fault:
     """Only some kinds of a section have this field: the grid should ask for it only there."""
     if not fault.about_key or fault.suggestion:
         return fault
-    return replace(fault, suggestion="if it varies, move it under when: with the kind that has it as the condition")
+    return replace(
+        fault, suggestion="if it varies, move it under when: with the kind that has it as the condition"
+    )

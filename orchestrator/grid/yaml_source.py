@@ -35,7 +35,9 @@ MAX_DEPTH = 20
 _NULL = re.compile(r"|~|null|Null|NULL")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
@@ -97,11 +99,14 @@ class Document:
             known = known[:-1]
         mark = self.marks[known]
         line, column = mark.key if fault.about_key else mark.value
-        return Problem(self.file, line, column, dotted(fault.path), fault.message, fault.allowed, fault.suggestion)
+        return Problem(
+            self.file, line, column, dotted(fault.path), fault.message, fault.allowed, fault.suggestion
+        )
 
 
 def read_document(path: Path) -> Document:
-    """Read one YAML file whose top level is a mapping. Raises GridError with all that is wrong with it as YAML."""
+    """Read one YAML file whose top level is a mapping. Raises GridError with all that is wrong with it as
+    YAML."""
     file = _display(path)
     text = _read_text(path, file)
     reader = _Reader(file)
@@ -131,7 +136,9 @@ def _read_text(path: Path, file: str) -> str:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         near = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise GridError([Problem(file, None, None, "", "no such file", (), did_you_mean(str(path), near))]) from None
+        raise GridError(
+            [Problem(file, None, None, "", "no such file", (), did_you_mean(str(path), near))]
+        ) from None
     except OSError as error:
         raise GridError([Problem(file, None, None, "", f"cannot be read: {error.strerror}")]) from None
     if len(raw) > MAX_BYTES:
@@ -153,7 +160,9 @@ def _syntax_problem(error: YAMLError, file: str, text: str) -> Problem:
         mark = error.problem_mark or error.context_mark
         start = f" ({error.context}, line {error.context_mark.line + 1})" if error.context_mark else ""
         hint = "indent with spaces" if "'\\t'" in error.problem else ""
-        return Problem(file, mark.line + 1, mark.column + 1, "", f"YAML syntax: {error.problem}{start}", (), hint)
+        return Problem(
+            file, mark.line + 1, mark.column + 1, "", f"YAML syntax: {error.problem}{start}", (), hint
+        )
     line, column = _position(text[: getattr(error, "position", 0)])
     return Problem(file, line, column, "", f"YAML syntax: {getattr(error, 'reason', error)}")
 
@@ -184,7 +193,9 @@ class _Reader:
     def _refuse(self, event: Event, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(self.file, *_start(event), dotted(path), message))
 
-    def _value(self, event: Event, events: Iterator[Event], path: KeyPath, key: tuple[int, int] | None = None) -> Any:
+    def _value(
+        self, event: Event, events: Iterator[Event], path: KeyPath, key: tuple[int, int] | None = None
+    ) -> Any:
         empty = isinstance(event, ScalarEvent) and event.start_mark.index == event.end_mark.index
         start = key if key and empty else _start(event)
         self.marks[path] = Mark(start, key or start)
@@ -196,7 +207,9 @@ class _Reader:
         if isinstance(event, ScalarEvent):
             return plain_scalar(event.value) if event.implicit[0] else event.value
         if len(path) >= MAX_DEPTH:
-            raise GridError([*self.problems, Problem(self.file, *start, "", f"nested deeper than {MAX_DEPTH} levels")])
+            raise GridError(
+                [*self.problems, Problem(self.file, *start, "", f"nested deeper than {MAX_DEPTH} levels")]
+            )
         if isinstance(event, SequenceStartEvent):
             return tuple(self._items(events, path))
         return self._mapping(events, path)

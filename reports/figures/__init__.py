@@ -13,7 +13,7 @@ from reports.figures import (
     training_curves,
 )
 from reports.figures.style import Drawing
-from reports.overview import Overview
+from reports.read.overview import Overview
 
 FIGURES: dict[str, Callable[[Overview], Drawing | None]] = {
     "scale_quality": scale_quality.draw,

@@ -6,8 +6,8 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures.style import INK, MUTED, Drawing, Label, colours, log_if_wide, new_figure, write_labels
-from reports.overview import Overview, grid_points
-from reports.words import describe, metric_label
+from reports.formatting import describe, metric_label
+from reports.read.overview import Overview, grid_points
 
 CHURN = "sample.s_churn"
 MAX_NAMED_LINES = 7
@@ -36,7 +36,9 @@ def draw(overview: Overview) -> Drawing | None:
     words = [heun] if any(0 in line for line in lines.values()) else []
     if not few:
         count = f"{len(lines):,}"
-        words.append(f"{count} settings of the other parameters in grey, the one with the lowest value in colour.")
+        words.append(
+            f"{count} settings of the other parameters in grey, the one with the lowest value in colour."
+        )
     return Drawing(figure, "Quality against churn", " ".join([*words, overview.seeds_label]))
 
 
@@ -62,7 +64,9 @@ def _draw_named(axes: Any, lines: Lines) -> list[Label]:
 
 def _draw_many(axes: Any, lines: Lines) -> list[Label]:
     for line in lines.values():
-        axes.plot(list(line), list(line.values()), color=MUTED, lw=0.7, alpha=max(0.08, min(0.5, 20 / len(lines))))
+        axes.plot(
+            list(line), list(line.values()), color=MUTED, lw=0.7, alpha=max(0.08, min(0.5, 20 / len(lines)))
+        )
     name = min(lines, key=lambda key: min(lines[key].values()))
     colour = colours(1)[0]
     _draw_line(axes, lines[name], colour)

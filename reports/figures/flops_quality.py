@@ -6,11 +6,11 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from reports.axes import is_sampler_field
 from reports.figures.style import INK, MUTED, PALETTE, Drawing, log_axis, log_if_wide, new_figure
-from reports.overview import Configuration, Overview
+from reports.formatting import describe, metric_label, scaled, value_text
+from reports.read.axes import is_sampler_field
+from reports.read.overview import Configuration, Overview
 from reports.tables.flops_quality import BUDGET, is_dynamic
-from reports.words import describe, metric_label, scaled, value_text
 
 KINDS = {True: "DyDiT, executing a share", False: "always executing everything"}
 """What the marks of a figure with both kinds of network mean."""
@@ -39,7 +39,10 @@ def draw(overview: Overview) -> Drawing | None:
     for one in found:
         _mark(axes, one, overview, one in best)
     if len(kinds := {is_dynamic(one) for one in found}) > 1:
-        keys = [Line2D([], [], ls="", mew=1.6, ms=7, label=KINDS[kind], **_look(kind, True)) for kind in sorted(kinds)]
+        keys = [
+            Line2D([], [], ls="", mew=1.6, ms=7, label=KINDS[kind], **_look(kind, True))
+            for kind in sorted(kinds)
+        ]
         above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2}
         axes.legend(handles=keys, frameon=False, labelcolor=MUTED, **above)
     axes.margins(x=0.14, y=0.16)

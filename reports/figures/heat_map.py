@@ -1,4 +1,5 @@
-"""How much noise, and where: the best distance at each pair of churn parameters [P3 Table 5; playbook 5.4]."""
+"""How much noise, and where: the best distance at each pair of churn parameters [P3 Table 5; playbook
+5.4]."""
 
 import math
 from typing import Any
@@ -6,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from reports.figures.style import INK, MUTED, Drawing, new_figure
-from reports.overview import Overview, grid_points
-from reports.words import axis_label, metric_label, significant, value_text
+from reports.formatting import axis_label, metric_label, significant, value_text
+from reports.read.overview import Overview, grid_points
 
 PAIRS = (("sample.s_noise", "sample.s_churn"), ("sample.s_tmax", "sample.s_tmin"))
 """(across, up) of each pane."""
@@ -18,7 +19,9 @@ FEWEST_LEVELS = 3
 
 def draw(overview: Overview) -> Drawing | None:
     """The figure, or None where no pair of parameters varies together."""
-    panes = [pair for pair in PAIRS if all(len(overview.varied.get(field, ())) >= FEWEST_LEVELS for field in pair)]
+    panes = [
+        pair for pair in PAIRS if all(len(overview.varied.get(field, ())) >= FEWEST_LEVELS for field in pair)
+    ]
     maps = [best_at(overview, *pair) for pair in panes]
     panes = [pair for pair, best in zip(panes, maps, strict=True) if np.isfinite(best).mean() > 0.5]
     maps = [best for best in maps if np.isfinite(best).mean() > 0.5]
@@ -35,7 +38,8 @@ def draw(overview: Overview) -> Drawing | None:
 
 
 def best_at(overview: Overview, across: str, up: str) -> Any:
-    """Lowest distance over all other parameters at each pair of levels, [levels up, levels across]; NaN where none."""
+    """Lowest distance over all other parameters at each pair of levels, [levels up, levels across]; NaN where
+    none."""
     columns, rows = (sorted(overview.varied[field]) for field in (across, up))
     best = np.full((len(rows), len(columns)), np.nan)
     for axes, one in grid_points(overview):
@@ -46,7 +50,9 @@ def best_at(overview: Overview, across: str, up: str) -> Any:
     return best
 
 
-def _draw_pane(axes: Any, overview: Overview, pair: tuple[str, str], best: Any, low: float, high: float) -> Any:
+def _draw_pane(
+    axes: Any, overview: Overview, pair: tuple[str, str], best: Any, low: float, high: float
+) -> Any:
     image = axes.imshow(best, origin="lower", aspect="auto", cmap="viridis", vmin=low, vmax=high)
     across, up = (sorted(overview.varied[field]) for field in pair)
     axes.set_xticks(range(len(across)), [value_text(value) for value in across], rotation=60)

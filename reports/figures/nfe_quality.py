@@ -1,4 +1,5 @@
-"""Quality against network evaluations per image: a line for every solver family of every training configuration."""
+"""Quality against network evaluations per image: a line for every solver family of every training
+configuration."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +7,18 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from reports.figures.style import MUTED, Drawing, Label, colours, log_axis, log_if_wide, new_figure, write_labels
-from reports.overview import Configuration, Overview
-from reports.words import metric_label
+from reports.figures.style import (
+    MUTED,
+    Drawing,
+    Label,
+    colours,
+    log_axis,
+    log_if_wide,
+    new_figure,
+    write_labels,
+)
+from reports.formatting import metric_label
+from reports.read.overview import Configuration, Overview
 
 MARKERS = {
     "Heun": "s",
@@ -53,7 +63,9 @@ def draw(overview: Overview) -> Drawing | None:
         if name not in labels or (-end[0], end[1]) < (-labels[name].x, labels[name].y):
             labels[name] = Label(*end, name, colour[name])
     if by_training and len(families) > 1:
-        axes.legend(handles=[_key(family) for family in families], frameon=False, loc="upper right", labelcolor=MUTED)
+        axes.legend(
+            handles=[_key(family) for family in families], frameon=False, loc="upper right", labelcolor=MUTED
+        )
     axes.set_xlabel("network evaluations per image (NFE)")
     axes.set_ylabel(metric_label(overview.distance, "lower"))
     write_labels(axes, list(labels.values()))
@@ -67,7 +79,14 @@ def _draw_line(axes: Any, distance: str, own: Sequence[Configuration], colour: s
         if one.nfe not in best or one.mean(distance) < best[one.nfe].mean(distance):
             best[one.nfe] = one
     others = [one for one in own if one is not best[one.nfe]]
-    axes.plot([one.nfe for one in others], [one.mean(distance) for one in others], ".", color=colour, ms=4, alpha=0.3)
+    axes.plot(
+        [one.nfe for one in others],
+        [one.mean(distance) for one in others],
+        ".",
+        color=colour,
+        ms=4,
+        alpha=0.3,
+    )
     costs = sorted(best)
     for nfe in costs:
         estimate = best[nfe].metrics[distance]
@@ -86,7 +105,9 @@ def _look(family: str, colour: str, deterministic: bool) -> dict[str, Any]:
 
 
 def _key(family: str) -> Line2D:
-    return Line2D([], [], label=family, **_look(family, MUTED, "stochastic" not in family and family != "DDPM"))
+    return Line2D(
+        [], [], label=family, **_look(family, MUTED, "stochastic" not in family and family != "DDPM")
+    )
 
 
 def _caption(overview: Overview, measured: Sequence[Configuration]) -> str:

@@ -7,8 +7,8 @@ import matplotlib.image
 import numpy as np
 
 from reports.figures.style import MUTED, Drawing, new_grid
-from reports.overview import Configuration, Overview, best_of
-from reports.panels import read_panel
+from reports.read.overview import Configuration, Overview, best_of
+from reports.read.panels import read_panel
 
 SHOWN = 6
 """Latents a strip shows."""
@@ -25,7 +25,9 @@ def draw(overview: Overview) -> Drawing | None:
     families = list(dict.fromkeys(one.family for one in found))
     if best is None or len({one.nfe for one in found}) < 2:
         return None
-    columns = {family: _by_cost(overview, [one for one in found if one.family == family]) for family in families}
+    columns = {
+        family: _by_cost(overview, [one for one in found if one.family == family]) for family in families
+    }
     height = max(map(len, columns.values()))
     figure, axes = new_grid(height, len(families), width=7.6, row_height=7.6 / len(families) / SHOWN + 0.12)
     for number, family in enumerate(families):

@@ -5,8 +5,8 @@ import math
 from matplotlib.ticker import FuncFormatter
 
 from reports.figures.style import INK, PALETTE, Drawing, log_axis, log_if_wide, new_figure
-from reports.overview import Overview
-from reports.words import metric_label, scaled
+from reports.formatting import metric_label, scaled
+from reports.read.overview import Overview
 
 
 def draw(overview: Overview) -> Drawing | None:
@@ -32,7 +32,9 @@ def draw(overview: Overview) -> Drawing | None:
             axes.plot([size] * len(seeds), seeds, ls="", marker="o", ms=3, color=INK, alpha=0.8, zorder=4)
         if estimate.low is not None and estimate.high is not None:
             axes.plot([size, size], [estimate.low, estimate.high], color=PALETTE[0], lw=1.2)
-        axes.annotate(training, (size, estimate.mean), (8, 8), textcoords="offset points", fontsize=9, color=INK)
+        axes.annotate(
+            training, (size, estimate.mean), (8, 8), textcoords="offset points", fontsize=9, color=INK
+        )
     axes.margins(x=0.12, y=0.15)
     axes.set_xlabel("parameters")
     axes.set_ylabel(metric_label(overview.distance, "lower"))

@@ -6,10 +6,19 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from reports.figures.style import MUTED, Drawing, Label, colours, log_axis, log_if_wide, new_figure, write_labels
-from reports.overview import Overview
-from reports.scaling import SERIES, PowerLaw, Trainings, trainings_by_size
-from reports.words import fixed, scaled
+from reports.figures.style import (
+    MUTED,
+    Drawing,
+    Label,
+    colours,
+    log_axis,
+    log_if_wide,
+    new_figure,
+    write_labels,
+)
+from reports.formatting import fixed, scaled
+from reports.read.overview import Overview
+from reports.read.scaling import SERIES, PowerLaw, Trainings, trainings_by_size
 
 LOOKS: dict[str, dict[str, Any]] = {
     "model_loss": {"marker": "s", "ls": (0, (4, 2)), "mfc": "white"},
@@ -28,13 +37,17 @@ def draw(overview: Overview) -> Drawing | None:
     figure, (axes,) = new_figure(height=4.2)
     log_axis(axes.xaxis, [compute for group in groups for compute in group.compute], TICK_GAP)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda compute, _: scaled(compute)))
-    log_if_wide(axes, [value for group in groups for values in group.losses.values() for value in values], ratio=1)
+    log_if_wide(
+        axes, [value for group in groups for values in group.losses.values() for value in values], ratio=1
+    )
     labels = []
     for group, colour in zip(groups, colours(len(groups)), strict=True):
         for metric in SERIES:
             labels += _draw_series(axes, group, metric, colour)
     keys = [Line2D([], [], color=MUTED, label=f"loss {SERIES[metric]}", **LOOKS[metric]) for metric in SERIES]
-    axes.legend(handles=keys, frameon=False, labelcolor=MUTED, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    axes.legend(
+        handles=keys, frameon=False, labelcolor=MUTED, loc="lower right", bbox_to_anchor=(1, 1), ncols=2
+    )
     axes.set_xlabel("compute F: MACs of a forward pass × images shown")
     axes.set_ylabel("weighted training loss")
     write_labels(axes, labels)

@@ -147,7 +147,8 @@ def write_labels(axes: Any, labels: Sequence[Label]) -> None:
 
 
 def spread(heights: Sequence[float], line: float) -> list[float]:
-    """Rising heights in [0, 1], moved as little as needed to be `line` apart; a crowd stays centred where it stood."""
+    """Rising heights in [0, 1], moved as little as needed to be `line` apart; a crowd stays centred where it
+    stood."""
     crowds: list[tuple[float, int]] = []  # (sum of heights, how many)
 
     def centre(total: float, count: int) -> float:
@@ -160,4 +161,6 @@ def spread(heights: Sequence[float], line: float) -> list[float]:
             other_total, other_count = crowds.pop()
             total, count = total + other_total, count + other_count
         crowds.append((total, count))
-    return [centre(*crowd) + (place - (crowd[1] - 1) / 2) * line for crowd in crowds for place in range(crowd[1])]
+    return [
+        centre(*crowd) + (place - (crowd[1] - 1) / 2) * line for crowd in crowds for place in range(crowd[1])
+    ]

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.axes import is_sampler_field
 from reports.figures.style import Drawing, Label, colours, log_if_wide, new_figure, write_labels
-from reports.overfitting import LOSS, SELECTION, by_training
-from reports.overview import Overview
-from reports.words import describe, metric_label
+from reports.formatting import describe, metric_label
+from reports.read.axes import is_sampler_field
+from reports.read.overfitting import LOSS, SELECTION, by_training
+from reports.read.overview import Overview
 
 BOUND = "train/vlb"
 
@@ -45,7 +45,9 @@ def _trainings(overview: Overview) -> dict[str, str]:
     fields = [field for field in overview.varied if not is_sampler_field(field)]
     for one in overview.sweep.manifest.get("trainings") or []:
         axes = one.get("axes") or {}
-        label = describe({field: axes[field] for field in fields if field in axes}) or str(one["train_id"])[:10]
+        label = (
+            describe({field: axes[field] for field in fields if field in axes}) or str(one["train_id"])[:10]
+        )
         known.setdefault(one["train_id"], label)
     for train_id in overview.sweep.curves["train_id"].unique():
         known.setdefault(train_id, str(train_id)[:10])

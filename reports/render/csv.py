@@ -15,7 +15,8 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def harmless(value: Any) -> Any:
-    """Text with an apostrophe in front when a spreadsheet would run it; numbers, also written as text, unchanged."""
+    """Text with an apostrophe in front when a spreadsheet would run it; numbers, also written as text,
+    unchanged."""
     if not isinstance(value, str) or not value.startswith(RISKY) or _is_number(value):
         return value
     return "'" + value

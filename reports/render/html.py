@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from reports.document import Document
+from reports.document.compose import Document
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,9 @@ def render(document: Document) -> str:
 def policy(style: str) -> str:
     """Content security policy: nothing from the network, no scripts, and no styles but this one."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
 
 
 def data_uri(png: bytes) -> str:

@@ -3,17 +3,19 @@
 import re
 from collections.abc import Sequence
 
-from reports.document import Document, Picture
-from reports.reproducibility import WhatRan
+from reports.document.compose import Document, Picture
+from reports.document.reproducibility import WhatRan
+from reports.formatting import counted
 from reports.tables import Shown, Table
-from reports.words import counted
 
 MARKS = {True: "ok", False: "**NOT MET**", None: "unknown"}
 
 
 def render(document: Document) -> str:
     """The whole report."""
-    badges = " · ".join(f"**{escape(one.text)}**" if one.tone == "warning" else one.text for one in document.badges)
+    badges = " · ".join(
+        f"**{escape(one.text)}**" if one.tone == "warning" else one.text for one in document.badges
+    )
     blocks = [
         f"# {escape(document.title)}",
         f"{escape(document.subtitle)}. Sweep {code(document.sweep)}.",

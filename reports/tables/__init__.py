@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from reports.overview import Overview
+from reports.read.overview import Overview
 from reports.tables import (
     best_samplers,
     consistency,

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from reports.overview import Configuration, Overview, best_of
-from reports.paired import NOISE, Gap, gaps_to, num_blocks
-from reports.stats import SEEDS_FOR_T
+from reports.formatting import axis_label, counted
+from reports.read.overview import Configuration, Overview, best_of
+from reports.read.paired import NOISE, Gap, gaps_to, num_blocks
+from reports.read.stats import SEEDS_FOR_T
 from reports.tables.sampler_grid import axis_text, grid_fields
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
-from reports.words import axis_label, counted
 
 FEWEST = 6
 """Samplers of one training from which on the best of them are listed."""
@@ -30,7 +30,9 @@ def build(overview: Overview) -> Table | None:
     fields = grid_fields(overview)  # where they say more than a sampler's label
     rows = [_row(overview, ranked[rank], rank, gaps[rank], fields) for rank in shown]
     caption = _caption(overview, ranked, gaps, baseline)
-    return Table("best_samplers", "Best samplers", caption, frame_of(rows), _columns(overview, ranked, fields, gaps))
+    return Table(
+        "best_samplers", "Best samplers", caption, frame_of(rows), _columns(overview, ranked, fields, gaps)
+    )
 
 
 def _finite(overview: Overview, training: str) -> list[Configuration]:
@@ -40,12 +42,18 @@ def _finite(overview: Overview, training: str) -> list[Configuration]:
     return sorted(finite, key=lambda one: one.mean(overview.distance))
 
 
-def _row(overview: Overview, one: Configuration, rank: int, gap: Gap, fields: Sequence[str]) -> dict[str, Any]:
+def _row(
+    overview: Overview, one: Configuration, rank: int, gap: Gap, fields: Sequence[str]
+) -> dict[str, Any]:
     row: dict[str, Any] = {"rank": rank + 1, "sampler": one.sampler_label, "training": one.training}
     row |= {field: axis_text(one, field) for field in fields}
     row |= {"nfe": one.nfe, **metric_values(one, overview.distance)}
     ends = (gap.low, gap.high) if rank else (None, None)
-    row |= {"difference": gap.value if rank else math.nan, "difference low": ends[0], "difference high": ends[1]}
+    row |= {
+        "difference": gap.value if rank else math.nan,
+        "difference low": ends[0],
+        "difference high": ends[1],
+    }
     row |= {"against_best": _verdict(gap) if rank else "best"}
     return row | {"train_ids": " ".join(one.train_ids), "cell_ids": " ".join(one.cell_ids)}
 
@@ -96,7 +104,9 @@ def _noise(overview: Overview, gaps: Sequence[Gap]) -> list[str]:
     if not any(gap.known for gap in gaps[1:]):
         return [f"No intervals: the distances of these cells were not taken again on parts of the {images}."]
     alike = sum(gap.holds_zero for gap in gaps[1:])
-    interval = f"Δ [low, high]: {NOISE}, from leaving out each of {num_blocks(overview)} blocks of the {images}."
+    interval = (
+        f"Δ [low, high]: {NOISE}, from leaving out each of {num_blocks(overview)} blocks of the {images}."
+    )
     if not alike:
         return [interval, "Every other sampler is told from the best: no interval holds 0."]
     return [interval, f"≈: the interval holds 0, as it does for {alike:,} of the {len(gaps) - 1:,} others."]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.overview import Overview
+from reports.read.overview import Overview
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 
 METRIC = "agreement"

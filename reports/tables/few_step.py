@@ -1,4 +1,5 @@
-"""What a reverse variance buys in few steps on the same weights: a row per sampler, a column per number of steps.
+"""What a reverse variance buys in few steps on the same weights: a row per sampler, a column per number of
+steps.
 
 [playbook 3.6, 5.7, 5.8]
 """
@@ -7,9 +8,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from reports.overview import Configuration, Overview
+from reports.formatting import listed
+from reports.read.overview import Configuration, Overview
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
-from reports.words import listed
 
 CHAINS = ("ddpm", "ddim")
 """Samplers that walk the chain of a discrete process."""
@@ -20,7 +21,8 @@ SHOWN_STEPS = 4
 
 
 def build(overview: Overview) -> Table | None:
-    """The table, or None unless one chain sampler ran with several covariances, or a bound with several steps."""
+    """The table, or None unless one chain sampler ran with several covariances, or a bound with several
+    steps."""
     chains = [one for one in overview.configurations if one.sampler.get("kind") in CHAINS]
     steps = sorted({one.num_steps for one in chains})
     bound = next((name for name in BOUNDS if any(name in one.metrics for one in chains)), None)
@@ -34,7 +36,9 @@ def build(overview: Overview) -> Table | None:
     several = len({training for training, _ in walks}) > 1
     columns = _columns(metrics, steps, several)
     caption = _caption(overview, chains, steps, bound, several)
-    return Table("few_step", "Few steps on the same weights", caption, frame_of(rows), columns, best_within="training")
+    return Table(
+        "few_step", "Few steps on the same weights", caption, frame_of(rows), columns, best_within="training"
+    )
 
 
 def _several_covariances(chains: list[Configuration]) -> bool:
@@ -43,7 +47,9 @@ def _several_covariances(chains: list[Configuration]) -> bool:
 
 
 def _without_steps(one: Configuration) -> str:
-    return json.dumps({field: value for field, value in one.sampler.items() if field != "num_steps"}, sort_keys=True)
+    return json.dumps(
+        {field: value for field, value in one.sampler.items() if field != "num_steps"}, sort_keys=True
+    )
 
 
 def _row(own: list[Configuration], metrics: list[str], steps: list[int]) -> dict[str, Any]:
@@ -80,10 +86,14 @@ def _caption(
 ) -> str:
     words = ["Bold: the best at that number of steps" + (", of its training." if several else ".")]
     if bound:
-        words.append("NELBO: the variational bound of the chain with that covariance; a deterministic chain has none.")
+        words.append(
+            "NELBO: the variational bound of the chain with that covariance; a deterministic chain has none."
+        )
     fixed = [one for one in chains if one.deterministic]
     if fixed and not all(one.deterministic for one in chains):
         words.append(f"Deterministic: {listed(sorted({one.family for one in fixed}))}.")
     if len(steps) > SHOWN_STEPS:
-        words.append(f"{listed([str(count) for count in steps[SHOWN_STEPS:]])} steps are in tables/few_step.csv.")
+        words.append(
+            f"{listed([str(count) for count in steps[SHOWN_STEPS:]])} steps are in tables/few_step.csv."
+        )
     return " ".join([*words, overview.seeds_label])

@@ -4,11 +4,11 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from reports.axes import is_sampler_field
-from reports.overview import Configuration, Overview
+from reports.formatting import axis_label, value_text
+from reports.read.axes import is_sampler_field
+from reports.read.overview import Configuration, Overview
 from reports.references import published_numbers
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
-from reports.words import axis_label, value_text
 
 BUDGET = "model.flops_ratio"
 GROUP = "share of FLOPs"
@@ -26,7 +26,9 @@ def build(overview: Overview) -> Table | None:
     trained = _trained_ratios(overview)
     rows = [_row(one, fields, overview.distance, slowest, trained) for one in found]
     columns = _columns(overview, fields)
-    return Table("flops_quality", "Quality by the work of a forward pass", _caption(overview), frame_of(rows), columns)
+    return Table(
+        "flops_quality", "Quality by the work of a forward pass", _caption(overview), frame_of(rows), columns
+    )
 
 
 def is_dynamic(one: Configuration) -> bool:
@@ -35,7 +37,8 @@ def is_dynamic(one: Configuration) -> bool:
 
 
 def reference_model(one: Configuration, known: Collection[str]) -> str:
-    """The model of Table 8 that stands beside a transformer: its own, else DiT-S, the smallest; "" for a U-Net."""
+    """The model of Table 8 that stands beside a transformer: its own, else DiT-S, the smallest; "" for a
+    U-Net."""
     own = one.network.split("/")[0]
     small = {"dit": "DiT-S", "dydit": "DyDiT-S"}.get(str(one.model.get("kind")), "")
     return own if own in known else small
@@ -72,7 +75,9 @@ def _reference(one: Configuration) -> dict[str, Any]:
 def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
     found = list(overview.at_reference.values())
     dynamic, curves = any(map(is_dynamic, found)), _trained_ratios(overview)
-    axes = [Column(field, axis_label(field), note="train_ids" if field == fields[0] else "") for field in fields]
+    axes = [
+        Column(field, axis_label(field), note="train_ids" if field == fields[0] else "") for field in fields
+    ]
     shares = [
         *([] if BUDGET in fields else [Column("budget", "budget", "number", group=GROUP)]),
         *([Column("trained_ratio", "training", "number", group=GROUP)] if curves else []),
@@ -80,8 +85,16 @@ def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
     ]
     published = (
         Column("reference", "model", group=REFERENCE),
-        Column("reference_acceleration", "speed-up", "number", group=REFERENCE, places_like="reference_acceleration"),
-        Column("reference_fid_delta", "FID Δ", "signed", group=REFERENCE, places_like="reference_acceleration"),
+        Column(
+            "reference_acceleration",
+            "speed-up",
+            "number",
+            group=REFERENCE,
+            places_like="reference_acceleration",
+        ),
+        Column(
+            "reference_fid_delta", "FID Δ", "signed", group=REFERENCE, places_like="reference_acceleration"
+        ),
     )
     return (
         *axes,
@@ -108,7 +121,9 @@ def _caption(overview: Overview) -> str:
             "and its FID on ImageNet-256."
         )
     if any(not one.network for one in dynamic):
-        words.append("A network of no published size has DyDiT-S, the smallest, beside it for orientation only.")
+        words.append(
+            "A network of no published size has DyDiT-S, the smallest, beside it for orientation only."
+        )
     return " ".join(words)
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from reports.overview import Configuration, Overview, best_of
+from reports.formatting import counted
+from reports.read.overview import Configuration, Overview, best_of
 from reports.tables.sampler_grid import grid_fields
 from reports.tables.table import (
     Column,
@@ -13,7 +14,6 @@ from reports.tables.table import (
     sampling_columns,
     sampling_words,
 )
-from reports.words import counted
 
 METRICS = ("precision", "recall")
 MAX_TRAININGS_WITH_ALL_METRICS = 3
@@ -21,7 +21,8 @@ MAX_TRAININGS_WITH_ALL_METRICS = 3
 
 
 def build(overview: Overview) -> Table | None:
-    """The table, or None when every sampler costs the same, unless several sets of images have a spread to show.
+    """The table, or None when every sampler costs the same, unless several sets of images have a spread to
+    show.
 
     That spread is the sampler grid's affair where there is one.
     """
@@ -40,7 +41,9 @@ def build(overview: Overview) -> Table | None:
     if wide:
         caption += " Precision and recall are in tables/nfe_quality.csv."
     metrics = (overview.distance,) if wide else (overview.distance, *METRICS)
-    return Table("nfe_quality", "Quality by sampler and cost", caption, frame_of(rows), _columns(overview, metrics))
+    return Table(
+        "nfe_quality", "Quality by sampler and cost", caption, frame_of(rows), _columns(overview, metrics)
+    )
 
 
 def _best_of_their_cost(overview: Overview) -> set[str]:

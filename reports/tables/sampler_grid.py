@@ -4,10 +4,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from reports.axes import is_sampler_field, value_order
-from reports.overview import Configuration, Overview
-from reports.savings import savings
-from reports.solvers import is_deterministic
+from reports.formatting import axis_label, value_text
+from reports.read.axes import is_sampler_field, value_order
+from reports.read.overview import Configuration, Overview
+from reports.read.savings import savings
+from reports.read.solvers import is_deterministic
 from reports.tables.table import (
     Column,
     Table,
@@ -17,7 +18,6 @@ from reports.tables.table import (
     sampling_columns,
     sampling_words,
 )
-from reports.words import axis_label, value_text
 
 STEPS = frozenset({"sample", "sample.kind", "sample.num_steps"})
 """Axes that `nfe_quality` already shows."""
@@ -44,7 +44,9 @@ def build(overview: Overview) -> Table | None:
     if overview.sweep.manifest.get("collapsed"):
         caption += " Points: grid points that are this one sampler."
     caption = " ".join(filter(None, [caption + sampling_words(overview.samplings), savings(overview)]))
-    return Table("sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields, compared))
+    return Table(
+        "sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields, compared)
+    )
 
 
 def grid_fields(overview: Overview) -> list[str]:
@@ -99,6 +101,8 @@ def _points_per_cell(overview: Overview) -> dict[str, int]:
     counts: dict[str, int] = {}
     for group in overview.sweep.manifest.get("collapsed") or []:
         if group["cell_id"] in own:
-            others = [point for point in group.get("points") or [] if point != dict(own[group["cell_id"]].axes)]
+            others = [
+                point for point in group.get("points") or [] if point != dict(own[group["cell_id"]].axes)
+            ]
             counts[group["cell_id"]] = counts.get(group["cell_id"], 1) + len(others)
     return counts

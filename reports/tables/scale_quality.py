@@ -1,9 +1,11 @@
-"""What a larger or different training buys: one row per training configuration, all at the reference sampler."""
+"""What a larger or different training buys: one row per training configuration, all at the reference
+sampler."""
 
 from typing import Any
 
-from reports.axes import is_sampler_field
-from reports.overview import Configuration, Overview
+from reports.formatting import axis_label, counted, listed, value_text
+from reports.read.axes import is_sampler_field
+from reports.read.overview import Configuration, Overview
 from reports.tables.table import (
     Column,
     Table,
@@ -13,7 +15,6 @@ from reports.tables.table import (
     sampling_columns,
     sampling_words,
 )
-from reports.words import axis_label, counted, listed, value_text
 
 METRICS = ("precision", "recall", "seconds_per_image")
 
@@ -26,7 +27,9 @@ def build(overview: Overview) -> Table | None:
     speeds = _training_speeds(overview)
     rows = [_row(one, fields, overview.distance, speeds) for one in overview.at_reference.values()]
     columns = _columns(overview, fields)
-    return Table("scale_quality", "Quality by training configuration", _caption(overview), frame_of(rows), columns)
+    return Table(
+        "scale_quality", "Quality by training configuration", _caption(overview), frame_of(rows), columns
+    )
 
 
 def _caption(overview: Overview) -> str:
@@ -53,7 +56,9 @@ def _row(one: Configuration, fields: list[str], distance: str, speeds: dict[str,
 
 
 def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
-    axes = [Column(field, axis_label(field), note="train_ids" if field == fields[0] else "") for field in fields]
+    axes = [
+        Column(field, axis_label(field), note="train_ids" if field == fields[0] else "") for field in fields
+    ]
     named = any(one.network for one in overview.at_reference.values())
     return (
         *axes,
@@ -70,4 +75,8 @@ def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
 
 def _training_speeds(overview: Overview) -> dict[str, float]:
     trainings = overview.sweep.manifest.get("trainings") or []
-    return {one["train_id"]: one["images_per_second"] for one in trainings if one.get("images_per_second") is not None}
+    return {
+        one["train_id"]: one["images_per_second"]
+        for one in trainings
+        if one.get("images_per_second") is not None
+    }

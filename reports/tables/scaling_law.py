@@ -4,10 +4,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from reports.overview import Overview
-from reports.scaling import SERIES, Trainings, trainings_by_size
+from reports.formatting import listed
+from reports.read.overview import Overview
+from reports.read.scaling import SERIES, Trainings, trainings_by_size
 from reports.tables.table import Column, Table, frame_of
-from reports.words import listed
 
 CAPTION = (
     "y = a F^b fitted in logarithms; F: MACs of a forward pass times images shown up to the reported snapshot. "

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from reports.overview import Configuration
-from reports.words import decimals, fixed, metric_label, scaled, short_ids, significant
+from reports.formatting import decimals, fixed, metric_label, scaled, short_ids, significant
+from reports.read.overview import Configuration
 
 MAX_SHOWN_ROWS = 60
 """Rows of a table in a document; the files hold all of them."""
@@ -64,7 +64,9 @@ class Table:
     @property
     def rows(self) -> list[list[Shown]]:
         """The first MAX_SHOWN_ROWS rows as they are read; bold is chosen over all rows."""
-        shown = [_shown(self.frame, column, self._places(column), self.best_within) for column in self.columns]
+        shown = [
+            _shown(self.frame, column, self._places(column), self.best_within) for column in self.columns
+        ]
         return [list(row) for row in zip(*shown, strict=True)][:MAX_SHOWN_ROWS]
 
     def _places(self, column: Column) -> int:
@@ -94,7 +96,8 @@ class Table:
 
 
 def metric_values(one: Configuration | None, metric: str, name: str | None = None) -> dict[str, Any]:
-    """Frame values of a metric: its mean, interval and spread over training seeds, and over sampling seeds of one."""
+    """Frame values of a metric: its mean, interval and spread over training seeds, and over sampling seeds of
+    one."""
     name = name or metric
     found = one.metrics.get(metric) if one else None
     return {
@@ -121,7 +124,8 @@ def metric_column(metric: str, name: str | None = None, label: str | None = None
 
 
 def sampling_columns(metric: str, samplings: int, names: Mapping[str, str]) -> list[Column]:
-    """Lowest and spread over the sampling seeds of a training, for names -> labels; none for a single sampling seed."""
+    """Lowest and spread over the sampling seeds of a training, for names -> labels; none for a single
+    sampling seed."""
     if samplings < 2:
         return []
     kinds: tuple[tuple[str, str, Literal["lower"] | None], ...] = (

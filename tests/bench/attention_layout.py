@@ -1,8 +1,9 @@
 """What the layout of q, k and v costs self-attention: side by side in memory, as it is, and as strided views.
 
-Run `python tests/bench/attention_layout.py [REPEATS]`. Of contiguous images, the strided views keep the fused kernel
-out, so that every score is held in memory; channels-last images have q, k and v side by side already. Both are measured
-in one run, in turn, on one core, so that their ratio means something. Nothing here is asserted.
+Run `python tests/bench/attention_layout.py [REPEATS]`. Of contiguous images, the strided views keep the fused
+kernel out, so that every score is held in memory; channels-last images have q, k and v side by side already.
+Both are measured in one run, in turn, on one core, so that their ratio means something. Nothing here is
+asserted.
 """
 
 import sys
@@ -63,7 +64,8 @@ def training_seconds(net: SelfAttention, images: Tensor) -> float:
 
 
 def compare(heads: int, images: Tensor, repeats: int) -> list[str]:
-    """Strided / side by side = ratio: milliseconds forward, forward and backward, mebibytes; then their difference."""
+    """Strided / side by side = ratio: milliseconds forward, forward and backward, mebibytes; then their
+    difference."""
     norm = GroupNorm(CHANNELS, min_channels=4, eps=1e-6)
     strided, own = (kind(CHANNELS, heads, norm) for kind in (StridedAttention, SelfAttention))
     strided.load_state_dict(own.state_dict())
@@ -73,7 +75,10 @@ def compare(heads: int, images: Tensor, repeats: int) -> list[str]:
         measured.append([1000 * min(times) for times in zip(*runs, strict=True)])
     measured.append([kept_mebibytes(net, images) for net in (strided, own)])
     difference = float((strided(images) - own(images)).detach().abs().max())
-    return [*(f"{before:.1f} / {now:.1f} = {before / now:.2f}" for before, now in measured), f"{difference:.1e}"]
+    return [
+        *(f"{before:.1f} / {now:.1f} = {before / now:.2f}" for before, now in measured),
+        f"{difference:.1e}",
+    ]
 
 
 def main(repeats: int) -> None:
@@ -81,7 +86,9 @@ def main(repeats: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     print(f"batch {BATCH}, {SIDE}x{SIDE}, {CHANNELS} channels, fp32, 1 thread; strided / side by side")
-    print(f"{'images':14} {'heads':>5} {'forward ms':>20} {'and backward ms':>22} {'kept MiB':>20} {'difference':>11}")
+    print(
+        f"{'images':14} {'heads':>5} {'forward ms':>20} {'and backward ms':>22} {'kept MiB':>20} {'difference':>11}"
+    )
     for name, memory_format in LAYOUTS.items():
         images = torch.randn(BATCH, CHANNELS, SIDE, SIDE).to(memory_format=memory_format).requires_grad_()
         for heads in (1, 4):

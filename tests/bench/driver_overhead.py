@@ -1,7 +1,8 @@
-"""What Ray and the store cost beyond the work itself: the same units as a bare Python loop and through the driver.
+"""What Ray and the store cost beyond the work itself: the same units as a bare Python loop and through the
+driver.
 
-Run `python tests/bench/driver_overhead.py [CELLS]`. Both are measured in one run, on one core each, so that their
-ratio means something; absolute times depend on the machine. Nothing here is asserted.
+Run `python tests/bench/driver_overhead.py [CELLS]`. Both are measured in one run, on one core each, so that
+their ratio means something; absolute times depend on the machine. Nothing here is asserted.
 """
 
 import shutil
@@ -15,17 +16,17 @@ import torch
 from rich.console import Console
 
 from engine.data.datasets import load_images
-from engine.evaluate import Judge, evaluate_cell, load_denoiser, select_snapshot
+from engine.evaluation.evaluate import ReferenceContext, evaluate_cell, load_denoiser, select_snapshot
 from engine.files import LocalFiles
 from engine.metrics.features import build_extractor
 from engine.metrics.reference import load_reference
 from engine.training.loop import train
+from orchestrator.console.progress import Progress
+from orchestrator.execution.ray_session import ray_session, storage_lock
+from orchestrator.execution.unit import Unit
 from orchestrator.grid import expand, load_sweep
-from orchestrator.plan import Plan, make_plan
-from orchestrator.progress import Progress
-from orchestrator.session import ray_session, storage_lock
-from orchestrator.store import Store
-from orchestrator.unit import Unit
+from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.storage.store import Store
 
 RECIPE = """\
 data: {name: digits}
@@ -62,7 +63,7 @@ def bare_loops(plan: Plan, root: Path) -> tuple[float, float]:
     device = torch.device("cpu")
     images = load_images("digits", None)
     extractor = build_extractor("classifier", images, files=LocalFiles(root / "judge"))
-    judge = Judge(extractor, load_reference(extractor, images, files=LocalFiles(root / "judge")))
+    judge = ReferenceContext(extractor, load_reference(extractor, images, files=LocalFiles(root / "judge")))
     chosen = {}
 
     def trainings() -> None:
@@ -83,9 +84,10 @@ def bare_loops(plan: Plan, root: Path) -> tuple[float, float]:
 
 
 def through_ray(plan: Plan, store: Store) -> tuple[float, float]:
-    """The same through the driver, one unit at a time: seconds of both phases, Ray itself being up already."""
-    from orchestrator.run import Job, run_cells, run_trainings
-    from orchestrator.space import Draining
+    """The same through the driver, one unit at a time: seconds of both phases, Ray itself being up
+    already."""
+    from orchestrator.execution.run_units import Job, run_cells, run_trainings
+    from orchestrator.execution.unit_queue import Draining
 
     class OneAtATime(Job):
         def slots(self) -> int:
@@ -124,7 +126,9 @@ def main(cells: int) -> None:
     print(f"{'unit':10} {'count':>6} {'bare s':>9} {'driver s':>9} {'ratio':>7} {'overhead s / unit':>18}")
     for (kind, count), plain, ray_seconds in zip(counts.items(), bare, driven, strict=True):
         overhead = (ray_seconds - plain) / count
-        print(f"{kind:10} {count:6} {plain:9.2f} {ray_seconds:9.2f} {ray_seconds / plain:7.2f} {overhead:18.3f}")
+        print(
+            f"{kind:10} {count:6} {plain:9.2f} {ray_seconds:9.2f} {ray_seconds / plain:7.2f} {overhead:18.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """What skipping saves: time an image of DiT, of DyDiT that masks, and of DyDiT that gathers, in the same run.
 
-Run: python tests/bench/dydit_speed.py [--sizes S,B] [--batch 8] [--repeats 5]
-Latents of 32x32x4 at patch 2, one noise level a batch, random weights. At each flops_ratio the same share of heads,
-groups and tokens is chosen, as near to the ratio as whole heads allow: a random but fixed set of heads and groups in
-every block, and in each block the tokens with the highest scores. The three networks take turns on one thread; medians
-of its processor time are printed, which on an idle machine is the time on the clock.
-FLOPs are those of the whole network, routers included; "of 1/FLOPs" is the speed-up over what they promise. The last
-column is what P5 measured with masks on a V100 at its best batch (Table 8).
+Run: python tests/bench/dydit_speed.py [--sizes S,B] [--batch 8] [--repeats 5] Latents of 32x32x4 at patch 2,
+one noise level a batch, random weights. At each flops_ratio the same share of heads, groups and tokens is
+chosen, as near to the ratio as whole heads allow: a random but fixed set of heads and groups in every block,
+and in each block the tokens with the highest scores. The three networks take turns on one thread; medians of
+its processor time are printed, which on an idle machine is the time on the clock. FLOPs are those of the
+whole network, routers included; "of 1/FLOPs" is the speed-up over what they promise. The last column is what
+P5 measured with masks on a V100 at its best batch (Table 8).
 """
 
 import argparse
@@ -21,8 +21,8 @@ from engine.backbones.dit import DitNet
 from engine.backbones.dit_cost import attention_cost, mlp_cost
 from engine.backbones.dydit import DyDitBlock, DyDitNet, watch_ratio
 from engine.backbones.flops import forward_cost
-from engine.model_spec import DyDit
-from engine.net_shape import NetShape
+from engine.config.model import DyDit
+from engine.config.network_shape import NetShape
 
 LATENTS = NetShape(resolution=32, in_channels=4, num_classes=1000)
 SIZES = {"S": {"depth": 12, "width": 384, "num_heads": 6}, "B": {"depth": 12, "width": 768, "num_heads": 12}}
@@ -46,8 +46,8 @@ class Masking(DyDitNet):
 def shares(net: DyDitNet, ratio: float) -> tuple[int, float]:
     """Heads (and groups) to choose of all, and the share of tokens, for an executed ratio.
 
-    Of p (a + m t) = ratio with shares p of heads and groups and t of tokens, p is the least whole number of heads not
-    below the solution with p = t; then t is what remains.
+    Of p (a + m t) = ratio with shares p of heads and groups and t of tokens, p is the least whole number of
+    heads not below the solution with p = t; then t is what remains.
     """
     attention, mlp = attention_cost(net.layout).macs, mlp_cost(net.layout).macs
     a, m = attention / (attention + mlp), mlp / (attention + mlp)
@@ -112,7 +112,8 @@ def seconds(net: DitNet, inputs: tuple[Tensor, ...]) -> float:
 
 
 def executed_share(net: DyDitNet, ratio: float) -> float:
-    """FLOPs of the whole pass, routers included, over the static network's, at this ratio of attention and MLPs."""
+    """FLOPs of the whole pass, routers included, over the static network's, at this ratio of attention and
+    MLPs."""
     assert isinstance(net.config, DyDit)
     static = forward_cost(net.config.static, LATENTS).macs
     routed = net.layout.depth * (attention_cost(net.layout).macs + mlp_cost(net.layout).macs)
@@ -126,7 +127,9 @@ def row(size: str, ratio: float, inputs: tuple[Tensor, ...], repeats: int) -> st
         apart = float((nets[1](*inputs) - nets[2](*inputs)).abs().max())
     nets[0](*inputs)
     turns = [[seconds(net, inputs) for net in nets] for _ in range(repeats)]
-    static, masked, gathered = (1000 * statistics.median(times) / len(inputs[0]) for times in zip(*turns, strict=True))
+    static, masked, gathered = (
+        1000 * statistics.median(times) / len(inputs[0]) for times in zip(*turns, strict=True)
+    )
     speedup = statistics.median(turn[0] / turn[2] for turn in turns)
     executed, flops = float(ratios[0].mean()), executed_share(nets[2], float(ratios[0].mean()))
     return (
@@ -138,7 +141,9 @@ def row(size: str, ratio: float, inputs: tuple[Tensor, ...], repeats: int) -> st
 @torch.inference_mode()
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", default="S", help="sizes of P5's Table 7, of S and B (S)")
     parser.add_argument("--ratios", default="1.0,0.9,0.7,0.5,0.4,0.3", help="values of flops_ratio")
     parser.add_argument("--batch", type=int, default=8, help="images evaluated at once (8)")

@@ -1,9 +1,10 @@
-"""What a Frechet distance costs: ours, with and without the reference's factor, beside SciPy's sqrtm, in one run.
+"""What a Frechet distance costs: ours, with and without the reference's factor, beside SciPy's sqrtm, in one
+run.
 
-Run: python tests/bench/frechet.py [--dims 2048] [--count 4096] [--repeats 1]
-Covariances of random features with standard deviations over two decades, given to all routes. One thread; medians of
-processor time, which on an idle machine is the time on the clock. "ours, first" also factors the reference; every later
-cell costs "ours, again".
+Run: python tests/bench/frechet.py [--dims 2048] [--count 4096] [--repeats 1] Covariances of random features
+with standard deviations over two decades, given to all routes. One thread; medians of processor time, which
+on an idle machine is the time on the clock. "ours, first" also factors the reference; every later cell costs
+"ours, again".
 """
 
 import argparse
@@ -44,7 +45,9 @@ def timed(distance: Callable[[], float], repeats: int) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dims", type=int, default=2048, help="dimensions of the features (2048)")
     parser.add_argument("--count", type=int, default=4096, help="vectors behind each covariance (4096)")
     parser.add_argument("--repeats", type=int, default=1, help="runs, of which the median is taken (1)")

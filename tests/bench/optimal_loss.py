@@ -1,9 +1,11 @@
-"""What the exact optimal loss costs: its throughput beside the matrix products alone, and how it grows with the data.
+"""What the exact optimal loss costs: its throughput beside the matrix products alone, and how it grows with
+the data.
 
-Run: python tests/bench/optimal_loss.py [--dims 784] [--points 1000,4000,16000,50000] [--draws 512] [--repeats 2]
-Two products in float64 are needed for each draw and point: of x with the points, and of their probabilities with them.
-They are timed on the same matrices, already in float64; the estimator starts from float32 points and does everything
-else. On one thread, in turns; the least processor time of each, as neighbours on the machine only add to it.
+Run: python tests/bench/optimal_loss.py [--dims 784] [--points 1000,4000,16000,50000] [--draws 512] [--repeats
+2] Two products in float64 are needed for each draw and point: of x with the points, and of their
+probabilities with them. They are timed on the same matrices, already in float64; the estimator starts from
+float32 points and does everything else. On one thread, in turns; the least processor time of each, as
+neighbours on the machine only add to it.
 """
 
 import argparse
@@ -36,7 +38,8 @@ def row(num_points: int, dims: int, num_draws: int, sigma: float, repeats: int) 
     draws = draw(points, sigma, 0, 0, torch.arange(num_draws))
     doubles = points.double()
     turns = [
-        (seconds(lambda: products(draws.x, doubles)), seconds(lambda: posterior(draws, points))) for _ in range(repeats)
+        (seconds(lambda: products(draws.x, doubles)), seconds(lambda: posterior(draws, points)))
+        for _ in range(repeats)
     ]
     alone, whole = (min(times) for times in zip(*turns, strict=True))
     flops = 4 * num_points * num_draws * dims
@@ -49,7 +52,9 @@ def row(num_points: int, dims: int, num_draws: int, sigma: float, repeats: int) 
 @torch.inference_mode()
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dims", type=int, default=784, help="numbers of an image (784)")
     parser.add_argument("--points", default="1000,4000,16000,50000", help="sizes of the data set")
     parser.add_argument("--draws", type=int, default=512, help="draws (512)")

@@ -1,10 +1,12 @@
-"""What precision, recall, density and coverage cost: in tiles, and the obvious way with whole matrices, in one run.
+"""What precision, recall, density and coverage cost: in tiles, and the obvious way with whole matrices, in
+one run.
 
-Run: python tests/bench/precision_recall.py [--count 10000] [--dims 64]
-Both get the same random float32 features. The obvious way takes torch.cdist of float64 features three times, a sort for
-the radii and comparisons on whole [N, N] matrices. One thread, processor time, which on an idle machine is the time on
-the clock; memory is the largest growth of the process while it ran. "ours, again" keeps the reference's radii, as every
-cell after the first does. The last lines say what float32 products of centred features with float64 norms would change.
+Run: python tests/bench/precision_recall.py [--count 10000] [--dims 64] Both get the same random float32
+features. The obvious way takes torch.cdist of float64 features three times, a sort for the radii and
+comparisons on whole [N, N] matrices. One thread, processor time, which on an idle machine is the time on the
+clock; memory is the largest growth of the process while it ran. "ours, again" keeps the reference's radii, as
+every cell after the first does. The last lines say what float32 products of centred features with float64
+norms would change.
 """
 
 import argparse
@@ -59,7 +61,8 @@ def in_float32(a: Tensor, b: Tensor) -> Tensor:
 
 
 def compare_float32(real: Tensor, fake: Tensor) -> None:
-    """Print how far float32 products are off for near pairs, how many decisions they turn, and what they save."""
+    """Print how far float32 products are off for near pairs, how many decisions they turn, and what they
+    save."""
     centre = real.mean(dim=0)
     a, b = real[:2048] - centre, fake[:2048] - centre
     radii = Manifold.of(a, K).squared_radii[:, None]
@@ -71,20 +74,28 @@ def compare_float32(real: Tensor, fake: Tensor) -> None:
     (exact_time, exact), (time32, rounded) = times
     turned = int(((exact <= radii) != (rounded <= radii)).sum())
     copies = in_float32(a, a).diagonal().abs().max() / exact.min()
-    print(f"float32 products: {exact_time / time32:.1f}x as fast, {turned} of {exact.numel():,} decisions turned,")
-    print(f"relative error at most {float((rounded / exact - 1).abs().max()):.0e}; copies up to {copies:.0e} of the")
+    print(
+        f"float32 products: {exact_time / time32:.1f}x as fast, {turned} of {exact.numel():,} decisions turned,"
+    )
+    print(
+        f"relative error at most {float((rounded / exact - 1).abs().max()):.0e}; copies up to {copies:.0e} of the"
+    )
     print("nearest pair's squared distance apart")
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=10_000, help="real and generated vectors each (10000)")
     parser.add_argument("--dims", type=int, default=64, help="dimensions of the features (64)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    mixing = torch.randn(arguments.dims, arguments.dims, generator=generator) * torch.logspace(-2, 0, arguments.dims)
+    mixing = torch.randn(arguments.dims, arguments.dims, generator=generator) * torch.logspace(
+        -2, 0, arguments.dims
+    )
     real, fake = torch.randn(2, arguments.count, arguments.dims, generator=generator) @ mixing.T + 3
     reference = Manifold.of(real, K)
     routes = {

@@ -1,13 +1,14 @@
-"""What a grid of samplers costs in one pass: seconds and evaluations against each sampler alone, in the same run.
+"""What a grid of samplers costs in one pass: seconds and evaluations against each sampler alone, in the same
+run.
 
-Run: python tests/bench/sampler_grid.py [--steps 18] [--cases 1x16 8x64 859x64 ...] [--alone 20]
-A case is CELLSxIMAGES: cells drawn at random from the different ones in P3's Table 5, on an untrained network of the
-digits recipe's size and at its batch of 64. `--alone` cells are run one by one, and the cost of more is scaled from
-theirs; all that are run both ways are compared bit for bit. Where a case has every different cell, a second line says
-what a naive loop over all 13,068 points would take, scaled in the same way. Beside the ratios stand the shares of a
-pass not spent in the denoiser D, which a sampler alone needs as well, and not in the network; then the median of a
-network call in the pass and of a bare one just before, in ms. All seconds are the process's own on one core, which
-other work disturbs little.
+Run: python tests/bench/sampler_grid.py [--steps 18] [--cases 1x16 8x64 859x64 ...] [--alone 20] A case is
+CELLSxIMAGES: cells drawn at random from the different ones in P3's Table 5, on an untrained network of the
+digits recipe's size and at its batch of 64. `--alone` cells are run one by one, and the cost of more is
+scaled from theirs; all that are run both ways are compared bit for bit. Where a case has every different
+cell, a second line says what a naive loop over all 13,068 points would take, scaled in the same way. Beside
+the ratios stand the shares of a pass not spent in the denoiser D, which a sampler alone needs as well, and
+not in the network; then the median of a network call in the pass and of a bare one just before, in ms. All
+seconds are the process's own on one core, which other work disturbs little.
 """
 
 import argparse
@@ -23,15 +24,15 @@ import torch
 from torch import Tensor
 
 from engine.build import build_denoiser, build_network
+from engine.config.experiment import Data, EvaluationProtocol, Experiment
+from engine.config.model import DdpmPlusPlus
+from engine.config.objective import EdmObjective
+from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
+from engine.config.train import Train
 from engine.denoiser import Denoiser
-from engine.model_spec import DdpmPlusPlus
-from engine.objective_spec import EdmObjective
-from engine.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers import EdmStochastic, Heun, SamplerBase
-from engine.samplers.shared import shared_evaluations
-from engine.sampling import draw, draw_shared
-from engine.spec import Data, Evaluation, Experiment
-from engine.train_spec import Train
+from engine.sampling.generate import draw, sample_images_shared
+from engine.sampling.prefix_sharing import shared_evaluations
 
 BATCH_SIZE, SEED, BARE_CALLS = 64, 0, 15
 CASES = ["1x16", "8x16", "64x16", "859x16", "1x64", "8x64", "64x64", "859x64"]
@@ -51,7 +52,7 @@ def experiment() -> Experiment:
     """The digits recipe's network and protocol."""
     model = DdpmPlusPlus(channels=24, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,))
     train = Train(total_kimg=1, snapshot_kimg=1)
-    protocol = Evaluation(num_samples=BATCH_SIZE, batch_size=BATCH_SIZE)
+    protocol = EvaluationProtocol(num_samples=BATCH_SIZE, batch_size=BATCH_SIZE)
     sections = {"model": model, "objective": EdmObjective(), "train": train, "eval": protocol}
     return Experiment(data=Data(name="digits"), sample=Heun(num_steps=18), **sections)
 
@@ -79,10 +80,12 @@ def bare_calls(denoiser: Denoiser) -> list[float]:
     return seconds
 
 
-def draw_pass(subject: Experiment, denoiser: Denoiser, samplers: list[SamplerBase], count: int) -> dict[int, Tensor]:
+def draw_pass(
+    subject: Experiment, denoiser: Denoiser, samplers: list[SamplerBase], count: int
+) -> dict[int, Tensor]:
     """Images of all samplers by their place in the list, from one pass."""
     images: dict[int, Tensor] = {}
-    draw_shared(
+    sample_images_shared(
         denoiser,
         subject,
         samplers,
@@ -96,7 +99,9 @@ def draw_pass(subject: Experiment, denoiser: Denoiser, samplers: list[SamplerBas
 
 def main() -> None:
     """Draw some cells alone, then every case in one pass, and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=18, help="steps of every sampler (18)")
     parser.add_argument("--cases", nargs="+", default=CASES, help="CELLSxIMAGES, at most 64 images")
     parser.add_argument("--alone", type=int, default=20, help="cells to run one by one (20)")
@@ -107,10 +112,14 @@ def main() -> None:
     bare_calls(denoiser)  # warm up
 
     chosen, began = everything[: arguments.alone], time.process_time()
-    alone = [draw(denoiser, subject, one, count=BATCH_SIZE, seed=SEED, batch_size=BATCH_SIZE) for one in chosen]
+    alone = [
+        draw(denoiser, subject, one, count=BATCH_SIZE, seed=SEED, batch_size=BATCH_SIZE) for one in chosen
+    ]
     call = (time.process_time() - began) / sum(sampler.nfe for sampler in chosen)
     print(f"{len(chosen)} cells alone: {1e3 * call:.1f} ms an evaluation of {BATCH_SIZE} images")
-    print("cells images | seconds alone  pass  ratio | evaluations alone  pass  ratio | outside: D   net |  call  bare")
+    print(
+        "cells images | seconds alone  pass  ratio | evaluations alone  pass  ratio | outside: D   net |  call  bare"
+    )
     for cells, count in (map(int, case.split("x")) for case in arguments.cases):
         samplers, bare = everything[:cells], median(bare_calls(denoiser))
         denoiser.nfe, began = 0, time.process_time()

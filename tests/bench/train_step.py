@@ -1,12 +1,15 @@
-"""What a training step costs with each network, plain against faster or smaller settings: images a second and memory.
+"""What a training step costs with each network, plain against faster or smaller settings: images a second and
+memory.
 
-Run: python tests/bench/train_step.py [--published] [--device cuda] [--compile default] [--kinds unet dit] [--batch 16]
+Run: python tests/bench/train_step.py [--published] [--device cuda] [--compile default] [--kinds unet dit]
+[--batch 16]
 
-A step is forward, backward, optimizer and average, as training runs it, on 32x32 colour images of random bytes. All
-settings of a network take their steps in turn in one run, so that ratios mean something; the fastest of each counts.
-On a GPU layers run in bf16 and --compile is `default` unless told otherwise. On a CPU, where making the kernels of one
-network takes minutes, it is `off`. Memory is what a step adds at its peak on a GPU; on a CPU, what autograd keeps at
-the end of the forward pass, to which checkpointing later adds the inside of one block. Nothing here is asserted.
+A step is forward, backward, optimizer and average, as training runs it, on 32x32 colour images of random
+bytes. All settings of a network take their steps in turn in one run, so that ratios mean something; the
+fastest of each counts. On a GPU layers run in bf16 and --compile is `default` unless told otherwise. On a
+CPU, where making the kernels of one network takes minutes, it is `off`. Memory is what a step adds at its
+peak on a GPU; on a CPU, what autograd keeps at the end of the forward pass, to which checkpointing later adds
+the inside of one block. Nothing here is asserted.
 """
 
 import argparse
@@ -18,13 +21,13 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from engine.config.experiment import Data, EvaluationProtocol, Experiment
+from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
+from engine.config.objective import EdmObjective
+from engine.config.train import Compile, Train
 from engine.data.datasets import ImageSet
 from engine.files import LocalFiles
-from engine.model_spec import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
-from engine.objective_spec import EdmObjective
 from engine.samplers import Heun
-from engine.spec import Data, Evaluation, Experiment
-from engine.train_spec import Compile, Train
 from engine.training.start import starting_state
 from engine.training.step import TrainingStep, World
 
@@ -58,7 +61,9 @@ def random_images() -> ImageSet:
     return ImageSet(images, torch.zeros(256, dtype=torch.int64), "random")
 
 
-def make_step(model: Model, device: torch.device, batch: int, choice: Compile, checkpointing: bool) -> TrainingStep:
+def make_step(
+    model: Model, device: torch.device, batch: int, choice: Compile, checkpointing: bool
+) -> TrainingStep:
     """A network at the beginning of a training with these settings."""
     precision = "bf16" if device.type == "cuda" else "fp32"
     settings = {"precision": precision, "compile": choice, "checkpointing": checkpointing}
@@ -66,9 +71,11 @@ def make_step(model: Model, device: torch.device, batch: int, choice: Compile, c
         data=Data(name="cifar10"),
         model=model,
         objective=EdmObjective(),
-        train=Train.model_validate({"batch_size": batch, "total_kimg": 1000, "snapshot_kimg": 1000, **settings}),
+        train=Train.model_validate(
+            {"batch_size": batch, "total_kimg": 1000, "snapshot_kimg": 1000, **settings}
+        ),
         sample=Heun(num_steps=2),
-        eval=Evaluation(num_samples=batch, batch_size=batch),
+        eval=EvaluationProtocol(num_samples=batch, batch_size=batch),
     )
     with tempfile.TemporaryDirectory() as folder:
         state = starting_state(experiment, LocalFiles(Path(folder)), None, device)
@@ -101,7 +108,10 @@ def mebibytes(step: TrainingStep) -> float:
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         step.losses(torch.arange(step.experiment.train.batch_size))
-    return sum(tensor.untyped_storage().nbytes() for data, tensor in kept.items() if data not in parameters) / 2**20
+    return (
+        sum(tensor.untyped_storage().nbytes() for data, tensor in kept.items() if data not in parameters)
+        / 2**20
+    )
 
 
 def compare(name: str, model: Model, device: torch.device, batch: int, choice: Compile, repeats: int) -> None:
@@ -124,18 +134,23 @@ def compare(name: str, model: Model, device: torch.device, batch: int, choice: C
 
 
 def in_turn(steps: dict[str, TrainingStep], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every step of every setting, one setting after the other, after one step that nobody times."""
+    """Seconds of every step of every setting, one setting after the other, after one step that nobody
+    times."""
     rounds = [{words: seconds(step) for words, step in steps.items()} for _ in range(repeats + 1)][1:]
     return {words: [times[words] for times in rounds] for words in steps}
 
 
 def main() -> None:
     """Measure the networks and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--published", action="store_true", help="published sizes instead of small ones")
     parser.add_argument("--device", default="cpu", help="cpu (one thread) or cuda")
     parser.add_argument("--compile", choices=("off", "default", "max"), help="off on a CPU, default on a GPU")
-    parser.add_argument("--kinds", nargs="+", choices=list(SMALL), default=list(SMALL), help="which networks (all)")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=list(SMALL), default=list(SMALL), help="which networks (all)"
+    )
     parser.add_argument("--batch", type=int, help="images a step (8 on a CPU, 64 on a GPU)")
     parser.add_argument("--repeats", type=int, default=3, help="timed steps of each setting (3)")
     arguments = parser.parse_args()
@@ -149,7 +164,14 @@ def main() -> None:
     heads = ("images/s", "ratio", "step MiB" if on_gpu else "kept MiB", "ratio", "first s")
     print(f"{'network':8} {'M param':>7} {'setting':16}", *map("{:>9}".format, heads))
     for kind in arguments.kinds:
-        compare(kind, (PUBLISHED if arguments.published else SMALL)[kind], device, batch, choice, arguments.repeats)
+        compare(
+            kind,
+            (PUBLISHED if arguments.published else SMALL)[kind],
+            device,
+            batch,
+            choice,
+            arguments.repeats,
+        )
 
 
 if __name__ == "__main__":

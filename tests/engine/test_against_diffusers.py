@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.oracle import GaussianOracle
 from engine.process.covariance import ReverseStep
 from engine.process.schedules import alpha_bars
 from engine.samplers import Ddim, Ddpm, Euler, Heun
@@ -26,8 +26,8 @@ ORACLE = GaussianOracle(0.5)
 @pytest.mark.parametrize(("ours", "theirs"), [("linear", "linear"), ("cosine", "squaredcos_cap_v2")])
 def test_alpha_bars_agree(ours: str, theirs: str) -> None:
     scheduler = diffusers.DDPMScheduler(num_train_timesteps=1000, beta_schedule=theirs)
-    # They multiply a thousand float32 factors: relative rounding 1000 * 6e-8; the last cosine beta is 1 - 1e-3, whose
-    # float32 complement is known to 6e-5 only.
+    # They multiply a thousand float32 factors: relative rounding 1000 * 6e-8; the last cosine beta is 1 -
+    # 1e-3, whose float32 complement is known to 6e-5 only.
     table = torch.tensor(alpha_bars(ours, 1000)).float()
     assert torch.allclose(scheduler.alphas_cumprod[:-1], table[:-1], rtol=6e-5, atol=0)
     assert torch.allclose(scheduler.alphas_cumprod[-1], table[-1], rtol=2e-4, atol=0)
@@ -37,7 +37,9 @@ def test_edm_noise_levels_agree() -> None:
     scheduler = diffusers.EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, rho=7.0)
     scheduler.set_timesteps(18)
     # float32, raised to the seventh power.
-    assert torch.allclose(scheduler.sigmas.double(), torch.tensor(sigma_grid(18, 0.002, 80.0, 7.0)).double(), rtol=1e-5)
+    assert torch.allclose(
+        scheduler.sigmas.double(), torch.tensor(sigma_grid(18, 0.002, 80.0, 7.0)).double(), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,28 +63,34 @@ def test_deterministic_solvers_agree_step_by_step(sampler: Euler | Heun, schedul
     for step, timestep in enumerate(scheduler.timesteps):
         x = scheduler.step(ORACLE.denoise(x, float(repeated[step])), timestep, x).prev_sample
     ours = sampler.sample(ORACLE.denoise, latents.double(), lambda step: torch.empty(0))
-    # float32 states of size up to 80 * 4, contracted to about 0.5 by the end: 36 evaluations at 6e-8 relative.
+    # float32 states of size up to 80 * 4, contracted to about 0.5 by the end: 36 evaluations at 6e-8
+    # relative.
     assert torch.allclose(x.double(), ours, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_ddim_steps_agree(eta: float) -> None:
     scheduler = diffusers.DDIMScheduler(beta_schedule="linear", clip_sample=False, prediction_type="sample")
-    scheduler.set_timesteps(9)  # their previous timestep is always 1000 // 9 = 111 earlier, which is our spacing
+    scheduler.set_timesteps(
+        9
+    )  # their previous timestep is always 1000 // 9 = 111 earlier, which is our spacing
     sampler, shape = Ddim(num_steps=10, eta=eta), (1, 4, 4)
     noises = [normal(0, Purpose.SAMPLER_STEP, torch.arange(8), shape, step) for step in range(10)]
     x = normal(0, Purpose.LATENT, torch.arange(8), shape)
     ours = sampler.sample(ORACLE.denoise, x, lambda step: noises[step])
     table = scheduler.alphas_cumprod.double()
     for step, (timestep, _) in enumerate(pairwise([*reversed(sampler.timesteps), -1])):
-        x0_hat = ORACLE.denoise(x / table[timestep].sqrt(), float(((1 - table[timestep]) / table[timestep]).sqrt()))
+        x0_hat = ORACLE.denoise(
+            x / table[timestep].sqrt(), float(((1 - table[timestep]) / table[timestep]).sqrt())
+        )
         x = scheduler.step(x0_hat, timestep, x, eta=eta, variance_noise=noises[step]).prev_sample
     # Their alpha_bar is float32: 6e-5 relative by the end of the table (see above), over ten steps.
     assert torch.allclose(x.double(), ours, rtol=0, atol=6e-4)
 
 
 class Wide:
-    """Predictions beyond [-1, 1], so that clipping matters, with a learned variance; remembers every state."""
+    """Predictions beyond [-1, 1], so that clipping matters, with a learned variance; remembers every
+    state."""
 
     def __init__(self, table: tuple[float, ...], steps: tuple[int, ...]) -> None:
         self.levels = [table[t] for t in reversed(steps)]
@@ -123,17 +131,22 @@ def largest_step_error(scheduler: Any, sampler: ChainSampler, **options: Any) ->
 
 
 TABLE_ERROR = 3e-7
-"""Error of their float32 alpha_bar, linear schedule: a walk of 100 roundings of 3e-8, after which the product falls."""
+"""Error of their float32 alpha_bar, linear schedule: a walk of 100 roundings of 3e-8, after which the product
+falls."""
 
-# One step from a common state, both of size 5 at most. How fast a weight moves with alpha_bar: the root of the smallest
-# 1 - alpha_bar, 1e-4, by 1 / (2 * 0.01) = 50; ratios over the smallest 1 - alpha_bar above timestep 0, 0.13, by at most
-# 1 / 0.13^2 = 60. Two states and a noise, each with a weight of at most one of each.
+# One step from a common state, both of size 5 at most. How fast a weight moves with alpha_bar: the root of
+# the smallest 1 - alpha_bar, 1e-4, by 1 / (2 * 0.01) = 50; ratios over the smallest 1 - alpha_bar above
+# timestep 0, 0.13, by at most 1 / 0.13^2 = 60. Two states and a noise, each with a weight of at most one of
+# each.
 STEP_ERROR = 5 * 3 * (50 + 60) * TABLE_ERROR
 
 
 def test_their_alpha_bars_are_as_far_off_as_the_step_errors_assume() -> None:
     theirs = diffusers.DDPMScheduler(beta_schedule="linear").alphas_cumprod.double()
-    assert float((theirs - torch.tensor(alpha_bars("linear", 1000), dtype=torch.float64)).abs().max()) < TABLE_ERROR
+    assert (
+        float((theirs - torch.tensor(alpha_bars("linear", 1000), dtype=torch.float64)).abs().max())
+        < TABLE_ERROR
+    )
 
 
 @pytest.mark.parametrize("clip", [False, True])
@@ -150,13 +163,17 @@ def test_ddpm_steps_agree(covariance: Any, variance_type: str, clip: bool) -> No
     error = largest_step_error(scheduler, sampler, generator=lambda step: torch.Generator().manual_seed(step))
     assert error < STEP_ERROR
     other = sampler.model_copy(update={"clip_x0": not clip})
-    assert largest_step_error(scheduler, other, generator=lambda step: torch.Generator().manual_seed(step)) > 0.1
+    assert (
+        largest_step_error(scheduler, other, generator=lambda step: torch.Generator().manual_seed(step)) > 0.1
+    )
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("clip", ["none", "x0", "x0_and_eps"])
 def test_ddim_agrees_in_all_three_ways_to_clip(clip: Any, eta: float) -> None:
-    scheduler = diffusers.DDIMScheduler(clip_sample=clip != "none", prediction_type="sample", beta_schedule="linear")
+    scheduler = diffusers.DDIMScheduler(
+        clip_sample=clip != "none", prediction_type="sample", beta_schedule="linear"
+    )
     scheduler.set_timesteps(9)  # their previous timestep is 111 earlier, as ours
     options = {"use_clipped_model_output": lambda step: clip == "x0_and_eps", "eta": lambda step: eta}
     sampler = Ddim(num_steps=10, eta=eta, clip=clip)
@@ -218,7 +235,10 @@ def test_their_ddpm_adds_noise_to_the_images_unless_the_last_timestep_is_0_and_o
         variance_type="fixed_large", clip_sample=False, prediction_type="sample", timestep_spacing="trailing"
     )
     scheduler.set_timesteps(10)
-    sampler, table = Ddpm(num_steps=10, tau="trailing", covariance="beta", clip_x0=False), alpha_bars("linear", 1000)
+    sampler, table = (
+        Ddpm(num_steps=10, tau="trailing", covariance="beta", clip_x0=False),
+        alpha_bars("linear", 1000),
+    )
     *_, x, images = trajectory(sampler)
     x0_hat = GaussianOracle(1.5).denoise(x / math.sqrt(table[99]), math.sqrt((1 - table[99]) / table[99]))
     assert torch.allclose(images, x0_hat, rtol=0, atol=1e-14)
@@ -228,7 +248,10 @@ def test_their_ddpm_adds_noise_to_the_images_unless_the_last_timestep_is_0_and_o
 
 def test_zero_terminal_snr_agrees_and_starts_from_pure_noise() -> None:
     scheduler = diffusers.DDPMScheduler(
-        rescale_betas_zero_snr=True, timestep_spacing="trailing", prediction_type="v_prediction", beta_schedule="linear"
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        prediction_type="v_prediction",
+        beta_schedule="linear",
     )
     sampler = Ddim(num_steps=10, tau="trailing", zero_terminal_snr=True)
     ours = torch.tensor(sampler.levels[:-1], dtype=torch.float64)

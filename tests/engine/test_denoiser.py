@@ -44,7 +44,9 @@ def test_it_keeps_the_dtype_counts_evaluations_and_takes_one_or_many_noise_level
 @pytest.mark.parametrize(
     "precond", [EDM, Preconditioning(VpProcess(), "v"), Preconditioning(DiscreteProcess(), "eps")], ids=repr
 )
-def test_the_network_gets_scaled_images_and_c_noise_and_its_output_is_scaled(precond: Preconditioning) -> None:
+def test_the_network_gets_scaled_images_and_c_noise_and_its_output_is_scaled(
+    precond: Preconditioning,
+) -> None:
     net, x = Recorder(output=0.5), images(2)
     sigma = torch.tensor([0.3, 5.0], dtype=torch.float64)
     x0_hat, c = Denoiser(net, precond)(x, sigma), precond(sigma)
@@ -73,7 +75,9 @@ def test_a_second_half_of_the_channels_is_the_variance_and_does_not_change_the_m
     assert one.posterior(x, 2.0).range_fraction is None
 
 
-def test_a_variance_model_is_asked_with_the_noise_levels_and_the_head_and_a_learned_range_stays_beside_it() -> None:
+def test_a_variance_model_is_asked_with_the_noise_levels_and_the_head_and_a_learned_range_stays_beside_it() -> (
+    None
+):
     def variance_model(sigma: Tensor, head: Tensor | None) -> Tensor:
         assert head is not None
         return sigma[:, None, None, None] * head

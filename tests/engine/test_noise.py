@@ -60,7 +60,9 @@ def test_normal_noise_has_the_moments_of_a_standard_normal() -> None:
 
 
 def test_neighbouring_pixels_steps_and_items_are_uncorrelated() -> None:
-    draws = torch.stack([normal(5, Purpose.SAMPLER_STEP, torch.arange(300), (64,), step) for step in range(8)])
+    draws = torch.stack(
+        [normal(5, Purpose.SAMPLER_STEP, torch.arange(300), (64,), step) for step in range(8)]
+    )
     for axis in range(3):
         product = (
             draws.narrow(axis, 0, draws.shape[axis] - 1) * draws.narrow(axis, 1, draws.shape[axis] - 1)

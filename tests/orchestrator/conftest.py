@@ -1,4 +1,5 @@
-"""A tiny sweep and a store whose units' folders are written by hand, with the files that the workers write."""
+"""A tiny sweep and a store whose units' folders are written by hand, with the files that the workers
+write."""
 
 import io
 import json
@@ -14,10 +15,10 @@ from PIL import Image
 from rich.console import Console
 
 from orchestrator import cli
+from orchestrator.execution.driver import plan_record
 from orchestrator.grid import Sweep, expand, load_sweep
-from orchestrator.plan import Cell, Plan, Training, make_plan
-from orchestrator.store import Store
-from orchestrator.sweeping import plan_record
+from orchestrator.planning.plan import Cell, Plan, Training, make_plan
+from orchestrator.storage.store import Store
 
 RECIPE = """
 data: {name: digits}
@@ -92,7 +93,8 @@ class FakeStore:
         return make_plan(self.sweep, expand(self.sweep), self.store)
 
     def changed(self, old: str, new: str, varies: str | None = None) -> "FakeStore":
-        """The same store under a grid whose text has `new` in the place of `old` and may vary another knob group."""
+        """The same store under a grid whose text has `new` in the place of `old` and may vary another knob
+        group."""
         text = self.sweep.source
         assert old in text
         text = text.replace(old, new)
@@ -141,7 +143,12 @@ class FakeStore:
             "experiment": cell.experiment.model_dump(mode="json"),
             "sampler": cell.experiment.sample.canonical().form,
             "snapshot_kimg": 4.0,
-            "metrics": {"fd_classifier": distance, "precision": 0.5, "recall": 0.25, "seconds_per_image": 0.01},
+            "metrics": {
+                "fd_classifier": distance,
+                "precision": 0.5,
+                "recall": 0.25,
+                "seconds_per_image": 0.01,
+            },
             "nfe": cell.experiment.sample.nfe,
             "num_params": 12_345,
             "extractor_sha256": "e" * 64,
@@ -170,12 +177,21 @@ class FakeStore:
 
 def curve_rows(kimg: tuple[float, ...]) -> list[tuple[float, str, float]]:
     """Curves as a training writes them: (kimg, name, value)."""
-    return [row for reached in kimg for row in ((reached, "train/loss", 10 / reached), (reached, "train/lr", 0.002))]
+    return [
+        row
+        for reached in kimg
+        for row in ((reached, "train/loss", 10 / reached), (reached, "train/lr", 0.002))
+    ]
 
 
 def done_record(seconds: float, **identity: Any) -> dict[str, Any]:
     """Content of a DONE.json."""
-    return {**identity, "seconds": seconds, "environment": ENVIRONMENT, "finished": "2026-01-02T03:04:05+00:00"}
+    return {
+        **identity,
+        "seconds": seconds,
+        "environment": ENVIRONMENT,
+        "finished": "2026-01-02T03:04:05+00:00",
+    }
 
 
 def png() -> bytes:

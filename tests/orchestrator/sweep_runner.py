@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
-from orchestrator.session import scratch_folder
-from orchestrator.store import Store
+from orchestrator.execution.ray_session import scratch_folder
+from orchestrator.storage.store import Store
 
 ORCH = str(Path(sys.executable).with_name("orch"))
 
@@ -69,8 +69,12 @@ class Workplace:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [ORCH, "sweep", str(self.root / "grid.yaml"), "--storage", str(self.storage), *arguments]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))
+        }
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
 
     def sweep(self, *arguments: str) -> tuple[int, str]:
         process = self.start(*arguments)
@@ -110,7 +114,10 @@ def processes_of(ray_folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("RAY_TMPDIR") == str(ray_folder) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get("RAY_TMPDIR") == str(ray_folder)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except psutil.Error:
             continue
@@ -124,7 +131,13 @@ def running_cluster() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", f"--port={port}", "--num-cpus=2"]
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        f"--port={port}",
+        "--num-cpus=2",
+    ]
     try:
         subprocess.run(
             [*command, "--include-dashboard=false", "--disable-usage-stats"],

@@ -1,4 +1,5 @@
-"""The command line: exit codes, words instead of tracebacks, help with examples, and nothing heavy at the start."""
+"""The command line: exit codes, words instead of tracebacks, help with examples, and nothing heavy at the
+start."""
 
 import json
 import subprocess
@@ -12,7 +13,19 @@ from orchestrator import cli
 from orchestrator.grid.recipe import PACKAGED
 
 QUICKSTART = str(PACKAGED / "quickstart.yaml")
-COMMANDS = ["plan", "model", "process", "toy", "sweep", "status", "why", "report", "ui", "mlflow-sync", "schema"]
+COMMANDS = [
+    "plan",
+    "model",
+    "process",
+    "toy",
+    "sweep",
+    "status",
+    "why",
+    "report",
+    "ui",
+    "mlflow-sync",
+    "schema",
+]
 
 
 @pytest.fixture
@@ -75,7 +88,7 @@ def test_ctrl_c_is_a_message_and_exit_code_130(orch: Any, monkeypatch: pytest.Mo
     def interrupted(*arguments: Any, **named: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orchestrator.status_view.show_status", interrupted)
+    monkeypatch.setattr("orchestrator.console.status_view.show_status", interrupted)
     assert orch("status") == (130, "", "stopped; run the same command to go on\n")
 
 
@@ -83,7 +96,7 @@ def test_a_bug_of_ours_keeps_its_traceback(orch: Any, monkeypatch: pytest.Monkey
     def broken(*arguments: Any, **named: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("orchestrator.status_view.show_status", broken)
+    monkeypatch.setattr("orchestrator.console.status_view.show_status", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         orch("status")
 
@@ -173,7 +186,9 @@ def test_help_imports_nothing_heavy() -> None:
 def test_a_reader_that_stops_early_causes_no_traceback() -> None:
     """`orch schema | head -1`: the pipe is closed while much is still to be written."""
     code = "import sys; from orchestrator import cli; sys.argv = ['orch', 'schema']; cli.main()"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

@@ -1,4 +1,5 @@
-"""The names a grid's `report:` may hold are the report's own, and the report's names of fields are the grid's."""
+"""The names a grid's `report:` may hold are the report's own, and the report's names of fields are the
+grid's."""
 
 from typing import get_args
 
@@ -7,8 +8,8 @@ import pytest
 from orchestrator.grid.fields import SEEDS, catalogue
 from orchestrator.grid.file import FigureName, TableName
 from reports.figures import FIGURES
+from reports.formatting import AXES, axis_label
 from reports.tables import TABLES
-from reports.words import AXES, axis_label
 
 
 def test_grid_files_know_every_table_and_figure() -> None:

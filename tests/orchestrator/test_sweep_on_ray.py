@@ -65,7 +65,9 @@ def assert_same_as(work: Workplace, undisturbed: Workplace) -> None:
 
 
 def test_a_sweep_trains_once_measures_every_cell_and_mirrors_all_of_it(undisturbed: Workplace) -> None:
-    assert len(undisturbed.done_units()) == 5  # a training, two passes that draw images for both cells, the cells
+    assert (
+        len(undisturbed.done_units()) == 5
+    )  # a training, two passes that draw images for both cells, the cells
     metrics = {"fd_classifier", "precision", "recall", "density", "coverage"}
     assert {metric for _, metric in undisturbed.results()} == metrics
     assert [kind for kind, _, _ in mlflow_runs(undisturbed)] == ["cell", "cell", "sweep", "train"]
@@ -85,25 +87,33 @@ def test_the_same_sweep_again_runs_nothing_and_an_added_value_runs_only_what_is_
     assert work.attempts() == first
     assert (work.sweep_folder / "report" / "report.html").stat().st_mtime_ns == report
 
-    (work.root / "grid.yaml").write_text(GRID.replace("{kind: heun, num_steps: 4}", "{kind: heun, num_steps: [4, 5]}"))
+    (work.root / "grid.yaml").write_text(
+        GRID.replace("{kind: heun, num_steps: 4}", "{kind: heun, num_steps: [4, 5]}")
+    )
     code, output = work.sweep()
     assert code == 0, output
     assert len(work.done_units()) == len([row for row in first if row["state"] == "done"]) + 1
     assert {key: work.results()[key] for key in before} == before
 
 
-def test_kill_9_of_the_driver_loses_nothing_and_leaves_nothing(work: Workplace, undisturbed: Workplace) -> None:
+def test_kill_9_of_the_driver_loses_nothing_and_leaves_nothing(
+    work: Workplace, undisturbed: Workplace
+) -> None:
     process = work.start()
     wait_for(lambda: len(work.snapshots()) >= 2, process)
     kill_9(process)
     kept = {path: path.stat().st_mtime_ns for path in work.snapshots()[:1]}
     code, output = work.sweep()
     assert code == 0, output
-    assert all(path.stat().st_mtime_ns == written for path, written in kept.items()), "trained again from the start"
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items()), (
+        "trained again from the start"
+    )
     assert_same_as(work, undisturbed)
 
 
-def test_kill_9_of_a_training_worker_resumes_from_its_checkpoint(work: Workplace, undisturbed: Workplace) -> None:
+def test_kill_9_of_a_training_worker_resumes_from_its_checkpoint(
+    work: Workplace, undisturbed: Workplace
+) -> None:
     process = work.start()
     wait_for(lambda: len(work.snapshots()) >= 2, process)
     workers = [p for p in work.ray_processes() if "RayTrainWorker" in " ".join(p.cmdline())]
@@ -182,7 +192,11 @@ def test_a_head_is_trained_after_its_parent_and_sampled_with_every_covariance(tm
     assert of_child["start"]["objective"] == of_parent["objective"]
     records = [json.loads((work.storage / "cells" / cell / "cell.json").read_text()) for cell in cells]
     assert {record["train_id"] for record in records} == {child}
-    assert sorted(record["experiment"]["sample"]["covariance"] for record in records) == ["analytic", "beta", "ocm"]
+    assert sorted(record["experiment"]["sample"]["covariance"] for record in records) == [
+        "analytic",
+        "beta",
+        "ocm",
+    ]
     assert len({work.results()[cell, "fd_classifier"] for cell in cells}) == 3
     assert [kind for kind, _, _ in mlflow_runs(work)] == ["cell", "cell", "cell", "sweep", "train", "train"]
     attempts = work.attempts()
@@ -220,7 +234,9 @@ search: {name: optuna, num_trials: 3, metric: fd_classifier}
 
 def test_a_second_driver_on_the_same_storage_is_refused(work: Workplace) -> None:
     process = work.start()
-    wait_for(lambda: (work.storage / ".lock").exists() and (work.storage / ".lock").read_text() != "", process)
+    wait_for(
+        lambda: (work.storage / ".lock").exists() and (work.storage / ".lock").read_text() != "", process
+    )
     code, output = work.sweep()
     assert code == 2
     assert str(process.pid) in output
@@ -230,4 +246,3 @@ def test_a_second_driver_on_the_same_storage_is_refused(work: Workplace) -> None
     process.communicate(timeout=60)
     for leftover in work.ray_processes():
         psutil.wait_procs([leftover], timeout=20)
-

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from reports.build import build_report
-from reports.document import Document, compose
-from reports.read import SweepResults, read_sweep
-from reports.schema import CURVES, RESULTS
+from reports.document.compose import Document, compose
+from reports.read.schema import CURVES, RESULTS
+from reports.read.sweep import SweepResults, read_sweep
 
 NFE = {kind: lambda n: 2 * n - 1 for kind in ("heun", "edm_stochastic")}
 NFE |= {kind: lambda n: n for kind in ("euler", "ddim", "ddpm")}
@@ -58,7 +58,9 @@ def cell(axes: dict[str, Any], sampler: dict[str, Any], distance: float, **extra
     training = {field: value for field, value in axes.items() if not field.startswith("sample.")}
     name = "".join(f"-{value}" for field, value in training.items() if field != "train.seed")
     train_id = f"t{name}-s{seed}"
-    place = f"{sampler['kind'][:2]}{sampler['num_steps']}" + "".join(f"-{v}" for k, v in axes.items() if "sample." in k)
+    place = f"{sampler['kind'][:2]}{sampler['num_steps']}" + "".join(
+        f"-{v}" for k, v in axes.items() if "sample." in k
+    )
     return {
         "axes": axes,
         "sampler": sampler,
@@ -148,8 +150,19 @@ FIXED = {
 def manifest(name: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A manifest whose sums match the cells."""
     trainings = {one["train_id"]: one for one in cells}
-    counts = {"points": len(cells), "cells": len(cells), "collapsed": 0, "trainings": len(trainings), "failed": 0}
-    counts |= {"cached_cells": 0, "cached_trainings": 0, "run_cells": len(cells), "run_trainings": len(trainings)}
+    counts = {
+        "points": len(cells),
+        "cells": len(cells),
+        "collapsed": 0,
+        "trainings": len(trainings),
+        "failed": 0,
+    }
+    counts |= {
+        "cached_cells": 0,
+        "cached_trainings": 0,
+        "run_cells": len(cells),
+        "run_trainings": len(trainings),
+    }
     return {
         **FIXED,
         "sweep": name,
@@ -210,7 +223,14 @@ def scale_cells(seeds: Sequence[int] = (0,)) -> list[dict[str, Any]]:
         {"kind": "heun", "num_steps": 9},
         {"kind": "heun", "num_steps": 18},
         {"kind": "heun", "num_steps": 40},
-        {"kind": "edm_stochastic", "num_steps": 18, "s_churn": 30.0, "s_tmin": 0.05, "s_tmax": 50.0, "s_noise": 1.003},
+        {
+            "kind": "edm_stochastic",
+            "num_steps": 18,
+            "s_churn": 30.0,
+            "s_tmin": 0.05,
+            "s_tmax": 50.0,
+            "s_noise": 1.003,
+        },
     ]
     distances = {16: (9.0, 8.5, 8.0, 7.75, 7.5), 32: (6.5, 6.25, 6.0, 5.0, 6.5)}
     sizes = {16: (250_000, 1_500_000), 32: (1_000_000, 6_000_000)}
@@ -246,8 +266,8 @@ def churn_cells() -> list[dict[str, Any]]:
 def sampler_cells(count: int = 12, wobble: float = 0.05) -> list[dict[str, Any]]:
     """Heun and `count` stochastic samplers at 18 steps, of distances 3.0, 3.1, ... and Heun's 5.0.
 
-    Leaving out a block moves all of them alike by up to 1.8; all but the best wobble by +-`wobble` besides, so the
-    standard error of their difference to the best is sqrt(9 / 10 * 10) * wobble = 3 * wobble.
+    Leaving out a block moves all of them alike by up to 1.8; all but the best wobble by +-`wobble` besides,
+    so the standard error of their difference to the best is sqrt(9 / 10 * 10) * wobble = 3 * wobble.
     """
     found = []
     for number in range(count + 1):
@@ -261,7 +281,8 @@ def sampler_cells(count: int = 12, wobble: float = 0.05) -> list[dict[str, Any]]
 
 
 def chain_cells(channels: Sequence[int] = (16,)) -> list[dict[str, Any]]:
-    """DDPM under two covariances and DDIM, at three numbers of steps; OCM's gains shrink as steps are added."""
+    """DDPM under two covariances and DDIM, at three numbers of steps; OCM's gains shrink as steps are
+    added."""
     found = []
     for width in channels:
         for steps in (5, 10, 20):
@@ -273,12 +294,15 @@ def chain_cells(channels: Sequence[int] = (16,)) -> list[dict[str, Any]]:
                 one["metrics"]["nelbo_test"] = distance / 2
                 found.append(one)
             ddim = {"kind": "ddim", "num_steps": steps, "eta": 0.0}
-            found.append(cell({"model.channels": width, "sample.num_steps": steps}, ddim, 8.5, varies="objective"))
+            found.append(
+                cell({"model.channels": width, "sample.num_steps": steps}, ddim, 8.5, varies="objective")
+            )
     return found
 
 
 def size_cells(floor: float = 0.5, seeds: Sequence[int] = (0,), **changes: Any) -> list[dict[str, Any]]:
-    """Four widths whose loss lies 1000 F^-0.25 above `floor`, where F = MACs x 96,000 images; `changes` are axes."""
+    """Four widths whose loss lies 1000 F^-0.25 above `floor`, where F = MACs x 96,000 images; `changes` are
+    axes."""
     found = []
     for width in (8, 16, 32, 64):
         macs = 1000 * width**2
@@ -293,7 +317,8 @@ def size_cells(floor: float = 0.5, seeds: Sequence[int] = (0,), **changes: Any) 
 
 
 def panel_of_latents(shade: int) -> bytes:
-    """A sample grid of 8 x 8 images whose columns have grey levels of their own, one-pixel white lines between."""
+    """A sample grid of 8 x 8 images whose columns have grey levels of their own, one-pixel white lines
+    between."""
     image = Image.new("L", (8 * 33 - 1, 8 * 33 - 1), 255)
     for row in range(8):
         for column in range(8):
@@ -304,12 +329,17 @@ def panel_of_latents(shade: int) -> bytes:
 
 
 def latents_cells() -> list[dict[str, Any]]:
-    """Two widths under two deterministic solvers at two costs, with the agreement of each and its sample grid."""
+    """Two widths under two deterministic solvers at two costs, with the agreement of each and its sample
+    grid."""
     agreements = {("euler", 9): 0.5, ("euler", 35): 0.9, ("heun", 5): 0.25, ("heun", 18): 0.95}
     found = []
     for channels, penalty in ((16, 0.0), (32, 0.125)):
         for number, ((kind, steps), agreement) in enumerate(agreements.items()):
-            one = cell({"model.channels": channels}, {"kind": kind, "num_steps": steps}, 9.0 - channels / 8 - agreement)
+            one = cell(
+                {"model.channels": channels},
+                {"kind": kind, "num_steps": steps},
+                9.0 - channels / 8 - agreement,
+            )
             one["metrics"]["agreement"] = agreement - penalty
             found.append({**one, "picture": panel_of_latents(40 * number)})
     return found

@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_a_report_has_its_documents_tables_and_pictures(built):
@@ -24,8 +28,14 @@ def test_a_report_has_its_documents_tables_and_pictures(built):
         "report.html",
         "report.md",
         *(f"tables/{name}.csv" for name in ("scale_quality", "flops_quality", "nfe_quality", "trainings")),
-        *(f"tables/{name}.parquet" for name in ("scale_quality", "flops_quality", "nfe_quality", "trainings")),
-        *(f"figures/{name}.png" for name in ("scale_quality", "flops_quality", "nfe_quality", "training_curves")),
+        *(
+            f"tables/{name}.parquet"
+            for name in ("scale_quality", "flops_quality", "nfe_quality", "trainings")
+        ),
+        *(
+            f"figures/{name}.png"
+            for name in ("scale_quality", "flops_quality", "nfe_quality", "training_curves")
+        ),
         *(f"figures/{name}.png" for name in ("samples_1", "samples_2")),
     }
 
@@ -38,7 +48,10 @@ def test_the_markdown_holds_the_tables_worked_out_by_hand(built):
     assert "| 16 `t-16-s0` | 250 k | 1.50 M | 96 | 7.75 | 0.500 | 0.250 | 2.00 | 1,234 |" in lines
     assert "| 32 `t-32-s0` | 1.00 M | 6.00 M | 96 | **5.00** | 0.500 | 0.250 | 2.00 | 1,234 |" in lines
     assert "| sampler | NFE | fd_classifier ↓ C = 16 | fd_classifier ↓ C = 32 | precision ↑ C = 16 |" in text
-    assert "| EDM 18 churn 30 `ed18-t-1 · ed18-t-3` | 35 | **7.50** | 6.50 | 0.500 | 0.500 | 0.250 | 0.250 |" in lines
+    assert (
+        "| EDM 18 churn 30 `ed18-t-1 · ed18-t-3` | 35 | **7.50** | 6.50 | 0.500 | 0.500 | 0.250 | 0.250 |"
+        in lines
+    )
     assert "| Heun 40 `he40-t-1 · he40-t-3` | 79 | 7.75 | **5.00** | 0.500 | 0.500 | 0.250 | 0.250 |" in lines
     assert "![C = 16](figures/samples_1.png)" in lines
     assert "- ok: grid points = cells + collapsed: 10 = 10 + 0" in lines

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from reports.document import compose
+from reports.document.compose import compose
 from reports.render import html, markdown
 from reports.render.csv import csv_text, harmless
 
@@ -26,7 +26,9 @@ class Page(HTMLParser):
         self.tags.add(tag)
         for name, value in attrs:
             self.attributes.add(name)
-            if name in ("src", "srcset", "data", "poster", "background") or (tag == "link" and name == "href"):
+            if name in ("src", "srcset", "data", "poster", "background") or (
+                tag == "link" and name == "href"
+            ):
                 self.loads.append(value)
             if tag == "a" and name == "href":
                 self.links.append(value)
@@ -38,7 +40,9 @@ class Page(HTMLParser):
 def evil_sweep(write, make_cell):
     """A sweep whose name, axis values, samplers, ids and messages are attacks."""
     cells = [
-        make_cell({"model.name": name}, {"kind": "heun", "num_steps": 9}, 4.0, cell_id=f"c{n}", train_id=f"<t{n}>")
+        make_cell(
+            {"model.name": name}, {"kind": "heun", "num_steps": 9}, 4.0, cell_id=f"c{n}", train_id=f"<t{n}>"
+        )
         for n, name in enumerate((EVIL, "=1+1"))
     ]
     attacks = {"failures": [{"unit": EVIL, "message": EVIL}], "deviations": [EVIL], "command": EVIL}
@@ -71,7 +75,11 @@ def test_links_lead_to_the_page_itself_or_to_files_beside_it(document):
     page = Page(html.render(document))
     assert len(set(page.ids)) == len(page.ids)
     for link in page.links:
-        assert link.removeprefix("#") in page.ids if link.startswith("#") else re.fullmatch(r"tables/\w+\.\w+", link)
+        assert (
+            link.removeprefix("#") in page.ids
+            if link.startswith("#")
+            else re.fullmatch(r"tables/\w+\.\w+", link)
+        )
 
 
 def test_html_in_names_and_values_stays_text(evil_sweep):

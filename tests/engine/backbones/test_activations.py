@@ -12,8 +12,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from engine.backbones.activations import activation_bytes
 from engine.backbones.layers import GroupNorm, SelfAttention
 from engine.backbones.registry import build_backbone
-from engine.model_spec import Adm, DdpmPlusPlus, Model, NcsnPlusPlus, UNet
-from engine.net_shape import NetShape
+from engine.config.model import Adm, DdpmPlusPlus, Model, NcsnPlusPlus, UNet
+from engine.config.network_shape import NetShape
 
 DIGITS = {"resolution": 8, "in_channels": 1, "num_classes": 10}
 SMALL = {"resolution": 16, "in_channels": 3, "num_classes": 10}
@@ -41,7 +41,8 @@ def kept_bytes(model: Model, shape: dict[str, int], batch: int, mixed: bool) -> 
 
 
 def kept_by(net: nn.Module, forward: Callable[[], Tensor], mixed: bool) -> int:
-    """Bytes of all different tensors that `forward` keeps, parameters and their half-precision copies apart."""
+    """Bytes of all different tensors that `forward` keeps, parameters and their half-precision copies
+    apart."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
     sizes = {parameter.shape for parameter in net.parameters()}
     kept: dict[int, Tensor] = {}
@@ -64,8 +65,8 @@ def test_the_count_is_within_10_per_cent_of_what_is_kept(
     model: Model, shape: dict[str, int], batch: int, mixed: bool
 ) -> None:
     counted = batch * activation_bytes(model, NetShape(**shape), width=2 if mixed else 4)
-    # Not counted are the labels' embeddings, and what only the CPU's kernels keep: four bytes for each number that
-    # dropout sees, where an accelerator keeps one.
+    # Not counted are the labels' embeddings, and what only the CPU's kernels keep: four bytes for each number
+    # that dropout sees, where an accelerator keeps one.
     assert counted == pytest.approx(kept_bytes(model, shape, batch, mixed), rel=0.1)
 
 
@@ -78,13 +79,15 @@ def test_attention_keeps_no_scores_whatever_the_images_layout(
     batch, channels, side, groups, width = 2, 32, 16, 8, 2 if mixed else 4
     net = SelfAttention(channels, heads, GroupNorm(channels, min_channels=4, eps=1e-6))
     images = torch.randn(batch, channels, side, side).to(memory_format=memory_format).requires_grad_()
-    # Input in fp32, the norm's output, q, k, v and their mix; a softmax's sum for each head and pixel; two statistics
-    # for each group of the norm. The scores would be another heads * 16^4 numbers.
+    # Input in fp32, the norm's output, q, k, v and their mix; a softmax's sum for each head and pixel; two
+    # statistics for each group of the norm. The scores would be another heads * 16^4 numbers.
     own = (4 + 5 * width) * channels * side**2 + 4 * heads * side**2 + 2 * 4 * groups
     assert kept_by(net, lambda: net(images), mixed) == batch * own
 
 
-@pytest.mark.parametrize("model", [DdpmPlusPlus(dropout=0.0, attention_resolutions=()), UNet(attention_resolutions=())])
+@pytest.mark.parametrize(
+    "model", [DdpmPlusPlus(dropout=0.0, attention_resolutions=()), UNet(attention_resolutions=())]
+)
 def test_mixed_precision_keeps_more_than_half(model: Model) -> None:
     shape = NetShape(resolution=32, in_channels=3, num_classes=0)
     full, mixed = (activation_bytes(model, shape, width=w) for w in (4, 2))
@@ -102,5 +105,5 @@ def test_it_grows_with_the_square_of_the_image_where_the_same_blocks_attend() ->
 
 
 def test_counting_imports_no_torch() -> None:
-    code = "import sys, engine.memory; sys.exit('torch' in sys.modules)"
+    code = "import sys, engine.training.memory; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from engine.backbones.adm import MIN_CHANNELS, AdmNet
 from engine.backbones.layout import Block, unet_layout
 from engine.backbones.unet import ResidualBlock
-from engine.model_spec import Adm
-from engine.net_shape import NetShape
+from engine.config.model import Adm
+from engine.config.network_shape import NetShape
 
 SMALL = Adm(
     channels=16,
@@ -57,7 +57,9 @@ def test_conditioning_is_group_norm_times_w_plus_1_plus_b_after_resampling_insid
     mixed = block.skip(resized(x)) + h
     expected = mixed + block.attention(mixed)
     # fp32 rounding: sums of 144 terms, each some 1e-7 of the largest output.
-    torch.testing.assert_close(block(x, embedding), expected, rtol=0, atol=144 * 2.0**-24 * expected.abs().max().item())
+    torch.testing.assert_close(
+        block(x, embedding), expected, rtol=0, atol=144 * 2.0**-24 * expected.abs().max().item()
+    )
 
 
 @pytest.mark.parametrize(("resampling", "expected_side"), [("halve", 2), ("double", 8)])
@@ -115,7 +117,8 @@ def test_weights_and_biases_start_uniform_on_root_one_over_fan_in():
 def test_label_weights_start_standard_normal():
     torch.manual_seed(0)
     weight = AdmNet(SMALL, NetShape(resolution=8, in_channels=1, num_classes=200)).map_label.weight
-    # n = 12,800 normal values: mean and variance are within four standard errors, 1 / sqrt(n) and sqrt(2 / n).
+    # n = 12,800 normal values: mean and variance are within four standard errors, 1 / sqrt(n) and sqrt(2 /
+    # n).
     assert abs(weight.mean().item()) < 4 / math.sqrt(weight.numel())
     assert abs(weight.var().item() - 1) < 4 * math.sqrt(2 / weight.numel())
 

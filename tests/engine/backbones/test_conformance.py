@@ -11,9 +11,9 @@ from torch import nn
 from engine.backbones.flops import forward_cost
 from engine.backbones.layout import unet_layout
 from engine.backbones.registry import BACKBONES, build_backbone
+from engine.config.model import DyDit, Mlp, Model, UNets
+from engine.config.network_shape import NetShape
 from engine.files import pack, unpack
-from engine.model_spec import DyDit, Mlp, Model, UNets
-from engine.net_shape import NetShape
 
 IMAGES = {"resolution": 8, "in_channels": 1, "num_classes": 10}
 CONFIGS = {config.model_fields["kind"].default: config for config in get_args(get_args(Model)[0])}
@@ -35,8 +35,8 @@ def small(kind, **changes):
 
 
 def trained_looking(model, seed=0, **shape):
-    """A network whose weights are nowhere zero, as after training, so that every branch takes part; its routers, if it
-    has any, choose about one half."""
+    """A network whose weights are nowhere zero, as after training, so that every branch takes part; its
+    routers, if it has any, choose about one half."""
     torch.manual_seed(seed)
     net = build_backbone(model, NetShape(**{**IMAGES, **shape}))
     for name, parameter in net.named_parameters():
@@ -58,15 +58,17 @@ def relative_error(value, reference):
 
 
 def roundings(model):
-    """How many times a feature is rounded on the longest way through: about 12 elementwise or matrix steps (norm,
-    activation, linear or convolution in and out, modulation, sums) a residual block or MLP, as many for attention."""
+    """How many times a feature is rounded on the longest way through: about 12 elementwise or matrix steps
+    (norm, activation, linear or convolution in and out, modulation, sums) a residual block or MLP, as many
+    for attention."""
     if model.kind in UNETS:
         return sum(24 if block.attention else 12 for block in unet_layout(model, NetShape(**IMAGES)).blocks)
     return 12 * model.depth if isinstance(model, Mlp) else 24 * model.depth
 
 
 def steady(kind):
-    """Changes under which no choice inside a network hangs on the rounding of features: DyDiT's tokens' does."""
+    """Changes under which no choice inside a network hangs on the rounding of features: DyDiT's tokens'
+    does."""
     return {"routes": ("heads", "groups")} if CONFIGS[kind] is DyDit else {}
 
 
@@ -217,8 +219,9 @@ def test_bf16_autocast_stays_within_its_roundings_of_fp32(kind):
         reference = net(*arguments)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             output = net(*arguments)
-    # bf16 keeps 8 bits: a rounding moves a value by 2^-8 of it at most. Independent ones add like a random walk, and
-    # the norms keep a relative error from growing between blocks. The lower end shows that autocast was in force.
+    # bf16 keeps 8 bits: a rounding moves a value by 2^-8 of it at most. Independent ones add like a random
+    # walk, and the norms keep a relative error from growing between blocks. The lower end shows that autocast
+    # was in force.
     error = relative_error(output, reference)
     assert 2.0**-10 < error < roundings(model) ** 0.5 * 2.0**-8
 

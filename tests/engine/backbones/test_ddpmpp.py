@@ -7,10 +7,12 @@ import torch.nn.functional as F
 
 from engine.backbones.ddpmpp import DdpmPlusPlusNet, ResidualBlock
 from engine.backbones.layout import Block
-from engine.model_spec import DdpmPlusPlus
-from engine.net_shape import NetShape
+from engine.config.model import DdpmPlusPlus
+from engine.config.network_shape import NetShape
 
-SMALL = DdpmPlusPlus(channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), class_conditional=True)
+SMALL = DdpmPlusPlus(
+    channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), class_conditional=True
+)
 
 
 def small_net():
@@ -30,7 +32,9 @@ def test_the_embedding_is_added_before_the_norm_and_both_sums_are_scaled_by_root
     mixed = (block.skip(x) + h) / math.sqrt(2)
     expected = (mixed + block.attention(mixed)) / math.sqrt(2)
     # fp32 rounding: sums of 144 terms, each some 1e-7 of the largest output.
-    torch.testing.assert_close(block(x, embedding), expected, rtol=0, atol=144 * 2.0**-24 * expected.abs().max().item())
+    torch.testing.assert_close(
+        block(x, embedding), expected, rtol=0, atol=144 * 2.0**-24 * expected.abs().max().item()
+    )
 
 
 def test_a_resampling_block_resamples_its_branch_and_its_skip():
@@ -44,9 +48,9 @@ def test_a_label_adds_its_column_times_the_root_of_the_class_count():
     net = small_net()
     c_noise, label = torch.tensor([0.3, -0.7]), torch.tensor([4, 1])
     angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 3)
-    waves = torch.cat([angles.sin(), angles.cos()], 1)
-    waves = waves + math.sqrt(5) * net.map_label.weight.T[label]
-    expected = F.silu(net.map1(F.silu(net.map0(waves))))
+    spool_batches = torch.cat([angles.sin(), angles.cos()], 1)
+    spool_batches = spool_batches + math.sqrt(5) * net.map_label.weight.T[label]
+    expected = F.silu(net.map1(F.silu(net.map0(spool_batches))))
     # fp32 rounding of two short matrix products of values of order 1.
     torch.testing.assert_close(net.embed(c_noise, label), expected, rtol=0, atol=64 * 2.0**-24)
 
@@ -77,7 +81,8 @@ def test_a_fresh_network_answers_almost_zero():
     net = small_net()
     with torch.no_grad():
         output = net(torch.randn(4, 1, 8, 8), torch.zeros(4), torch.arange(4))
-    # The last layer sums 9 * 8 normalised features, each at most sqrt(4 * 64) (one spike in a group of 256 values).
+    # The last layer sums 9 * 8 normalised features, each at most sqrt(4 * 64) (one spike in a group of 256
+    # values).
     bound = 9 * 8 * math.sqrt(4 * 64) * 1e-5 * limit(net.last)
     assert 0 < output.abs().max() < bound
 
@@ -85,14 +90,16 @@ def test_a_fresh_network_answers_almost_zero():
 def test_augmentation_labels_add_their_columns_before_the_layers_and_no_label_adds_the_bias_alone():
     torch.manual_seed(0)
     config = SMALL.model_copy(update={"label_dropout": 0.1})
-    net = DdpmPlusPlusNet(config, NetShape(resolution=8, in_channels=1, num_classes=5, augment_labels=9)).eval()
+    net = DdpmPlusPlusNet(
+        config, NetShape(resolution=8, in_channels=1, num_classes=5, augment_labels=9)
+    ).eval()
     torch.nn.init.normal_(net.map_label.bias)
     c_noise, label, augment = torch.tensor([0.3, -0.7]), torch.tensor([-1, 1]), torch.randn(2, 9)
     angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 3)
-    waves = torch.cat([angles.sin(), angles.cos()], 1) + net.map_label.bias
-    waves[1] += math.sqrt(5) * net.map_label.weight[:, 1]
-    waves = waves + augment @ net.map_augment.weight.T
-    expected = F.silu(net.map1(F.silu(net.map0(waves))))
+    spool_batches = torch.cat([angles.sin(), angles.cos()], 1) + net.map_label.bias
+    spool_batches[1] += math.sqrt(5) * net.map_label.weight[:, 1]
+    spool_batches = spool_batches + augment @ net.map_augment.weight.T
+    expected = F.silu(net.map1(F.silu(net.map0(spool_batches))))
     # fp32 rounding of three short matrix products of values of order 1.
     torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-24)
     assert 0.7 * limit(net.map_augment) < net.map_augment.weight.abs().max() <= limit(net.map_augment)

@@ -1,4 +1,5 @@
-"""DiT is the published network: its initialisation, positions, order of patches, attention, and every output."""
+"""DiT is the published network: its initialisation, positions, order of patches, attention, and every
+output."""
 
 import math
 
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from engine.backbones.dit import Attention, DitBlock, DitNet, positions, to_images, to_patches
 from engine.backbones.dit_layout import dit_layout
 from engine.backbones.layers import sinusoidal_embedding
-from engine.model_spec import Dit
-from engine.net_shape import NetShape
+from engine.config.model import Dit
+from engine.config.network_shape import NetShape
 
 LATENTS = NetShape(resolution=8, in_channels=4, num_classes=10)
 SMALL = Dit(depth=2, width=24, num_heads=3, class_conditional=True, label_dropout=0.1)
@@ -62,7 +63,9 @@ def test_initial_weights_are_normal_in_embeddings_zero_in_modulations_and_xavier
         std = 0.02 if name.startswith("conditions") else math.sqrt(2 / sum(parameter.shape))
         # The standard deviation of n draws is off by 1 / sqrt(2 n) of it; six of these in 60 tensors.
         assert parameter.std().item() == pytest.approx(std, rel=6 / math.sqrt(2 * parameter.numel())), name
-        assert name.startswith("conditions") == (parameter.abs().max().item() > math.sqrt(3) * 1.001 * std), name
+        assert name.startswith("conditions") == (parameter.abs().max().item() > math.sqrt(3) * 1.001 * std), (
+            name
+        )
 
 
 def test_a_block_is_gated_attention_then_a_gated_mlp_of_shifted_and_scaled_norms() -> None:
@@ -93,7 +96,8 @@ def test_images_are_patches_put_back(channels: int, size: int) -> None:
     x = random(2, channels, 8, 8)
     patches = to_patches(x, size)
     assert patches.shape == (2, (8 // size) ** 2, channels * size**2)
-    # Channels stand first inside a patch of the input, as in a convolution, and last inside one of the output.
+    # Channels stand first inside a patch of the input, as in a convolution, and last inside one of the
+    # output.
     turned = patches.unflatten(-1, (channels, size * size)).transpose(-1, -2).flatten(-2)
     assert torch.equal(to_images(turned, size), x)
 
@@ -109,7 +113,9 @@ def test_patches_are_numbered_row_by_row() -> None:
 def test_the_patch_layer_is_a_strided_convolution() -> None:
     net, x = fresh(), random(2, 4, 8, 8)
     assert net.patches.bias.count_nonzero() == 0
-    convolved = nn.functional.conv2d(x, net.patches.weight.reshape(24, 4, 2, 2), stride=2).flatten(2).transpose(1, 2)
+    convolved = (
+        nn.functional.conv2d(x, net.patches.weight.reshape(24, 4, 2, 2), stride=2).flatten(2).transpose(1, 2)
+    )
     # Sums of 16 products of size 1.
     assert torch.allclose(net.patches(to_patches(x, 2)), convolved, rtol=0, atol=16 * 6e-8)
 
@@ -140,11 +146,11 @@ def test_the_noise_embedding_is_two_layers_on_256_waves_cosines_first() -> None:
     conditions, c_noise = trained_looking().conditions, torch.tensor([0.0, 1.0, 999.0])
     frequencies = torch.tensor([10_000 ** (-k / 128) for k in range(128)])
     angles = c_noise[:, None] * frequencies
-    waves = torch.cat([angles.cos(), angles.sin()], dim=1)
-    hidden = conditions.noise0(waves)
+    spool_batches = torch.cat([angles.cos(), angles.sin()], dim=1)
+    hidden = conditions.noise0(spool_batches)
     expected = conditions.noise1(hidden * hidden.sigmoid())
-    # Angles up to 999 are known to 3e-5 a bit; weights of 0.2 in sums of 128 and 24, squared and added: * 0.2 sqrt(128)
-    # and * 0.2 sqrt(24), about 2.3 and 1 of the error.
+    # Angles up to 999 are known to 3e-5 a bit; weights of 0.2 in sums of 128 and 24, squared and added: * 0.2
+    # sqrt(128) and * 0.2 sqrt(24), about 2.3 and 1 of the error.
     _, noise = conditions(c_noise, torch.zeros(3, dtype=torch.long), None)
     assert torch.allclose(noise, expected, rtol=0, atol=4 * 3 * 3e-5)
     # The other order and the other last frequency are far off.
@@ -168,7 +174,10 @@ def test_without_label_dropout_there_is_no_row_for_no_label() -> None:
 
 
 def test_embeddings_stay_in_fp32_under_autocast() -> None:
-    conditions, arguments = trained_looking().conditions, (torch.tensor([1.0, 7.0]), torch.tensor([1, 2]), None)
+    conditions, arguments = (
+        trained_looking().conditions,
+        (torch.tensor([1.0, 7.0]), torch.tensor([1, 2]), None),
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embedding, noise = conditions(*arguments)
     assert torch.equal(embedding, conditions(*arguments)[0])
@@ -200,14 +209,17 @@ def test_a_width_that_does_not_suit_heads_and_positions_is_refused() -> None:
     ("width", "num_heads", "divisor", "divided"),
     [(384, 6, 8, 48), (384, 6, 7, 60), (1152, 16, 8, 144), (1024, 16, 100, 16), (384, 6, 1000, 12)],
 )
-def test_a_divided_width_is_rounded_up_to_suit(width: int, num_heads: int, divisor: int, divided: int) -> None:
+def test_a_divided_width_is_rounded_up_to_suit(
+    width: int, num_heads: int, divisor: int, divided: int
+) -> None:
     model = Dit(width=width, num_heads=num_heads, width_divisor=divisor, depth=1)
     assert dit_layout(model, LATENTS).width == divided
     assert fresh(model)(random(1, 4, 8, 8), torch.zeros(1)).shape == (1, 4, 8, 8)
 
 
 def copied_to_theirs(net: DitNet, theirs: nn.Module) -> None:
-    """Give an independent DiT our weights; it keeps q, k, v apart, embeddings in every block, and "no label" last."""
+    """Give an independent DiT our weights; it keeps q, k, v apart, embeddings in every block, and "no label"
+    last."""
     conditions, weights = net.conditions, {}
 
     def copy(name: str, weight: Tensor, bias: Tensor) -> None:
@@ -246,13 +258,18 @@ def test_every_output_is_that_of_an_independent_implementation(learned_variance:
         num_embeds_ada_norm=10,
         norm_eps=1e-6,
     ).eval()
-    # Their table of positions is their own, and the same: float64 rounded to float32, beside angles in float32.
+    # Their table of positions is their own, and the same: float64 rounded to float32, beside angles in
+    # float32.
     assert torch.allclose(theirs.pos_embed.pos_embed[0], positions(4, 24), rtol=0, atol=4e-7)
     copied_to_theirs(net, theirs)
     for block in theirs.transformer_blocks:
         # Their last frequency is 1 / 10000; the released code's next one would be.
         block.norm1.emb.time_proj.downscale_freq_shift = 0
-    x, timesteps, labels = random(3, 4, 8, 8, seed=1), torch.tensor([0.0, 17.0, 30.0]), torch.tensor([0, 9, -1])
+    x, timesteps, labels = (
+        random(3, 4, 8, 8, seed=1),
+        torch.tensor([0.0, 17.0, 30.0]),
+        torch.tensor([0, 9, -1]),
+    )
     with torch.no_grad():
         ours = net(x, timesteps, labels)
         expected = theirs(x, timesteps, class_labels=labels % 11).sample

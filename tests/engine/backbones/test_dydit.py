@@ -15,8 +15,8 @@ from engine.backbones.dit import DitBlock, DitNet
 from engine.backbones.dit_cost import attention_cost, mlp_cost
 from engine.backbones.dit_layout import dit_layout
 from engine.backbones.dydit import DyDitBlock, DyDitNet, watch_ratio
-from engine.model_spec import DyDit
-from engine.net_shape import NetShape
+from engine.config.model import DyDit
+from engine.config.network_shape import NetShape
 from engine.training.start import adopt
 
 SHAPE = NetShape(resolution=8, in_channels=1, num_classes=10)
@@ -35,7 +35,8 @@ def randomise(module: nn.Module, seed: int) -> None:
 
 @torch.no_grad()
 def choose_tokens(block: DyDitBlock, run: Callable[[], Any], share: float) -> None:
-    """Let a block choose about this share of the tokens that `run` shows it, or exactly all (1) or none (0)."""
+    """Let a block choose about this share of the tokens that `run` shows it, or exactly all (1) or none
+    (0)."""
     assert block.token_router is not None
     last, seen = block.token_router[-1], []
     hook = last.register_forward_hook(lambda module, arguments, found: seen.append(found))
@@ -96,7 +97,8 @@ def block_states() -> list[tuple[str, list[float], list[float], float]]:
 def test_a_gathered_block_is_the_masked_one(
     state: tuple[str, list[float], list[float], float], dtype: torch.dtype, rounding: float
 ) -> None:
-    """Sums have the same terms in another order, without the zeros: every step differs by a rounding at most."""
+    """Sums have the same terms in another order, without the zeros: every step differs by a rounding at
+    most."""
     _, heads, groups, share = state
     block = DyDitBlock(LAYOUT, DyDit(**SMALL)).to(dtype).eval()
     randomise(block, seed=2)
@@ -107,7 +109,9 @@ def test_a_gathered_block_is_the_masked_one(
     gathered, same_ratio = block.gathered(x, embedding, *used)
     assert gathered.dtype == dtype
     assert error(gathered, masked) < STEPS_A_BLOCK * rounding
-    torch.testing.assert_close(same_ratio, ratio, rtol=0, atol=2.0**-22)  # a mean of 4 and one of 16, and a product
+    torch.testing.assert_close(
+        same_ratio, ratio, rtol=0, atol=2.0**-22
+    )  # a mean of 4 and one of 16, and a product
     attention, mlp = attention_cost(LAYOUT).macs, mlp_cost(LAYOUT).macs
     wanted = (attention * sum(heads) / 4 + mlp * sum(groups) / 4 * share) / (attention + mlp)
     assert float(ratio.mean()) == pytest.approx(wanted, abs=1 / 48)  # a quantile is a token out at most
@@ -202,7 +206,9 @@ def test_under_autocast_gathering_keeps_the_dtype_and_stays_near_masking(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output, reference = net(*inputs()), masked_output(net, monkeypatch, inputs())
     assert output.dtype == reference.dtype
-    assert error(output.float(), reference.float()) < (2 * STEPS_A_BLOCK) ** 0.5 * 2.0**-8  # independent roundings
+    assert (
+        error(output.float(), reference.float()) < (2 * STEPS_A_BLOCK) ** 0.5 * 2.0**-8
+    )  # independent roundings
 
 
 def flops(run: Any, *arguments: Any) -> int:
@@ -250,7 +256,9 @@ def test_ratios_have_a_gradient_for_every_router_and_watching_takes_it_away() ->
             assert parameter.grad.count_nonzero() > 0, name
 
 
-def test_a_network_can_be_copied_after_a_pass_with_gradients_and_trained_after_one_in_inference_mode() -> None:
+def test_a_network_can_be_copied_after_a_pass_with_gradients_and_trained_after_one_in_inference_mode() -> (
+    None
+):
     net = network()
     with torch.inference_mode():
         net(*inputs())

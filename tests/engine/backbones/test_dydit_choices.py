@@ -44,7 +44,9 @@ def test_a_part_is_chosen_as_often_as_the_sigmoid_of_its_score_says(score: float
     torch.manual_seed(0)
     draws, wanted = 40_000, torch.tensor(score).sigmoid().item()
     frequency = choice(torch.full((draws,), score), noisy=True).mean().item()
-    assert abs(frequency - wanted) < 4 * (wanted * (1 - wanted) / draws) ** 0.5  # standard deviations of the binomial
+    assert (
+        abs(frequency - wanted) < 4 * (wanted * (1 - wanted) / draws) ** 0.5
+    )  # standard deviations of the binomial
 
 
 def test_in_evaluation_a_part_is_chosen_when_its_score_is_above_zero() -> None:

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from engine.backbones.cost import Cost
 from engine.backbones.flops import forward_cost
 from engine.backbones.registry import build_backbone
-from engine.model_spec import Adm, DdpmPlusPlus, NcsnPlusPlus, UNet
-from engine.net_shape import NetShape
+from engine.config.model import Adm, DdpmPlusPlus, NcsnPlusPlus, UNet
+from engine.config.network_shape import NetShape
 
 CASES = [
     (DdpmPlusPlus(), {"resolution": 32, "in_channels": 3, "num_classes": 10}),
@@ -32,13 +32,26 @@ CASES = [
         UNet(channel_mult=(1, 2), class_conditional=True, label_dropout=0.1),
         {"resolution": 32, "in_channels": 3, "num_classes": 10, "augment_labels": 9},
     ),
-    (UNet(channel_mult=(1, 2, 2, 2), class_conditional=True), {"resolution": 32, "in_channels": 3, "num_classes": 10}),
     (
-        UNet(channels=96, width_divisor=8, channel_mult=(3, 1), num_blocks=2, num_heads=2, attention_resolutions=()),
+        UNet(channel_mult=(1, 2, 2, 2), class_conditional=True),
+        {"resolution": 32, "in_channels": 3, "num_classes": 10},
+    ),
+    (
+        UNet(
+            channels=96,
+            width_divisor=8,
+            channel_mult=(3, 1),
+            num_blocks=2,
+            num_heads=2,
+            attention_resolutions=(),
+        ),
         {"resolution": 28, "in_channels": 1, "num_classes": 10},
     ),
     (NcsnPlusPlus(), {"resolution": 32, "in_channels": 3, "num_classes": 10, "augment_labels": 9}),
-    (NcsnPlusPlus(width_divisor=8, channel_mult=(1, 2)), {"resolution": 28, "in_channels": 1, "num_classes": 10}),
+    (
+        NcsnPlusPlus(width_divisor=8, channel_mult=(1, 2)),
+        {"resolution": 28, "in_channels": 1, "num_classes": 10},
+    ),
     (Adm(class_conditional=True), {"resolution": 64, "in_channels": 3, "num_classes": 1000}),
 ]
 
@@ -69,7 +82,9 @@ def test_cost_equals_the_modules_parameters_and_counted_macs_exactly(model, shap
 
 
 @pytest.mark.parametrize("inputs", INPUTS, ids=repr)
-@pytest.mark.parametrize("label", [{}, {"class_conditional": True}, {"class_conditional": True, "label_dropout": 0.1}])
+@pytest.mark.parametrize(
+    "label", [{}, {"class_conditional": True}, {"class_conditional": True, "label_dropout": 0.1}]
+)
 @pytest.mark.parametrize("kind", [Adm, DdpmPlusPlus, NcsnPlusPlus, UNet])
 def test_cost_is_exact_with_every_input_and_output_of_a_small_uneven_net(kind, label, inputs):
     model = kind(width_divisor=8, channel_mult=(1, 2), num_blocks=(1, 2), attention_resolutions=(4,), **label)
@@ -82,7 +97,9 @@ def test_costs_add():
 
 
 def test_cost_refuses_an_image_that_cannot_be_halved_often_enough():
-    with pytest.raises(ValueError, match="halves the image 3 times, but 28 pixels can be halved only 2 times"):
+    with pytest.raises(
+        ValueError, match="halves the image 3 times, but 28 pixels can be halved only 2 times"
+    ):
         forward_cost(UNet(), NetShape(resolution=28, in_channels=1, num_classes=10))
 
 

@@ -1,6 +1,7 @@
 """What stays in fp32 when layers run in bf16: embeddings of a U-Net, and the sums inside attention.
 
-That norms do is a claim about every backbone, that the loss does one about the denoiser; both are tested with them.
+That norms do is a claim about every backbone, that the loss does one about the denoiser; both are tested with
+them.
 """
 
 from typing import Any
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from engine.backbones.dit import Attention
 from engine.backbones.layers import GroupNorm, SelfAttention
 from engine.backbones.registry import build_backbone
-from engine.model_spec import Adm, DdpmPlusPlus, Model, NcsnPlusPlus, UNet
-from engine.net_shape import NetShape
+from engine.config.model import Adm, DdpmPlusPlus, Model, NcsnPlusPlus, UNet
+from engine.config.network_shape import NetShape
 
 SMALL: dict[str, Any] = {
     "channels": 8,
@@ -34,7 +35,9 @@ TOKENS = 4096
 
 @pytest.mark.parametrize("model", UNETS, ids=lambda model: model.kind)
 def test_a_unet_rounds_its_embedding_once_at_the_end(model: Model) -> None:
-    net = build_backbone(model, NetShape(resolution=8, in_channels=1, num_classes=10, augment_labels=9)).eval()
+    net = build_backbone(
+        model, NetShape(resolution=8, in_channels=1, num_classes=10, augment_labels=9)
+    ).eval()
     for parameter in net.parameters():
         nn.init.normal_(parameter)
     seen: list[Tensor] = []
@@ -63,7 +66,8 @@ def flat_attention(kind: str) -> tuple[nn.Module, Tensor]:
 
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_attention_adds_thousands_of_weights_in_fp32(kind: str) -> None:
-    """A bf16 sum of 4,096 ones stops at 256, where the next one is half a last bit: the mean would be 16 times off."""
+    """A bf16 sum of 4,096 ones stops at 256, where the next one is half a last bit: the mean would be 16
+    times off."""
     net, images = flat_attention(kind)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         output = net(images)

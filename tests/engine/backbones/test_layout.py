@@ -4,8 +4,8 @@ import pytest
 
 from engine.backbones.family import heads_of_given_channels
 from engine.backbones.layout import Block, network_width, unet_layout
-from engine.model_spec import Adm, DdpmPlusPlus, NcsnPlusPlus, UNet
-from engine.net_shape import NetShape
+from engine.config.model import Adm, DdpmPlusPlus, NcsnPlusPlus, UNet
+from engine.config.network_shape import NetShape
 
 UNEVEN = DdpmPlusPlus(channel_mult=(1, 2, 2), num_blocks=(4, 8, 4))
 """The capacity of (1, 2, 2, 2)'s lowest level moved two levels up [playbook 2.5]."""
@@ -31,7 +31,9 @@ def test_iddpm_and_adm_attend_in_every_block_of_their_attention_resolutions(mode
     assert attention_sizes(layout.decoder) == [8] * 4 + [16] * 4
 
 
-@pytest.mark.parametrize("model", [kind(attention_resolutions=()) for kind in (DdpmPlusPlus, NcsnPlusPlus, Adm, UNet)])
+@pytest.mark.parametrize(
+    "model", [kind(attention_resolutions=()) for kind in (DdpmPlusPlus, NcsnPlusPlus, Adm, UNet)]
+)
 def test_the_first_middle_block_always_attends(model):
     layout = unet_layout(model, NetShape(resolution=64, in_channels=3, num_classes=10))
     assert [block.attention for block in layout.middle] == [True, False]
@@ -72,7 +74,9 @@ def test_a_divided_unet_width_is_rounded_up_to_a_multiple_of_the_heads():
     assert network_width(UNet(channels=128, width_divisor=16, num_heads=3)) == 12
 
 
-@pytest.mark.parametrize("model", [DdpmPlusPlus(channels=130), Adm(channels=66), UNet(channels=128, num_heads=3)])
+@pytest.mark.parametrize(
+    "model", [DdpmPlusPlus(channels=130), Adm(channels=66), UNet(channels=128, num_heads=3)]
+)
 def test_an_undivided_width_is_never_changed_but_refused(model):
     with pytest.raises(ValueError, match=f"channels {model.channels} is no multiple of"):
         network_width(model)
@@ -80,7 +84,9 @@ def test_an_undivided_width_is_never_changed_but_refused(model):
 
 def test_a_resolution_that_cannot_be_halved_is_refused_with_what_would_fit():
     with pytest.raises(ValueError, match="28 pixels can be halved only 2 times: use at most 3 levels"):
-        unet_layout(DdpmPlusPlus(channel_mult=(1, 2, 2, 2)), NetShape(resolution=28, in_channels=1, num_classes=10))
+        unet_layout(
+            DdpmPlusPlus(channel_mult=(1, 2, 2, 2)), NetShape(resolution=28, in_channels=1, num_classes=10)
+        )
 
 
 def test_28_pixels_allow_three_levels_down_to_7():
@@ -128,5 +134,8 @@ def test_only_adm_leaves_a_resampled_skip_of_equal_channels_without_weights():
 def test_a_block_describes_itself():
     assert Block("residual", 128, 256, 16, heads=4).words == "128 to 256 at 16x16, attention"
     assert Block("conv", 128, 128, 8, "halve").words == "128 to 128 at 8x8, halves"
-    assert Block("residual", 64, 64, 8, "halve", image_channels=3).words == "64 to 64 at 8x8, halves, joins the image"
+    assert (
+        Block("residual", 64, 64, 8, "halve", image_channels=3).words
+        == "64 to 64 at 8x8, halves, joins the image"
+    )
     assert Block("residual", 64, 64, 8, "double").words == "64 to 64 at 8x8, doubles"

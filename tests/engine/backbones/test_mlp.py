@@ -6,14 +6,14 @@ from torch import Tensor
 
 from engine.backbones.flops import forward_cost
 from engine.backbones.mlp import MlpNet
+from engine.config.model import Mlp
+from engine.config.network_shape import NetShape
+from engine.config.objective import FlowObjective
 from engine.denoiser import Denoiser
-from engine.model_spec import Mlp
-from engine.net_shape import NetShape
-from engine.objective_spec import FlowObjective
+from engine.evaluation.oracle import EmpiricalOracle
+from engine.evaluation.toy import eight_gaussians
 from engine.objectives import OBJECTIVES, Noised
-from engine.oracle import EmpiricalOracle
 from engine.process.precond import Preconditioning
-from engine.toy import eight_gaussians
 
 PLANE = NetShape(resolution=1, in_channels=2, num_classes=0)
 
@@ -33,7 +33,9 @@ def learned_denoiser(data: Tensor, steps: int = 400, batch: int = 256) -> Denois
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         x0 = data[torch.randint(len(data), (batch,))]
-        sigma = design.noise_levels.sigma((torch.randperm(batch) + torch.rand(batch).double()) / batch, design.process)
+        sigma = design.noise_levels.sigma(
+            (torch.randperm(batch) + torch.rand(batch).double()) / batch, design.process
+        )
         losses = OBJECTIVES["flow"](objective, denoiser, Noised(x0, torch.randn_like(x0), sigma))
         optimizer.zero_grad()
         losses["loss"].mean().backward()
@@ -60,9 +62,9 @@ def test_it_learns_the_exact_denoiser_of_points_in_the_plane() -> None:
         with torch.no_grad():
             learned = (denoiser(x, sigma) - exact).square().mean()
             linear = (linear_denoiser(data, x, sigma) - exact).square().mean()
-        # A denoiser's mean squared error is the exact one's plus its squared distance from it. Gaussians of standard
-        # deviation 0.14 that are 1.1 apart can in part be told apart at these levels, which no linear map does: of its
-        # excess error nine tenths must go.
+        # A denoiser's mean squared error is the exact one's plus its squared distance from it. Gaussians of
+        # standard deviation 0.14 that are 1.1 apart can in part be told apart at these levels, which no
+        # linear map does: of its excess error nine tenths must go.
         assert learned < 0.1 * linear
 
 
@@ -81,7 +83,9 @@ def test_images_of_any_shape_will_do(shape: NetShape) -> None:
     assert net(images, torch.zeros(3)).shape == (3, shape.out_channels, shape.resolution, shape.resolution)
 
 
-@pytest.mark.parametrize(("width", "divisor", "divided"), [(128, 1, 128), (128, 8, 16), (3, 1, 3), (128, 1000, 4)])
+@pytest.mark.parametrize(
+    ("width", "divisor", "divided"), [(128, 1, 128), (128, 8, 16), (3, 1, 3), (128, 1000, 4)]
+)
 def test_a_width_is_as_written_or_divided_but_at_least_4(width: int, divisor: int, divided: int) -> None:
     assert MlpNet(Mlp(width=width, width_divisor=divisor), PLANE).first.out_features == divided
 

@@ -10,8 +10,8 @@ from engine.backbones.ddpmpp import DdpmPlusPlusNet, ResidualBlock
 from engine.backbones.layout import Block
 from engine.backbones.ncsnpp import NcsnPlusPlusNet, SmoothHalving, smooth_resample
 from engine.backbones.registry import build_backbone
-from engine.model_spec import NcsnPlusPlus
-from engine.net_shape import NetShape
+from engine.config.model import NcsnPlusPlus
+from engine.config.network_shape import NetShape
 from engine.training.ema import Ema
 
 SMALL = NcsnPlusPlus(channels=8, channel_mult=(1, 2, 2), num_blocks=1, attention_resolutions=(4,))
@@ -28,7 +28,9 @@ def test_halving_weighs_four_pixels_by_1_3_3_1_and_sees_zeros_beyond_the_edge():
     line = torch.tensor([8.0, 16.0, 24.0, 32.0])
     # 0 8 16 24 and 16 24 32 0, by 1 3 3 1, over 8.
     halved = torch.tensor([12.0, 23.0])
-    assert torch.equal(smooth_resample(torch.outer(line, line)[None, None], "halve")[0, 0], torch.outer(halved, halved))
+    assert torch.equal(
+        smooth_resample(torch.outer(line, line)[None, None], "halve")[0, 0], torch.outer(halved, halved)
+    )
 
 
 def test_doubling_weighs_the_two_nearest_pixels_by_3_and_1_and_sees_zeros_beyond_the_edge():
@@ -53,22 +55,31 @@ def test_kept_images_are_the_same_tensor():
 
 
 @pytest.mark.parametrize("resampling", ["halve", "double"])
-def test_a_resampling_block_smooths_its_branch_and_its_skip_and_adds_the_embedding_before_the_norm(resampling):
+def test_a_resampling_block_smooths_its_branch_and_its_skip_and_adds_the_embedding_before_the_norm(
+    resampling,
+):
     torch.manual_seed(0)
     block = ResidualBlock(Block("residual", 8, 8, 4, resampling), 32, 0.0, resample=smooth_resample)
     torch.nn.init.normal_(block.conv1.weight)
     x, embedding = torch.randn(2, 8, 4, 4), torch.randn(2, 32)
     h = block.conv0(smooth_resample(F.silu(F.group_norm(x, 2, eps=1e-6)), resampling))
-    h = block.conv1(F.silu(F.group_norm(h + (embedding @ block.affine.weight.T)[:, :, None, None], 2, eps=1e-6)))
+    h = block.conv1(
+        F.silu(F.group_norm(h + (embedding @ block.affine.weight.T)[:, :, None, None], 2, eps=1e-6))
+    )
     expected = (block.skip(smooth_resample(x, resampling)) + h) / math.sqrt(2)
     # fp32 rounding: sums of 72 terms, each some 1e-7 of the largest output.
-    torch.testing.assert_close(block(x, embedding), expected, rtol=0, atol=72 * 2.0**-24 * expected.abs().max().item())
+    torch.testing.assert_close(
+        block(x, embedding), expected, rtol=0, atol=72 * 2.0**-24 * expected.abs().max().item()
+    )
 
 
 def test_every_resampling_of_the_network_is_smooth():
     blocks = [module for module in small_net().modules() if isinstance(module, ResidualBlock)]
     assert {block.resample for block in blocks} == {smooth_resample}
-    assert sorted(block.resampling for block in blocks if block.resampling != "keep") == ["double"] * 2 + ["halve"] * 2
+    assert (
+        sorted(block.resampling for block in blocks if block.resampling != "keep")
+        == ["double"] * 2 + ["halve"] * 2
+    )
 
 
 def test_the_image_path_convolves_at_full_resolution_and_then_smooths_by_halves():
@@ -104,21 +115,28 @@ def test_the_embedding_starts_from_sines_and_cosines_of_2_pi_f_c_noise():
     net = small_net(class_conditional=True)
     c_noise, label, augment = torch.tensor([0.25, -0.5]), torch.tensor([4, 1]), torch.randn(2, 9)
     angles = 2 * math.pi * c_noise[:, None] * net.frequencies
-    waves = torch.cat([angles.sin(), angles.cos()], 1)
-    assert waves.shape == (2, 16)
+    spool_batches = torch.cat([angles.sin(), angles.cos()], 1)
+    assert spool_batches.shape == (2, 16)
     # Angles reach 2 pi * 0.5 * 16 * 3 < 200, so their fp32 rounding is 200 * 2^-23 in the waves.
-    torch.testing.assert_close(net.waves(c_noise), waves, rtol=0, atol=200 * 2.0**-23)
-    waves = net.waves(c_noise) + math.sqrt(5) * net.map_label.weight.T[label] + augment @ net.map_augment.weight.T
-    expected = F.silu(net.map1(F.silu(net.map0(waves))))
+    torch.testing.assert_close(net.spool_batches(c_noise), spool_batches, rtol=0, atol=200 * 2.0**-23)
+    spool_batches = (
+        net.spool_batches(c_noise)
+        + math.sqrt(5) * net.map_label.weight.T[label]
+        + augment @ net.map_augment.weight.T
+    )
+    expected = F.silu(net.map1(F.silu(net.map0(spool_batches))))
     # fp32 rounding of three short matrix products of values of order 1.
     torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-24)
 
 
 def test_frequencies_are_normal_with_standard_deviation_16():
     torch.manual_seed(0)
-    frequencies = NcsnPlusPlusNet(NcsnPlusPlus(channels=256, channel_mult=(1,), num_blocks=1), SHAPE).frequencies
+    frequencies = NcsnPlusPlusNet(
+        NcsnPlusPlus(channels=256, channel_mult=(1,), num_blocks=1), SHAPE
+    ).frequencies
     assert frequencies.shape == (256,)
-    # n = 256 values: mean and variance are within four standard errors, 1 / sqrt(n) and sqrt(2 / n) of unit ones.
+    # n = 256 values: mean and variance are within four standard errors, 1 / sqrt(n) and sqrt(2 / n) of unit
+    # ones.
     assert abs(frequencies.mean().item() / 16) < 4 / math.sqrt(256)
     assert abs(frequencies.var().item() / 16**2 - 1) < 4 * math.sqrt(2 / 256)
 
@@ -137,7 +155,7 @@ def test_frequencies_are_kept_with_the_weights_and_the_same_in_an_average():
 def test_waves_are_fp32_under_autocast():
     net = small_net()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert net.waves(torch.tensor([0.3], dtype=torch.bfloat16)).dtype == torch.float32
+        assert net.spool_batches(torch.tensor([0.3], dtype=torch.bfloat16)).dtype == torch.float32
 
 
 def test_fresh_branches_and_outputs_are_almost_zero_as_in_ddpmpp():

@@ -12,9 +12,9 @@ from engine.backbones.flops import Cost, forward_cost, head_cost
 from engine.backbones.layout import unet_layout
 from engine.backbones.ocm_head import attach_head
 from engine.backbones.registry import BACKBONES, build_backbone
-from engine.model_spec import Model, UNets
-from engine.net_shape import NetShape
-from engine.objective_spec import OcmObjective
+from engine.config.model import Model, UNets
+from engine.config.network_shape import NetShape
+from engine.config.objective import OcmObjective
 
 IMAGES = {"resolution": 8, "in_channels": 3, "num_classes": 10}
 UNETS = sorted({config.model_fields["kind"].default for config in get_args(UNets)} & set(BACKBONES))
@@ -27,7 +27,9 @@ def backbone(kind, seed=0, **shape):
     size = {"channels": 64, "width_divisor": 8, "channel_mult": (2, 1), "num_blocks": 1, "dropout": 0.5}
     fields = {"kind": kind, **size, "attention_resolutions": (4,), "class_conditional": True}
     torch.manual_seed(seed)
-    net = build_backbone(TypeAdapter(Model).validate_python(fields), NetShape(**IMAGES, augment_labels=9, **shape))
+    net = build_backbone(
+        TypeAdapter(Model).validate_python(fields), NetShape(**IMAGES, augment_labels=9, **shape)
+    )
     return randomise(net)
 
 
@@ -95,7 +97,9 @@ def test_gradients_reach_every_weight_of_the_head_and_none_of_the_backbone(kind,
     net = ocm_net(kind, head)
     randomise(net.head)
     output_of(net, *inputs()).square().sum().backward()
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in net.backbone.parameters())
+    assert all(
+        parameter.grad is None and not parameter.requires_grad for parameter in net.backbone.parameters()
+    )
     for name, parameter in net.head.named_parameters():
         assert parameter.grad.count_nonzero() > 0, name
 

@@ -11,8 +11,8 @@ from torch import nn
 from engine.backbones.flops import forward_cost
 from engine.backbones.published import PUBLISHED, Published, published
 from engine.backbones.registry import build_backbone
-from engine.model_spec import Adm, DdpmPlusPlus, Dit, DyDit, Model, NcsnPlusPlus, UNet
-from engine.net_shape import NetShape
+from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Model, NcsnPlusPlus, UNet
+from engine.config.network_shape import NetShape
 
 EXACT = {
     "iDDPM ImageNet-64, C = 64": 30_303_494,
@@ -119,7 +119,9 @@ def test_the_capacity_of_the_4x4_level_moved_to_16x16_takes_6_per_cent_fewer_par
 
 def test_a_ddpmpp_label_input_is_one_linear_layer_from_classes_to_width():
     conditional = DdpmPlusPlus(class_conditional=True)
-    added = count(build_on_meta(conditional, resolution=32)) - count(build_on_meta(DdpmPlusPlus(), resolution=32))
+    added = count(build_on_meta(conditional, resolution=32)) - count(
+        build_on_meta(DdpmPlusPlus(), resolution=32)
+    )
     assert added == 10 * 128 + 128
 
 
@@ -145,9 +147,12 @@ def test_an_adm_label_input_is_one_linear_layer_without_bias_from_classes_to_fou
     assert count(conditional) - count(build_on_meta(Adm(), resolution=64)) == 1000 * 4 * 192
 
 
-@pytest.mark.parametrize(("model", "added"), [(DdpmPlusPlus, 0), (NcsnPlusPlus, 0), (Adm, 0), (UNet, 4 * 128)])
+@pytest.mark.parametrize(
+    ("model", "added"), [(DdpmPlusPlus, 0), (NcsnPlusPlus, 0), (Adm, 0), (UNet, 4 * 128)]
+)
 def test_label_dropout_adds_a_table_row_to_iddpms_unet_and_nothing_to_edms_nets(model, added):
     never, sometimes = (
-        build_on_meta(model(class_conditional=True, label_dropout=dropout), resolution=32) for dropout in (0.0, 0.1)
+        build_on_meta(model(class_conditional=True, label_dropout=dropout), resolution=32)
+        for dropout in (0.0, 0.1)
     )
     assert count(sometimes) - count(never) == added

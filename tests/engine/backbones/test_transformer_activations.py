@@ -9,8 +9,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from engine.backbones.activations import activation_bytes
 from engine.backbones.registry import build_backbone
-from engine.model_spec import Dit, DyDit, Mlp, Model, Transformers
-from engine.net_shape import NetShape
+from engine.config.model import Dit, DyDit, Mlp, Model, Transformers
+from engine.config.network_shape import NetShape
 
 DIGITS = NetShape(resolution=8, in_channels=1, num_classes=10)
 LATENTS = NetShape(resolution=16, in_channels=4, num_classes=10, learned_variance=True)
@@ -29,7 +29,8 @@ CASES: list[tuple[Model, NetShape]] = [
 
 
 def kept_bytes(model: Model, shape: NetShape, batch: int, mixed: bool) -> int:
-    """Bytes of all different tensors that a training pass keeps, parameters and their half-precision copies apart."""
+    """Bytes of all different tensors that a training pass keeps, parameters and their half-precision copies
+    apart."""
     net = build_backbone(model, shape).train()
     images = torch.randn(batch, shape.in_channels, shape.resolution, shape.resolution)
     label = torch.zeros(batch, dtype=torch.long) if model.class_conditional else None
@@ -56,8 +57,8 @@ def test_the_count_is_within_10_per_cent_of_what_is_kept(
     model: Model, shape: NetShape, batch: int, mixed: bool
 ) -> None:
     counted = batch * activation_bytes(model, shape, width=2 if mixed else 4)
-    # Not counted are the norms' means, a transformer's embedding, and what only the CPU's kernels keep: four bytes for
-    # each number that dropout sees, where an accelerator keeps one.
+    # Not counted are the norms' means, a transformer's embedding, and what only the CPU's kernels keep: four
+    # bytes for each number that dropout sees, where an accelerator keeps one.
     assert counted == pytest.approx(kept_bytes(model, shape, batch, mixed), rel=0.1)
 
 

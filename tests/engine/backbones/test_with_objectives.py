@@ -9,13 +9,13 @@ from torch import nn
 
 from engine.backbones.registry import BACKBONES
 from engine.build import build_denoiser, build_network
+from engine.config.experiment import Data, EvaluationProtocol, Experiment, Start
+from engine.config.model import Model, UNets
+from engine.config.objective import Objective
+from engine.config.train import Train
 from engine.data.datasets import load_images
-from engine.model_spec import Model, UNets
-from engine.objective_spec import Objective
 from engine.objectives import OBJECTIVES
 from engine.samplers import Heun
-from engine.spec import Data, Evaluation, Experiment, Start
-from engine.train_spec import Train
 from engine.training.batches import make_batch
 from engine.training.step import LossModel
 
@@ -26,7 +26,9 @@ PAIRS = [(kind, objective) for kind in sorted(BACKBONES) for objective in OBJECT
 
 def experiment(kind, objective):
     """A tiny training on the digits; OCM's completes one with the simple objective."""
-    objective, simple = (TypeAdapter(Objective).validate_python({"kind": name}) for name in (objective, "simple"))
+    objective, simple = (
+        TypeAdapter(Objective).validate_python({"kind": name}) for name in (objective, "simple")
+    )
     size = {"channel_mult": (1, 2), "num_blocks": 1} if kind in UNETS else {"depth": 2}
     model = {"kind": kind, "width_divisor": 32, "class_conditional": True, "label_dropout": 0.1, **size}
     train = Train(batch_size=4, total_kimg=0.004, snapshot_kimg=0.004)
@@ -36,7 +38,7 @@ def experiment(kind, objective):
         objective=objective,
         train=train,
         sample=Heun(num_steps=2),
-        eval=Evaluation(num_samples=16, batch_size=16),
+        eval=EvaluationProtocol(num_samples=16, batch_size=16),
         start=Start(objective=simple, train=train) if objective.kind == "ocm" else None,
     )
 

@@ -21,7 +21,8 @@ GATES["shift_y"] = "shifts"
 
 
 def draws_for(**values):
-    """Draws of one image [1, 13] that make the named values, angles in radians, and nothing else, for 0 < p < 1."""
+    """Draws of one image [1, 13] that make the named values, angles in radians, and nothing else, for 0 < p <
+    1."""
     draws = torch.full((1, NUM_DRAWS), 1 - 1e-9, dtype=torch.float64)
     for name, value in values.items():
         if name in GATES:
@@ -56,8 +57,9 @@ MASS = 8 * math.pi
 
 
 def moments(image):
-    """Sum, mean (x, y) from the centre and covariance [2, 2] of the middle of an image taken as a density; y points
-    down. Only the middle half of the sides counts: when an image shrinks to half, its mirrored copies begin there."""
+    """Sum, mean (x, y) from the centre and covariance [2, 2] of the middle of an image taken as a density; y
+    points down. Only the middle half of the sides counts: when an image shrinks to half, its mirrored copies
+    begin there."""
     side = image.shape[-1]
     density = image[0, 0, side // 4 : -side // 4, side // 4 : -side // 4].double()
     away = torch.arange(len(density), dtype=torch.float64) - (len(density) - 1) / 2
@@ -70,8 +72,9 @@ def moments(image):
 
 
 FILTER_SHIFT = (sum(k * tap for k, tap in enumerate(SYM6)) / math.sqrt(2) - 5.5) / 2
-"""How far the filter on the way up moves an image right and down, in pixels: its centre of mass is not the middle of
-its taps. On the way down it moves it back, which undoes the first only if the image was not turned in between."""
+"""How far the filter on the way up moves an image right and down, in pixels: its centre of mass is not the
+middle of its taps. On the way down it moves it back, which undoes the first only if the image was not turned
+in between."""
 
 
 def landing(x, y):
@@ -79,12 +82,12 @@ def landing(x, y):
     return [x - FILTER_SHIFT, y - FILTER_SHIFT]
 
 
-# Interpolation between neighbours at distance f and 1 - f widens by f (1 - f), at most 1/4 squared fine pixel; the
-# filter has no variance of its own, as |H|^2 is flat at frequency zero. In squared pixels:
+# Interpolation between neighbours at distance f and 1 - f widens by f (1 - f), at most 1/4 squared fine
+# pixel; the filter has no variance of its own, as |H|^2 is flat at frequency zero. In squared pixels:
 WIDENING = 1 / 16
 
-# A blob cut off at four deviations loses 3.2e-5 of its mass, at most 24 pixels from the centre: 8e-4 of its mean. What
-# it loses of its variance is less than it gains by interpolation.
+# A blob cut off at four deviations loses 3.2e-5 of its mass, at most 24 pixels from the centre: 8e-4 of its
+# mean. What it loses of its variance is less than it gains by interpolation.
 SAMPLED = 1e-3
 
 
@@ -98,7 +101,8 @@ def test_the_filter_is_orthonormal_to_its_even_shifts():
 def test_the_filter_has_six_vanishing_moments_and_sum_root_two():
     k, taps = torch.arange(12, dtype=torch.float64), torch.tensor(SYM6, dtype=torch.float64)
     assert taps.sum().item() == pytest.approx(math.sqrt(2), abs=1e-11)
-    # Errors of 1e-12 a tap (see above), times the largest power of k, over 12 taps; the seventh moment is 342.
+    # Errors of 1e-12 a tap (see above), times the largest power of k, over 12 taps; the seventh moment is
+    # 342.
     for order in range(6):
         assert abs(((-1) ** k * k**order * taps).sum()) < 12 * 11**order * 1e-12
     assert abs(((-1) ** k * k**6 * taps).sum()) > 100
@@ -202,7 +206,8 @@ def test_a_translation_by_whole_pixels_moves_the_mirrored_image_right_and_down()
     images = random_images(1, channels=3, height=8, width=16)
     moved, _ = augment(images, draws_for(shift_x=1.0, shift_y=2.0), 0.5)
     expected = F.pad(images, (2, 0, 2, 0), mode="reflect")[:, :, :8, :16]
-    # Positions among about 100 fine pixels carry errors of a few 100 * 2^-24, times slopes of at most about 2.
+    # Positions among about 100 fine pixels carry errors of a few 100 * 2^-24, times slopes of at most about
+    # 2.
     torch.testing.assert_close(moved, expected, rtol=0, atol=100 * 2.0**-20)
 
 
@@ -241,7 +246,8 @@ def test_a_stretch_widens_along_its_axis_and_narrows_across(axis, expected):
 def test_the_image_is_flipped_turned_stretched_and_moved_in_this_order():
     draws = draws_for(x_flip=1, angle=math.pi / 2, stretch=5.0, shift_x=0.5)
     mean = moments(augment(blob(x=-8.0), draws, 0.5)[0])[1]
-    # Flipped to (8, 0), turned to (0, -8), stretched to (0, -4), moved by a sixteenth of 96 pixels to (6, -4).
+    # Flipped to (8, 0), turned to (0, -8), stretched to (0, -4), moved by a sixteenth of 96 pixels to (6,
+    # -4).
     expected = landing(2 * FILTER_SHIFT + 6, (-8 - FILTER_SHIFT) / 2)
     assert mean == pytest.approx(expected, abs=SAMPLED)
 

@@ -16,7 +16,11 @@ def pixels(png: bytes) -> np.ndarray:
 
 def test_images_fill_rows_and_white_lines_separate_them():
     images = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(3, 1, 1, 1)
-    assert pixels(save_grid(images, columns=2, scale=1)).tolist() == [[10, 255, 20], [255, 255, 255], [30, 255, 255]]
+    assert pixels(save_grid(images, columns=2, scale=1)).tolist() == [
+        [10, 255, 20],
+        [255, 255, 255],
+        [30, 255, 255],
+    ]
 
 
 def test_each_pixel_becomes_a_square():

@@ -1,4 +1,5 @@
-"""The variational bound of Gaussian data against closed forms, of bytes against their entropy, and its bookkeeping."""
+"""The variational bound of Gaussian data against closed forms, of bytes against their entropy, and its
+bookkeeping."""
 
 import json
 import math
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from engine.data.datasets import to_unit
 from engine.denoiser import Denoiser
+from engine.evaluation.oracle import GaussianOracle
 from engine.metrics.bound import Bound, chain_terms, decoder_variance, variational_bound
 from engine.noise import Purpose, normal
 from engine.objectives.vlb import bound_terms
-from engine.oracle import GaussianOracle
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess
 from engine.process.schedules import alpha_bars, sigma_of
@@ -55,7 +56,8 @@ def sampler_of(covariance: str, **walk: Any) -> Ddpm:
 def expected_terms(sampler: Ddpm) -> Tensor:
     """Means over Gaussian data and noise of the prior's and the steps' terms, to rounding.
 
-    The terms are quadratic in x0 and eps, of which only the variances count: those of x0 = +-STD and eps = +-1.
+    The terms are quadratic in x0 and eps, of which only the variances count: those of x0 = +-STD and eps =
+    +-1.
     """
     x0 = torch.tensor([STD, STD, -STD, -STD], dtype=torch.float64).reshape(4, 1, 1, 1)
     eps = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64).reshape(4, 1, 1, 1)
@@ -77,7 +79,8 @@ def closed_form_kl(covariance: str, bar: float, bar_next: float) -> float:
 
 
 def kept_bits(sampler: Ddpm) -> float:
-    """I(x0; x_t) at the least noisy timestep + KL(q(x_T) || N(0, 1)): what steps with the exact variance sum up to."""
+    """I(x0; x_t) at the least noisy timestep + KL(q(x_T) || N(0, 1)): what steps with the exact variance sum
+    up to."""
     marginals = [bar * STD**2 + 1 - bar for bar in sampler.levels[:-1]]
     information = 0.5 * math.log(marginals[-1] / (1 - sampler.levels[-2]))
     return (information + 0.5 * (marginals[0] - 1 - math.log(marginals[0]))) / math.log(2)
@@ -92,7 +95,8 @@ def test_terms_of_gaussian_data_have_their_closed_form_at_every_covariance(
     first = sampler.levels[0]
     prior = 0.5 * (first * (STD**2 - 1) - math.log1p(-first)) / math.log(2)
     expected = [prior, *(closed_form_kl(covariance, *bars) for bars in pairwise(sampler.levels[:-1]))]
-    # Rounding 1e-16 of alpha_bar is 1e-12 of 1 - alpha_bar ~ 1e-4, and as much of x0_weight's small differences.
+    # Rounding 1e-16 of alpha_bar is 1e-12 of 1 - alpha_bar ~ 1e-4, and as much of x0_weight's small
+    # differences.
     torch.testing.assert_close(
         expected_terms(sampler), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12
     )
@@ -107,7 +111,9 @@ def test_the_exact_covariance_is_the_tightest_at_every_step(walk: dict[str, Any]
 
 
 @pytest.mark.parametrize("walk", WALKS, ids=str)
-def test_steps_with_the_exact_covariance_cost_what_the_last_state_knows_however_few(walk: dict[str, Any]) -> None:
+def test_steps_with_the_exact_covariance_cost_what_the_last_state_knows_however_few(
+    walk: dict[str, Any],
+) -> None:
     sampler = sampler_of("ocm", **walk)
     assert float(expected_terms(sampler).sum()) == pytest.approx(kept_bits(sampler), rel=1e-9)
 
@@ -136,11 +142,14 @@ def test_the_bound_of_bytes_lies_above_their_code_length_by_what_the_decoder_cos
     images, code_length = narrow_bytes(128)
     sampler = sampler_of("ocm", num_steps=10)
     bounds = {
-        name: variational_bound(Exact(NARROW), sampler_of(name, num_steps=10), images, None, seed=0, batch_size=128)
+        name: variational_bound(
+            Exact(NARROW), sampler_of(name, num_steps=10), images, None, seed=0, batch_size=128
+        )
         for name in ("ocm", "beta", "beta_tilde")
     }
-    # Given the last state x0 has variance v, and the decoder is a Gaussian of variance r v: that costs (1 / r - 1 + ln
-    # r) / 2 nats. Integrated over bins of width w both widen by w^2 / 12, 5 % of v and 10 % of r v: the cost shrinks.
+    # Given the last state x0 has variance v, and the decoder is a Gaussian of variance r v: that costs (1 / r
+    # - 1 + ln r) / 2 nats. Integrated over bins of width w both widen by w^2 / 12, 5 % of v and 10 % of r v:
+    # the cost shrinks.
     sigma2 = (1 - sampler.levels[-2]) / sampler.levels[-2]
     ratio = decoder_variance(sampler, Posterior(torch.empty(0))) * (1 / sigma2 + 1 / NARROW**2)
     gap = (1 / float(ratio) - 1 + math.log(ratio)) / 2 / math.log(2)
@@ -153,7 +162,8 @@ def test_the_bound_of_bytes_lies_above_their_code_length_by_what_the_decoder_cos
 
 
 class Net(nn.Module):
-    """A network of two weights that answers eps and a v that differs from pixel to pixel; labels shift its eps."""
+    """A network of two weights that answers eps and a v that differs from pixel to pixel; labels shift its
+    eps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,7 +183,9 @@ def network() -> Denoiser:
 
 
 def images_of(count: int) -> Tensor:
-    return torch.randint(0, 256, (count, 2, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (count, 2, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 @pytest.mark.parametrize("clip_x0", [False, True])
@@ -186,12 +198,15 @@ def test_on_the_full_chain_a_learned_range_has_the_terms_of_the_training_objecti
     x0 = to_unit(images).double()
     for place, timestep in enumerate(bound.timesteps):
         sigma = sigma_of(alpha_bars("linear", 100)[timestep])
-        posterior = denoiser.posterior(x0 + sigma * normal(4, Purpose.BOUND, keys, (2, 4, 4), timestep), sigma)
+        posterior = denoiser.posterior(
+            x0 + sigma * normal(4, Purpose.BOUND, keys, (2, 4, 4), timestep), sigma
+        )
         x0_hat, fraction = posterior.x0_hat, posterior.range_fraction
         assert fraction is not None
         error = (x0_hat.clamp(-1, 1) if clip_x0 else x0_hat) - x0
         expected = bound_terms(CHAIN, torch.full((3,), timestep), x0, error, fraction)
-        # Both in float64; 1 - alpha_bar ~ 1e-3 loses three digits, and the square of a difference of roots three more.
+        # Both in float64; 1 - alpha_bar ~ 1e-3 loses three digits, and the square of a difference of roots
+        # three more.
         torch.testing.assert_close(bound.terms[:, 1 + place], expected, rtol=1e-9, atol=1e-12)
 
 
@@ -218,7 +233,9 @@ def test_the_last_step_has_the_variance_its_sources_give_it() -> None:
 def test_clip_pixels_is_for_the_eye_and_not_for_the_bound() -> None:
     images, _ = narrow_bytes(2)
     clipped, free = (
-        variational_bound(Exact(), sampler_of("ocm", num_steps=5, clip_pixels=c), images, None, seed=0, batch_size=2)
+        variational_bound(
+            Exact(), sampler_of("ocm", num_steps=5, clip_pixels=c), images, None, seed=0, batch_size=2
+        )
         for c in (1.0, None)
     )
     assert torch.equal(clipped.terms, free.terms)
@@ -227,11 +244,14 @@ def test_clip_pixels_is_for_the_eye_and_not_for_the_bound() -> None:
 def test_an_image_is_worth_the_same_in_any_company() -> None:
     sampler, images = Ddpm(num_steps=5, num_timesteps=100, covariance="learned_range"), images_of(7)
     together, few = (
-        variational_bound(network(), sampler, part, None, seed=0, batch_size=3).values for part in (images, images[:4])
+        variational_bound(network(), sampler, part, None, seed=0, batch_size=3).values
+        for part in (images, images[:4])
     )
     assert torch.equal(together[:4], few)
     wide = variational_bound(network(), sampler, images, None, seed=0, batch_size=7).values
-    torch.testing.assert_close(together, wide, rtol=1e-6, atol=0)  # float32 networks may add up in another order
+    torch.testing.assert_close(
+        together, wide, rtol=1e-6, atol=0
+    )  # float32 networks may add up in another order
     other = variational_bound(network(), sampler, images, None, seed=1, batch_size=3).values
     assert not torch.isclose(together, other, rtol=1e-6, atol=0).any()
 
@@ -241,7 +261,9 @@ def test_subsequences_meet_the_same_state_at_the_same_timestep() -> None:
     for denoise, steps in ((few, 4), (many, 10)):
         variational_bound(denoise, sampler_of("beta", num_steps=steps), images, None, seed=0, batch_size=2)
     assert len(few.seen) == 4
-    assert all(torch.equal(x, many.seen[sigma]) for sigma, x in few.seen.items())  # 0, 333, 666, 999 are in both
+    assert all(
+        torch.equal(x, many.seen[sigma]) for sigma, x in few.seen.items()
+    )  # 0, 333, 666, 999 are in both
     states = list(few.seen.values())
     assert not torch.equal(*(state.sign() for state in states[:2]))  # fresh noise at every timestep
 
@@ -255,7 +277,8 @@ def test_one_evaluation_for_each_image_and_timestep() -> None:
 def test_labels_go_with_their_images_and_guidance_needs_them() -> None:
     sampler, images, labels = Ddpm(num_steps=5, num_timesteps=100), images_of(3), torch.tensor([0, 500, 900])
     plain, labelled = (
-        variational_bound(network(), sampler, images, given, seed=0, batch_size=2).values for given in (None, labels)
+        variational_bound(network(), sampler, images, given, seed=0, batch_size=2).values
+        for given in (None, labels)
     )
     assert plain[0] == labelled[0]
     assert (plain[1:] != labelled[1:]).all()

@@ -52,7 +52,9 @@ def test_training_neither_uses_nor_changes_the_global_random_state(few_steps, di
 def test_held_out_images_do_not_influence_training(few_steps, digits):
     altered = digits.images.clone()
     altered[::10] = 0
-    weights = [train_classifier(ImageSet.of(x, digits.labels))[0].readout.weight for x in (digits.images, altered)]
+    weights = [
+        train_classifier(ImageSet.of(x, digits.labels))[0].readout.weight for x in (digits.images, altered)
+    ]
     assert torch.equal(*weights)
 
 

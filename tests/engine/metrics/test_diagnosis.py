@@ -7,20 +7,20 @@ import torch
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from engine.denoiser import Denoiser, columns
-from engine.metrics.diagnosis import Diagnosis, diagnose, log_levels, quantile_levels, weights
-from engine.metrics.optimal_loss import mean_and_stderr, optimal_loss
-from engine.metrics.posterior import draw, posterior
-from engine.objective_spec import (
+from engine.config.objective import (
     EdmObjective,
     FlowObjective,
     Objective,
     RegressionObjective,
     SimpleObjective,
 )
+from engine.denoiser import Denoiser, columns
+from engine.evaluation.oracle import EmpiricalOracle
+from engine.metrics.diagnosis import Diagnosis, diagnose, log_levels, quantile_levels, weights
+from engine.metrics.optimal_loss import mean_and_stderr, optimal_loss
+from engine.metrics.posterior import draw, posterior
 from engine.objectives.base import Noised
 from engine.objectives.regression import losses
-from engine.oracle import EmpiricalOracle
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, EdmProcess
 from engine.process.weighting import SnrWeight
@@ -63,8 +63,9 @@ def test_the_optimum_itself_has_no_gap() -> None:
 
 
 def test_a_denoiser_of_gaussian_data_has_the_gap_of_its_closed_form() -> None:
-    # Any linear denoiser k x has the loss (1 - k)^2 E x0^2 + k^2 sigma^2. EDM's preconditioning with a network that
-    # answers 0 is one, k = 1 / (1 + (sigma / 0.5)^2). The optimum comes from many more, independent draws.
+    # Any linear denoiser k x has the loss (1 - k)^2 E x0^2 + k^2 sigma^2. EDM's preconditioning with a
+    # network that answers 0 is one, k = 1 / (1 + (sigma / 0.5)^2). The optimum comes from many more,
+    # independent draws.
     denoiser = Denoiser(Constant(0.0), Preconditioning(EdmProcess(), "F"))
     found = diagnose(denoiser, DESIGN, images(), None, SIGMAS, num_draws=500, seed=0)
     optima = optimal_loss(images(), SIGMAS, num_draws=4000, seed=1)
@@ -84,7 +85,9 @@ def test_gap_is_the_paired_difference_of_the_losses_with_less_noise() -> None:
         mean, stderr = mean_and_stderr(model - best)
         assert abs(found.gap[level] - mean) < 4 * stderr
         assert found.gap_stderr[level] <= stderr * 1.1  # both are estimates, to 3% each
-        assert found.model_loss[level] - found.optimal_loss[level] == pytest.approx(found.gap[level], rel=1e-9)
+        assert found.model_loss[level] - found.optimal_loss[level] == pytest.approx(
+            found.gap[level], rel=1e-9
+        )
         assert found.gap[level] > 0
 
 
@@ -96,7 +99,8 @@ def test_the_denoiser_sees_batches_of_one_shape_and_their_number_changes_nothing
         return shrinking(x, sigma, label)
 
     small, large = (
-        diagnose(recorded, DESIGN, images(), None, SIGMAS, num_draws=45, seed=0, batch_size=size) for size in (7, 50)
+        diagnose(recorded, DESIGN, images(), None, SIGMAS, num_draws=45, seed=0, batch_size=size)
+        for size in (7, 50)
     )
     assert shapes == {((7, 1, 2, 2), (7,)), ((50, 1, 2, 2), (50,))}
     assert small.gap == pytest.approx(large.gap, rel=1e-12)

@@ -11,9 +11,9 @@ from engine.metrics.names import FEATURE_DIMS
 
 
 def test_extractors_are_those_an_evaluation_may_name():
-    from engine.spec import Evaluation
+    from engine.config.experiment import EvaluationProtocol
 
-    assert set(EXTRACTORS) == set(Evaluation.model_fields["extractor"].annotation.__args__)
+    assert set(EXTRACTORS) == set(EvaluationProtocol.model_fields["extractor"].annotation.__args__)
 
 
 def test_every_extractor_says_how_large_its_features_are(extractor, digits, trained_files):

@@ -1,4 +1,5 @@
-"""Inception-v3 with random weights: its features, where weights come from, and what is said when there are none."""
+"""Inception-v3 with random weights: its features, where weights come from, and what is said when there are
+none."""
 
 import hashlib
 import os
@@ -82,7 +83,9 @@ def test_a_weights_file_that_would_run_code_is_refused_unrun(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_given_path_comes_before_the_environment_and_that_before_the_published_file(no_network, monkeypatch):
+def test_the_given_path_comes_before_the_environment_and_that_before_the_published_file(
+    no_network, monkeypatch
+):
     no_network.parent.mkdir()
     no_network.touch()
     assert find_weights(None) == no_network

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engine.data.datasets import to_unit
 from engine.denoiser import Denoiser
+from engine.evaluation.oracle import GaussianOracle, MixtureOracle
 from engine.metrics.ode_likelihood import (
     OdeLikelihood,
     dequantised,
@@ -20,7 +21,6 @@ from engine.metrics.ode_likelihood import (
     runge_kutta_step,
     slope_and_divergence,
 )
-from engine.oracle import GaussianOracle, MixtureOracle
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
 from engine.samplers.sigma_grid import sigma_grid
@@ -40,11 +40,14 @@ def grid(num_steps: int) -> tuple[float, ...]:
 def all_signs(like: Tensor) -> Tensor:
     """Every vector of signs, for every image: their mean of v . J v is the trace of J itself."""
     vectors = itertools.product([-1.0, 1.0], repeat=like[0].numel())
-    return torch.stack([torch.tensor(v, dtype=like.dtype).reshape(like[0].shape).expand_as(like) for v in vectors])
+    return torch.stack(
+        [torch.tensor(v, dtype=like.dtype).reshape(like[0].shape).expand_as(like) for v in vectors]
+    )
 
 
 def gaussian_log_density(x: Tensor, std: float) -> Tensor:
-    """ln density [B] of the generator that starts from N(0, HIGH^2) and has the exact denoiser of N(0, std^2) data.
+    """ln density [B] of the generator that starts from N(0, HIGH^2) and has the exact denoiser of N(0, std^2)
+    data.
 
     Its ODE multiplies by a number, so it is a Gaussian too.
     """
@@ -105,7 +108,11 @@ def test_a_mixture_in_two_dimensions_has_its_exact_likelihood_with_every_sign() 
 def test_the_solver_is_of_fourth_order(oracle: GaussianOracle | MixtureOracle) -> None:
     x = torch.linspace(-0.9, 0.9, 32, dtype=torch.float64).reshape(32, 1)
     signs = torch.ones_like(x)[None]
-    exact = gaussian_log_density(x, 0.5) if isinstance(oracle, GaussianOracle) else generator_log_density(oracle, x)
+    exact = (
+        gaussian_log_density(x, 0.5)
+        if isinstance(oracle, GaussianOracle)
+        else generator_log_density(oracle, x)
+    )
     steps = (32, 64, 128)
     errors = [float((log_density(oracle.denoise, x, grid(n), signs) - exact).abs().mean()) for n in steps]
     for coarse, fine in pairwise(errors):
@@ -115,7 +122,9 @@ def test_the_solver_is_of_fourth_order(oracle: GaussianOracle | MixtureOracle) -
 def test_the_mean_over_all_signs_is_the_exact_divergence() -> None:
     x = torch.tensor([[0.1, -0.3], [0.4, 0.2]], dtype=torch.float64)
     slope, mean = slope_and_divergence(PLANE.denoise, x, 0.4, all_signs(x))
-    jacobian = torch.autograd.functional.jacobian(lambda points: PLANE.denoise(points, 0.4), x)  # [2, dims, 2, dims]
+    jacobian = torch.autograd.functional.jacobian(
+        lambda points: PLANE.denoise(points, 0.4), x
+    )  # [2, dims, 2, dims]
     trace = (2 - torch.einsum("bibi->b", jacobian)) / 0.4
     torch.testing.assert_close(mean, trace, rtol=1e-13, atol=0)
     torch.testing.assert_close(slope, (x - PLANE.denoise(x, 0.4)) / 0.4, rtol=1e-15, atol=0)
@@ -138,7 +147,8 @@ def test_a_uniform_distribution_over_bytes_costs_eight_bits() -> None:
     edge = 256 / 255
 
     def mass(x: Tensor, sigma: float) -> Tensor:
-        """P(|x0| < edge) of x0 ~ N(x, sigma^2): 2 edge times the density of x = x0 + sigma eps, x0 uniform."""
+        """P(|x0| < edge) of x0 ~ N(x, sigma^2): 2 edge times the density of x = x0 + sigma eps, x0
+        uniform."""
         return torch.special.ndtr((edge - x) / sigma) - torch.special.ndtr((-edge - x) / sigma)
 
     def uniform(x: Tensor, sigma: float) -> Tensor:
@@ -148,7 +158,8 @@ def test_a_uniform_distribution_over_bytes_costs_eight_bits() -> None:
 
     measured = ode_likelihood(uniform, BYTES, None, seed=0, batch_size=256, num_steps=64)
     over_the_edge = mass(dequantised(BYTES, 0, torch.arange(256)), LOW).log2().flatten()
-    # The prior leaves out the data's variance 1/3: (z^2 - 1) / 6 / HIGH^2 nats at most, z = 2.9 for 256 quantiles.
+    # The prior leaves out the data's variance 1/3: (z^2 - 1) / 6 / HIGH^2 nats at most, z = 2.9 for 256
+    # quantiles.
     tolerance = 7.4 / 6 / HIGH**2 / math.log(2) + 2 * measured.solver_error
     assert tolerance < 1e-3
     assert float((measured.values - (8 - over_the_edge)).abs().max()) < tolerance
@@ -185,17 +196,22 @@ def network() -> Denoiser:
 
 
 def images_of(count: int) -> Tensor:
-    return torch.randint(0, 256, (count, 2, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (count, 2, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def test_an_image_is_worth_the_same_in_any_company() -> None:
     images, settings = images_of(7), {"num_steps": 8, "seed": 0}
     together, few = (
-        ode_likelihood(network(), part, None, batch_size=3, **settings).values for part in (images, images[:4])
+        ode_likelihood(network(), part, None, batch_size=3, **settings).values
+        for part in (images, images[:4])
     )
     assert torch.equal(together[:4], few)
     wide = ode_likelihood(network(), images, None, batch_size=7, **settings).values
-    torch.testing.assert_close(together, wide, rtol=1e-5, atol=0)  # float32 networks may add up in another order
+    torch.testing.assert_close(
+        together, wide, rtol=1e-5, atol=0
+    )  # float32 networks may add up in another order
     other = ode_likelihood(network(), images, None, batch_size=3, num_steps=8, seed=1).values
     assert not torch.isclose(together, other, rtol=1e-5, atol=0).any()
 
@@ -221,7 +237,9 @@ def test_more_probes_are_other_estimates_of_the_same_likelihood() -> None:
     )
     difference = one - many
     assert (difference != 0).all()
-    assert abs(float(difference.mean())) < 5 * float(difference.std()) / 8  # five standard errors of 64 images
+    assert (
+        abs(float(difference.mean())) < 5 * float(difference.std()) / 8
+    )  # five standard errors of 64 images
 
 
 def test_numbers_are_means_over_images() -> None:

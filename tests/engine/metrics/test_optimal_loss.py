@@ -23,7 +23,8 @@ LINE = torch.tensor([[-1.0], [0.25], [1.5]], dtype=torch.float64)
 
 
 def integrated(points: list[float], sigma: float) -> float:
-    """J* of points on a line: the integral over x of the mixture's density times the variance of x0 given x."""
+    """J* of points on a line: the integral over x of the mixture's density times the variance of x0 given
+    x."""
     centres = np.array(points)
 
     def term(x: float) -> float:
@@ -66,9 +67,9 @@ def test_posterior_variance_is_the_residual_averaged_over_sources() -> None:
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
 def test_many_gaussian_points_have_the_closed_form_of_gaussian_data(sigma: float) -> None:
-    # N random points are importance samples of N(0, s^2), so at fresh x0 and x the squared residual |x0 - D|^2 has the
-    # mean s^2 sigma^2 / (s^2 + sigma^2) plus E|D - D*|^2, which is at most (4 / N) E[w^2] / E[w]^2 max|x0|^2, twice the
-    # bound on the bias.
+    # N random points are importance samples of N(0, s^2), so at fresh x0 and x the squared residual |x0 -
+    # D|^2 has the mean s^2 sigma^2 / (s^2 + sigma^2) plus E|D - D*|^2, which is at most (4 / N) E[w^2] /
+    # E[w]^2 max|x0|^2, twice the bound on the bias.
     generator = torch.Generator().manual_seed(3)
     std, count, index = 0.8, 4000, torch.arange(1000)
     subset = std * torch.randn(count, 1, generator=generator, dtype=torch.float64)
@@ -97,8 +98,8 @@ def test_error_of_snis_falls_as_one_over_the_subset_size() -> None:
             bounds.append(4 * chances.square().sum(dim=1).mean())
         assert torch.stack(errors).mean() < torch.stack(bounds).mean() * points.square().sum(dim=1).max()
         scaled.append(mean_and_stderr(size * torch.stack(errors)))
-    # The same constant at both sizes, up to the next order, E[w^2] / (E[w]^2 L) = 3% at L = 100, and L / N = 10% of
-    # points drawn without replacement at L = 400.
+    # The same constant at both sizes, up to the next order, E[w^2] / (E[w]^2 L) = 3% at L = 100, and L / N =
+    # 10% of points drawn without replacement at L = 400.
     (small, small_error), (large, large_error) = scaled
     assert abs(small - large) < 0.13 * small + 4 * (small_error**2 + large_error**2) ** 0.5
     assert small_error + large_error < 0.1 * small
@@ -106,19 +107,23 @@ def test_error_of_snis_falls_as_one_over_the_subset_size() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["full", "snis", "cdol"])
-def test_standard_error_is_the_spread_over_seeds_and_falls_as_the_root_of_draws(estimator: EstimatorName) -> None:
+def test_standard_error_is_the_spread_over_seeds_and_falls_as_the_root_of_draws(
+    estimator: EstimatorName,
+) -> None:
     points = cloud(500, 3)
 
     def measure(num_draws: int, seed: int) -> tuple[float, float]:
-        (loss,) = optimal_loss(points, [0.5], num_draws=num_draws, seed=seed, estimator=estimator, subset_size=50)
+        (loss,) = optimal_loss(
+            points, [0.5], num_draws=num_draws, seed=seed, estimator=estimator, subset_size=50
+        )
         return loss.value, loss.stderr
 
     values, errors = torch.tensor([measure(640, seed) for seed in range(40)], dtype=torch.float64).T
-    # The standard deviation of 40 values is itself uncertain by 1 / sqrt(78) = 11%: three times that. An error of 10
-    # groups is too small by 2.5% on average.
+    # The standard deviation of 40 values is itself uncertain by 1 / sqrt(78) = 11%: three times that. An
+    # error of 10 groups is too small by 2.5% on average.
     assert float(values.std() / errors.mean()) == pytest.approx(1, abs=0.36)
-    # At 16 times the draws it is a quarter. Errors of 10 groups vary by 24%, their mean over 40 by 4%, and the one of
-    # 160 groups by 6%: 3 sqrt(4^2 + 6^2) % = 22%.
+    # At 16 times the draws it is a quarter. Errors of 10 groups vary by 24%, their mean over 40 by 4%, and
+    # the one of 160 groups by 6%: 3 sqrt(4^2 + 6^2) % = 22%.
     assert measure(16 * 640, 99)[1] == pytest.approx(float(errors.mean()) / 4, rel=0.22)
 
 
@@ -151,12 +156,15 @@ def test_dol_is_too_low_snis_too_high_and_cdol_between_them() -> None:
 def test_nothing_is_left_to_guess_at_low_noise_and_everything_at_high_noise(estimator: EstimatorName) -> None:
     points = cloud(200, 5)
     variance = float(points.var(dim=0, correction=0).mean())
-    low, high = optimal_loss(points, [1e-3, 1e3], num_draws=2048, seed=0, estimator=estimator, subset_size=100)
-    # No two points are within 0.05 = 50 sigma; SNIS, whose subsets lack half of the sources, sees their neighbours.
+    low, high = optimal_loss(
+        points, [1e-3, 1e3], num_draws=2048, seed=0, estimator=estimator, subset_size=100
+    )
+    # No two points are within 0.05 = 50 sigma; SNIS, whose subsets lack half of the sources, sees their
+    # neighbours.
     assert float(torch.nn.functional.pdist(points).min()) > 0.05
     assert estimator == "snis" or abs(low.value) < 1e-12
-    # D* moves from the mean by less than (tr Cov)|x - mean| / sigma^2, and the mean of 100 of 200 points has a variance
-    # of variance / 200.
+    # D* moves from the mean by less than (tr Cov)|x - mean| / sigma^2, and the mean of 100 of 200 points has
+    # a variance of variance / 200.
     assert abs(high.value - variance) < 4 * high.stderr + variance / 200 + (5 * variance) ** 2 / 1e6
     assert (low.bias_bound is None) == (estimator != "snis")
 
@@ -165,23 +173,29 @@ def test_nothing_is_left_to_guess_at_low_noise_and_everything_at_high_noise(esti
 def test_many_dimensions_are_stable_at_all_noise_levels(estimator: EstimatorName) -> None:
     points = torch.rand(128, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     low, high = optimal_loss(points, [1e-3, 1e3], num_draws=70, seed=0, estimator=estimator, subset_size=64)
-    # Rounding: 2^-53 |x0|^2 a product, of terms that grow as 1 / sigma^2 only in the exponent; |x0|^2 / 3072 is 1 / 3.
+    # Rounding: 2^-53 |x0|^2 a product, of terms that grow as 1 / sigma^2 only in the exponent; |x0|^2 / 3072
+    # is 1 / 3.
     assert abs(low.value) < 1e-13
     variance = float(points.double().var(dim=0, correction=0).mean())
-    # Among 128 random directions tr(Cov^2) is tr(Cov)^2 / 127: J* is below the variance by 3072 / 3 / 127 / 1e6 of it.
-    # cDOL's mean of 63 points has a variance of 1 / 63 of theirs, less 63 / 128 for drawing without replacement.
+    # Among 128 random directions tr(Cov^2) is tr(Cov)^2 / 127: J* is below the variance by 3072 / 3 / 127 /
+    # 1e6 of it. cDOL's mean of 63 points has a variance of 1 / 63 of theirs, less 63 / 128 for drawing
+    # without replacement.
     allowed = 1e-5 if estimator == "full" else 1 / 63
     assert abs(high.value - variance) < 4 * high.stderr + allowed * variance
 
 
 @pytest.mark.parametrize("estimator", ["full", "snis", "cdol"])
-def test_blocks_change_nothing_but_rounding(estimator: EstimatorName, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_change_nothing_but_rounding(
+    estimator: EstimatorName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     points, labels = cloud(300, 6), torch.arange(300) % 3
 
     def measure() -> list[float]:
         kwargs: dict[str, Any] = {"num_draws": 300, "seed": 0, "estimator": estimator, "subset_size": 70}
         return [
-            loss.value for given in (None, labels) for loss in optimal_loss(points, [0.3, 1.0], labels=given, **kwargs)
+            loss.value
+            for given in (None, labels)
+            for loss in optimal_loss(points, [0.3, 1.0], labels=given, **kwargs)
         ]
 
     whole = measure()

@@ -1,4 +1,5 @@
-"""The projection of the pixels: fixed, of equal bits everywhere, and near enough to a map that keeps distances."""
+"""The projection of the pixels: fixed, of equal bits everywhere, and near enough to a map that keeps
+distances."""
 
 import math
 
@@ -42,7 +43,8 @@ def test_distances_are_kept_as_well_as_64_dimensions_can(tmp_path):
     extractor = build_extractor("pixels", batch, files=LocalFiles(tmp_path))
     pixels = batch.images.double().flatten(1) / 127.5 - 1
     ratios = (torch.pdist(extractor(batch.images).double()) / torch.pdist(pixels)).square()
-    # Over matrices a ratio has mean 1 and standard deviation below sqrt(2 / 64) = 0.18; the 780 pairs share one matrix
-    # and 40 images, so their mean is at least as sure as that of 40 / 2 independent pairs: 5 * 0.18 / sqrt(20) = 0.2.
+    # Over matrices a ratio has mean 1 and standard deviation below sqrt(2 / 64) = 0.18; the 780 pairs share
+    # one matrix and 40 images, so their mean is at least as sure as that of 40 / 2 independent pairs: 5 *
+    # 0.18 / sqrt(20) = 0.2.
     assert abs(float(ratios.mean()) - 1) < 0.2
     assert 0.05 < float(ratios.std()) < 0.3

@@ -44,7 +44,9 @@ def test_a_stored_reference_is_read_and_not_computed_again(tmp_path):
     def refuse(images: Tensor) -> Tensor:
         raise AssertionError("computed although stored")
 
-    again = load_reference(NetworkExtractor("pixels", 4, "", refuse, torch.device("cpu")), images, files=files)
+    again = load_reference(
+        NetworkExtractor("pixels", 4, "", refuse, torch.device("cpu")), images, files=files
+    )
     assert again.id == first.id
     assert torch.equal(again.features, first.features)
     assert torch.equal(again.stats.outer, first.stats.outer)
@@ -70,22 +72,28 @@ def test_a_large_set_keeps_the_first_features_but_all_statistics(tmp_path, monke
 
 
 def test_real_digits_against_themselves_are_perfect(reference, extractor, digits):
-    # Rounding alone: 2 * d * sqrt(d * eps) * L, where L is the covariance's largest eigenvalue (see test_frechet).
+    # Rounding alone: 2 * d * sqrt(d * eps) * L, where L is the covariance's largest eigenvalue (see
+    # test_frechet).
     largest = float(torch.linalg.eigvalsh(reference.stats.covariance)[-1])
     bound = 2 * 64 * math.sqrt(64 * torch.finfo(torch.float64).eps) * largest
     metrics = measure(extractor, reference, digits.images, k=3).metrics
     assert list(metrics) == ["fd_classifier", "precision", "recall", "density", "coverage"]
     assert 0 <= metrics["fd_classifier"] <= bound
     assert (metrics["precision"], metrics["recall"], metrics["coverage"]) == (1.0, 1.0, 1.0)
-    # Each image lies in its own ball and in k others on average; 0.001 leaves room for five borders that round.
+    # Each image lies in its own ball and in k others on average; 0.001 leaves room for five borders that
+    # round.
     assert metrics["density"] == pytest.approx(4 / 3, abs=1e-3)
 
 
-def test_half_of_the_digits_are_nearer_than_blurred_ones_and_those_nearer_than_noise(reference, extractor, digits):
+def test_half_of_the_digits_are_nearer_than_blurred_ones_and_those_nearer_than_noise(
+    reference, extractor, digits
+):
     half = digits.images[::2]
     blurred = torch.nn.functional.avg_pool2d(half.float(), 3, stride=1, padding=1).to(torch.uint8)
     noise = torch.randint(0, 256, half.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    near, far, farthest = (measure(extractor, reference, images, k=3).metrics for images in (half, blurred, noise))
+    near, far, farthest = (
+        measure(extractor, reference, images, k=3).metrics for images in (half, blurred, noise)
+    )
     assert near["fd_classifier"] < 0.1 * far["fd_classifier"]
     assert far["fd_classifier"] < farthest["fd_classifier"]
     assert near["precision"] == 1.0  # every one of them is in the reference
@@ -113,7 +121,9 @@ def test_what_the_reference_alone_decides_is_computed_once(extractor, digits):
 def test_the_distance_is_that_of_the_features_statistics():
     # One dimension varies: reference pixels 0 and 2, generated 1 and 5; means 1 and 3, variances 2 and 8.
     def column(*values: int) -> Tensor:
-        return torch.nn.functional.pad(torch.tensor(values, dtype=torch.uint8)[:, None], (0, 3)).reshape(-1, 1, 2, 2)
+        return torch.nn.functional.pad(torch.tensor(values, dtype=torch.uint8)[:, None], (0, 3)).reshape(
+            -1, 1, 2, 2
+        )
 
     extractor = pixels_extractor()
     real = extractor(column(0, 2))

@@ -1,4 +1,5 @@
-"""The budget of a DyDiT: its schedule, its penalty and gradient, and the complete network's loss of the warm-up."""
+"""The budget of a DyDiT: its schedule, its penalty and gradient, and the complete network's loss of the
+warm-up."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +10,14 @@ from torch import Tensor
 
 from engine.backbones.dydit import DyDitNet
 from engine.build import build_denoiser, build_network
+from engine.config.experiment import Data, EvaluationProtocol, Experiment
+from engine.config.model import DyDit
+from engine.config.objective import EdmObjective, FlowObjective, Objective, SimpleObjective
+from engine.config.train import Train
 from engine.denoiser import Denoiser
-from engine.model_spec import DyDit
-from engine.objective_spec import EdmObjective, FlowObjective, Objective, SimpleObjective
 from engine.objectives.base import Terms
 from engine.objectives.budget import budget_losses, target_ratio
 from engine.samplers import Heun
-from engine.spec import Data, Evaluation, Experiment
-from engine.train_spec import Train
 from engine.training.step import LossModel
 
 MODEL = DyDit(depth=1, width=16, num_heads=2, patch_size=4, flops_ratio=0.4, dense_kimg=1, ramp_kimg=10)
@@ -31,7 +32,7 @@ def denoiser(model: DyDit, objective: Objective | None = None) -> tuple[Denoiser
         objective=objective or SimpleObjective(num_timesteps=20),
         train=Train(total_kimg=1, snapshot_kimg=1),
         sample=Heun(num_steps=2),
-        eval=Evaluation(num_samples=16),
+        eval=EvaluationProtocol(num_samples=16),
     )
     net = build_network(experiment)
     assert isinstance(net, DyDitNet)
@@ -39,7 +40,8 @@ def denoiser(model: DyDit, objective: Objective | None = None) -> tuple[Denoiser
 
 
 def passes(net: DyDitNet, ratio: Tensor, seen: list[bool]) -> Callable[[], Terms]:
-    """Stands for a loss: one pass that executes `ratio`, and a loss of 1 for the complete network, else of 3."""
+    """Stands for a loss: one pass that executes `ratio`, and a loss of 1 for the complete network, else of
+    3."""
 
     def losses() -> Terms:
         seen.append(net.is_complete)
@@ -82,7 +84,9 @@ def test_the_penalty_is_the_squared_distance_of_the_mean_and_has_its_gradient(
     seer, net, _ = denoiser(model)
     terms = budget_losses(model, passes(net, ratio, []), seer, images_shown, pixels=3)
     assert terms["diffusion"].tolist() == [3, 3, 3]
-    torch.testing.assert_close(terms["loss"], torch.full((3,), 3 + 15 * (0.65 - target) ** 2), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        terms["loss"], torch.full((3,), 3 + 15 * (0.65 - target) ** 2), rtol=1e-6, atol=0
+    )
     terms["loss"].mean().backward()
     assert ratio.grad is not None
     torch.testing.assert_close(ratio.grad, torch.full((3,), 15 * 2 * (0.65 - target) / 3), rtol=0, atol=1e-6)
@@ -105,15 +109,23 @@ def test_the_complete_networks_loss_is_there_in_the_warm_up_and_gone_after() -> 
         terms = budget_losses(model, passes(net, torch.ones(3), seen), seer, images_shown, pixels=1)
         assert seen == expected_passes
         assert terms["complete"].tolist() == [complete] * 3
-        assert torch.equal(terms["loss"] - terms["diffusion"], terms["complete"] + (images_shown > 10**5) * 0.72)
+        assert torch.equal(
+            terms["loss"] - terms["diffusion"], terms["complete"] + (images_shown > 10**5) * 0.72
+        )
     assert not net.is_complete
 
 
-@pytest.mark.parametrize(("objective", "pixels"), [(EdmObjective(), 64), (FlowObjective(), 1), (SimpleObjective(), 1)])
+@pytest.mark.parametrize(
+    ("objective", "pixels"), [(EdmObjective(), 64), (FlowObjective(), 1), (SimpleObjective(), 1)]
+)
 def test_a_loss_that_sums_over_pixels_has_a_penalty_for_each(objective: Objective, pixels: int) -> None:
     seer, _, experiment = denoiser(MODEL.model_copy(update={"dense_kimg": 0.0, "ramp_kimg": 0.0}), objective)
     torch.manual_seed(0)
-    x0, eps, sigma = torch.randn(4, 1, 8, 8), torch.randn(4, 1, 8, 8), torch.full((4,), 0.5, dtype=torch.float64)
+    x0, eps, sigma = (
+        torch.randn(4, 1, 8, 8),
+        torch.randn(4, 1, 8, 8),
+        torch.full((4,), 0.5, dtype=torch.float64),
+    )
     terms = LossModel(experiment, seer)(x0, eps, sigma, None, None, 1)
     # A fresh network executes everything; the difference of two losses below 100 is right to 100 * 2^-24.
     penalty = torch.full((4,), pixels * 2.0 * (1 - 0.4) ** 2)
@@ -125,7 +137,11 @@ def test_a_step_teaches_the_routers_by_both_losses() -> None:
     torch.manual_seed(0)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    x0, eps, sigma = torch.randn(4, 1, 8, 8), torch.randn(4, 1, 8, 8), torch.full((4,), 0.5, dtype=torch.float64)
+    x0, eps, sigma = (
+        torch.randn(4, 1, 8, 8),
+        torch.randn(4, 1, 8, 8),
+        torch.full((4,), 0.5, dtype=torch.float64),
+    )
     terms = LossModel(experiment, seer)(x0, eps, sigma, None, None, 11_000)
     routers = [parameter for name, parameter in net.named_parameters() if "router" in name]
     for part in (terms["diffusion"], terms["loss"] - terms["diffusion"]):

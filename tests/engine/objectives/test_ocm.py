@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from engine.backbones.ocm_head import attach_head
+from engine.config.objective import OcmObjective
 from engine.denoiser import Denoiser
-from engine.objective_spec import OcmObjective
 from engine.objectives import OBJECTIVES, Noised
 from engine.objectives.ocm import OcmVariance, diagonal_estimate, losses
 from engine.process.precond import Preconditioning
@@ -30,7 +30,9 @@ class NonlinearNet(nn.Module):
     def __init__(self):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.w, self.u = (torch.randn(4, 4, generator=generator, dtype=torch.float64).float() for _ in range(2))
+        self.w, self.u = (
+            torch.randn(4, 4, generator=generator, dtype=torch.float64).float() for _ in range(2)
+        )
 
     def forward(self, x, c_noise, label=None, augment=None):
         return (torch.tanh(x.flatten(1) @ self.w.T) @ self.u.T).reshape(x.shape)
@@ -39,8 +41,9 @@ class NonlinearNet(nn.Module):
 class GaussianNet(nn.Module):
     """The exact noise prediction for N(0, COVARIANCE), with features that name the timestep and the pixel.
 
-    Features come in pairs (f, -f), one pair a group of the head's norm: the prediction first, then, for each timestep
-    and pixel, 1 at that pixel at that timestep and 0 elsewhere. So a head can hold any table h[timestep, pixel].
+    Features come in pairs (f, -f), one pair a group of the head's norm: the prediction first, then, for each
+    timestep and pixel, 1 at that pixel at that timestep and 0 elsewhere. So a head can hold any table
+    h[timestep, pixel].
     """
 
     feature_channels = 2 + 2 * 4 * len(TIMESTEPS)
@@ -90,7 +93,8 @@ def gaussian_denoiser(head="simple", variance_model=None):
 
 
 def trained(denoiser, steps, copies=64):
-    """Adam on the head, its rate falling linearly to 0 so that the noise of the signs is averaged at the end."""
+    """Adam on the head, its rate falling linearly to 0 so that the noise of the signs is averaged at the
+    end."""
     params = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(params, lr=0.02)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
@@ -109,11 +113,15 @@ def trained(denoiser, steps, copies=64):
 )
 def test_the_mean_over_all_signs_is_the_exact_diagonal_whatever_the_network_predicts(process, target):
     denoiser = Denoiser(NonlinearNet(), Preconditioning(process, target))
-    signs = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=4)), dtype=torch.float64).reshape(16, 1, 2, 2)
+    signs = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=4)), dtype=torch.float64).reshape(
+        16, 1, 2, 2
+    )
     sigma = SIGMAS[1:2]
     x = torch.linspace(-1, 1, 4, dtype=torch.float64).reshape(1, 1, 2, 2)
     jacobian = torch.autograd.functional.jacobian(lambda x: denoiser(x, sigma), x).reshape(4, 4)
-    exact = (jacobian - torch.eye(4)).diagonal()  # sigma^2 d score / dx, the score being (x0_hat - x) / sigma^2
+    exact = (
+        jacobian - torch.eye(4)
+    ).diagonal()  # sigma^2 d score / dx, the score being (x0_hat - x) / sigma^2
     x = x.repeat(16, 1, 1, 1).requires_grad_()
     estimates = diagonal_estimate(denoiser.output(x, sigma.repeat(16), None), x, signs).flatten(1)
     # Every term is a sum of a few fp32 products of order 1 to 10 inside the network.
@@ -165,9 +173,9 @@ def test_a_trained_head_knows_the_exact_posterior_variance_of_a_correlated_gauss
         variance = denoiser.posterior(batch.x.double(), batch.sigma).x0_variance
     exact = torch.stack([exact_variance(sigma) for sigma in SIGMAS])
     error = variance.reshape(100, 3, 1, 2, 2) / exact - 1
-    # Off its mean, the sum of J_ij v_i v_j over j != i, one estimate strays by up to 0.48 of the variance. A rate that
-    # falls linearly averages about a third of the 400 steps with 64 images a level, 8,500 estimates: 0.48 / 92 = 0.5 %.
-    # The bound is four of these; a fresh head is off by 14 to 500 %.
+    # Off its mean, the sum of J_ij v_i v_j over j != i, one estimate strays by up to 0.48 of the variance. A
+    # rate that falls linearly averages about a third of the 400 steps with 64 images a level, 8,500
+    # estimates: 0.48 / 92 = 0.5 %. The bound is four of these; a fresh head is off by 14 to 500 %.
     assert error.mean(0).abs().max() < 0.02
     # A head sees the image too, and has learned to look away from it.
     assert error.square().mean().sqrt() < 0.02
@@ -182,7 +190,9 @@ def test_training_the_head_leaves_the_backbone_and_its_output_bit_for_bit(head):
     before = denoiser(batch.x, batch.sigma)
     untrained = {name: value.clone() for name, value in denoiser.net.head.state_dict().items()}
     trained(denoiser, steps=3)
-    assert any(not torch.equal(value, untrained[name]) for name, value in denoiser.net.head.state_dict().items())
+    assert any(
+        not torch.equal(value, untrained[name]) for name, value in denoiser.net.head.state_dict().items()
+    )
     after = denoiser.net.backbone.state_dict()
     assert all(torch.equal(after[name], value) for name, value in weights.items())
     assert torch.equal(denoiser(batch.x, batch.sigma), before)
@@ -196,7 +206,10 @@ def test_a_fresh_head_says_the_variance_is_sigma_squared():
 
 
 def test_the_variance_is_never_negative():
-    sigma, h = torch.tensor([2.0], dtype=torch.float64), torch.tensor([-1.5, -1.0, -0.75, 0.5]).reshape(1, 1, 2, 2)
+    sigma, h = (
+        torch.tensor([2.0], dtype=torch.float64),
+        torch.tensor([-1.5, -1.0, -0.75, 0.5]).reshape(1, 1, 2, 2),
+    )
     assert OcmVariance()(sigma, h).flatten().tolist() == [0.0, 0.0, 1.0, 6.0]
 
 

@@ -1,4 +1,5 @@
-"""The bound on Gaussian data against its closed form, and which part of the network each objective teaches."""
+"""The bound on Gaussian data against its closed form, and which part of the network each objective
+teaches."""
 
 import math
 
@@ -8,11 +9,11 @@ from scipy.stats import norm
 from torch import Tensor, nn
 
 from engine.backbones.registry import build_backbone
+from engine.config.model import UNet
+from engine.config.network_shape import NetShape
+from engine.config.objective import HybridObjective, VlbObjective
 from engine.data.datasets import load_images, to_unit
 from engine.denoiser import Denoiser
-from engine.model_spec import UNet
-from engine.net_shape import NetShape
-from engine.objective_spec import HybridObjective, VlbObjective
 from engine.objectives import OBJECTIVES
 from engine.objectives.base import Noised, Terms
 from engine.objectives.vlb import bound_terms
@@ -25,7 +26,8 @@ CHAINS = [("linear", 1000), ("cosine", 1000), ("cosine", 4000), ("linear", 50)]
 
 
 class GaussianNet(nn.Module):
-    """The best eps_hat for x0 ~ N(0, STD^2), off by `bias`, and one v for all pixels; sees x_t and the timestep."""
+    """The best eps_hat for x0 ~ N(0, STD^2), off by `bias`, and one v for all pixels; sees x_t and the
+    timestep."""
 
     def __init__(self, chain: DiscreteProcess, v: float, bias: float = 0.0) -> None:
         super().__init__()
@@ -35,7 +37,9 @@ class GaussianNet(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, augment: Tensor | None) -> Tensor:
         timestep = (c_noise * self.chain.num_timesteps / 1000).round().long()
-        bar = torch.tensor(alpha_bars(self.chain.schedule, self.chain.num_timesteps))[timestep][:, None, None, None]
+        bar = torch.tensor(alpha_bars(self.chain.schedule, self.chain.num_timesteps))[timestep][
+            :, None, None, None
+        ]
         eps_hat = (1 - bar).sqrt() / (1 - bar + bar * STD**2) * x.double() + self.bias
         return torch.cat([eps_hat, self.v.expand_as(eps_hat)], dim=1).float()
 
@@ -55,7 +59,8 @@ def terms_of(kind: str, net: GaussianNet, batch: Noised) -> Terms:
 
 
 def textbook(chain: DiscreteProcess, t: int) -> tuple[float, float, float, float]:
-    """beta, beta_tilde, the posterior's factor of x0, and Var[x_{t-1} | x_t] for Gaussian data [P1 Eq. 10-12]."""
+    """beta, beta_tilde, the posterior's factor of x0, and Var[x_{t-1} | x_t] for Gaussian data [P1 Eq.
+    10-12]."""
     bars = alpha_bars(chain.schedule, chain.num_timesteps)
     bar, before = bars[t], bars[t - 1]
     beta = 1 - bar / before
@@ -93,7 +98,9 @@ def test_terms_of_gaussian_data_have_their_closed_form_in_bits(
 
 
 @pytest.mark.parametrize(("schedule", "num_timesteps"), CHAINS)
-def test_the_exact_model_leaves_half_the_log_ratio_of_the_variances(schedule: ScheduleName, num_timesteps: int) -> None:
+def test_the_exact_model_leaves_half_the_log_ratio_of_the_variances(
+    schedule: ScheduleName, num_timesteps: int
+) -> None:
     chain = DiscreteProcess(schedule=schedule, num_timesteps=num_timesteps)
     t = num_timesteps // 3
     beta, beta_tilde, _, exact = textbook(chain, t)
@@ -106,7 +113,9 @@ def test_the_exact_model_leaves_half_the_log_ratio_of_the_variances(schedule: Sc
 
 @pytest.mark.parametrize(("schedule", "num_timesteps"), CHAINS)
 @pytest.mark.parametrize("v", [-1.0, 0.0, 1.0])
-def test_the_first_timestep_costs_the_bits_of_the_pixels(schedule: ScheduleName, num_timesteps: int, v: float) -> None:
+def test_the_first_timestep_costs_the_bits_of_the_pixels(
+    schedule: ScheduleName, num_timesteps: int, v: float
+) -> None:
     chain = DiscreteProcess(schedule=schedule, num_timesteps=num_timesteps)
     generator = torch.Generator().manual_seed(3)
     x0 = to_unit(torch.randint(1, 255, (4, 1, 8, 8), dtype=torch.uint8, generator=generator))
@@ -128,7 +137,10 @@ def test_timesteps_of_one_batch_get_the_terms_they_get_alone() -> None:
     timestep = torch.tensor([999, 0, 1, 500])
     x0 = to_unit(torch.randint(0, 256, (4, 1, 4, 4), dtype=torch.uint8, generator=generator))
     sigma = torch.tensor(chain.sigmas)[timestep][:, None, None, None]
-    error, v = (sigma * torch.randn(2, *x0.shape, generator=generator)[0]), torch.randn(x0.shape, generator=generator)
+    error, v = (
+        (sigma * torch.randn(2, *x0.shape, generator=generator)[0]),
+        torch.randn(x0.shape, generator=generator),
+    )
     together = bound_terms(chain, timestep, x0, error, v)
     alone = [bound_terms(chain, *(a[i : i + 1] for a in (timestep, x0, error, v))) for i in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-6, atol=0)
@@ -140,7 +152,9 @@ def test_zero_initialised_variances_are_geometric_means() -> None:
     x0, error = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.01)
     bits = bound_terms(chain, torch.tensor([5]), x0, error, torch.zeros_like(x0))
     model = math.sqrt(beta * beta_tilde)
-    expected = 0.5 * (math.log(model / beta_tilde) - 1 + (beta_tilde + (of_x0 * 0.01) ** 2) / model) / math.log(2)
+    expected = (
+        0.5 * (math.log(model / beta_tilde) - 1 + (beta_tilde + (of_x0 * 0.01) ** 2) / model) / math.log(2)
+    )
     assert float(bits) == pytest.approx(expected, rel=1e-5)
 
 
@@ -196,7 +210,8 @@ def test_the_gradient_leads_v_towards_the_exact_variance(place: float) -> None:
     t = round(place * 999)
     beta, beta_tilde, _, exact = textbook(chain, t)
     best = 2 * math.log(exact / beta_tilde) / math.log(beta / beta_tilde) - 1
-    # Sampling noise is half a per cent of the errors' share in the slope; a quarter of the range away it is no matter.
+    # Sampling noise is half a per cent of the errors' share in the slope; a quarter of the range away it is
+    # no matter.
     for v, sign in ((best - 0.5, -1), (best + 0.5, 1)):
         net = GaussianNet(chain, v)
         slope = gradient(terms_of("hybrid", net, gaussian_batch(chain, t, 2000))["vlb"].mean(), net)[1]
@@ -235,7 +250,9 @@ def test_training_on_digits_teaches_v_and_lowers_the_bound() -> None:
 
     adam = torch.optim.Adam(net.parameters(), lr=2e-3)
     for _ in range(400):
-        batch = noised(images[torch.randint(len(images), (64,))], chain.sigma_at(torch.rand(64, dtype=torch.float64)))
+        batch = noised(
+            images[torch.randint(len(images), (64,))], chain.sigma_at(torch.rand(64, dtype=torch.float64))
+        )
         adam.zero_grad()
         OBJECTIVES["hybrid"](objective, denoiser, batch)["loss"].mean().backward()
         adam.step()
@@ -250,7 +267,9 @@ def test_training_on_digits_teaches_v_and_lowers_the_bound() -> None:
             bound_terms(chain, chain.timestep(sigma), batch.x0, error, v).reshape(timesteps, count).sum(0)
             for v in (output.variance, torch.zeros_like(output.variance))
         )
-    print(f"{learned.mean():.3f}, {fixed.mean():.3f} bits/dim at v = 0, mean |v| {output.variance.abs().mean():.3f}")
+    print(
+        f"{learned.mean():.3f}, {fixed.mean():.3f} bits/dim at v = 0, mean |v| {output.variance.abs().mean():.3f}"
+    )
     gain = fixed - learned
     assert float(output.variance.abs().mean()) > 0.1
     assert float(gain.mean()) > 5 * float(gain.std()) / math.sqrt(count)

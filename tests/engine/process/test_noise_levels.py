@@ -1,4 +1,5 @@
-"""Distributions of the training noise level, compared with their distribution functions on evenly spread draws."""
+"""Distributions of the training noise level, compared with their distribution functions on evenly spread
+draws."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.objective_spec import Design
+from engine.config.objective import Design
 from engine.process.noise_levels import (
     NOISE_LEVELS,
     LinearUniform,
@@ -19,7 +20,14 @@ from engine.process.noise_levels import (
     UniformTime,
     standard_normal,
 )
-from engine.process.processes import DiscreteProcess, EdmProcess, FlowProcess, ProcessBase, VeProcess, VpProcess
+from engine.process.processes import (
+    DiscreteProcess,
+    EdmProcess,
+    FlowProcess,
+    ProcessBase,
+    VeProcess,
+    VpProcess,
+)
 from engine.process.weighting import UniformWeight
 from engine.training.levels import LevelDrawer
 
@@ -47,7 +55,11 @@ CASES: list[tuple[NoiseLevelsBase, ProcessBase, Callable[[Tensor], Tensor]]] = [
     (LogNormal(mean=-0.4, std=1.0), VpProcess(), lambda sigma: normal_cdf(sigma.log() + 0.4)),
     (LogUniform(), VeProcess(), lambda sigma: (sigma / 0.02).log() / math.log(5000)),
     (LinearUniform(), EdmProcess(), lambda sigma: (sigma - 0.002) / (80 - 0.002)),
-    (LogitNormal(), FlowProcess(), lambda sigma: normal_cdf(sigma.log())),  # logit(t) = ln(t / (1 - t)) = ln(sigma)
+    (
+        LogitNormal(),
+        FlowProcess(),
+        lambda sigma: normal_cdf(sigma.log()),
+    ),  # logit(t) = ln(t / (1 - t)) = ln(sigma)
     (LogitNormal(mean=0.5, std=2.0), FlowProcess(), lambda sigma: normal_cdf((sigma.log() - 0.5) / 2)),
 ]
 
@@ -59,9 +71,10 @@ def test_draws_follow_the_distribution(
     sigma = levels.sigma(DRAWS, process)
     assert sigma.dtype == torch.float64
     assert bool((sigma.diff() > 0).all())
-    # The distribution function at the u-quantile is u: Kolmogorov's distance of these draws is half a slice, exactly.
-    # Quantiles are inverted with 1e-16 relative, amplified by at most ln(5000) in exponents, and by 1 / t = 4,000 in
-    # times as small as half a slice; sigma - 0.002 loses 80 / 0.04 at the first draw of the linear ones.
+    # The distribution function at the u-quantile is u: Kolmogorov's distance of these draws is half a slice,
+    # exactly. Quantiles are inverted with 1e-16 relative, amplified by at most ln(5000) in exponents, and by
+    # 1 / t = 4,000 in times as small as half a slice; sigma - 0.002 loses 80 / 0.04 at the first draw of the
+    # linear ones.
     assert float((cdf(sigma) - DRAWS).abs().max()) < 1e-11
 
 

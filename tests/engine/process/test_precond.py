@@ -17,7 +17,10 @@ each_design = pytest.mark.parametrize(
 )
 ROUNDING = 2.0**-53
 SIGMA = torch.logspace(-3, 3, 61, dtype=torch.float64)
-X0, EPS = torch.tensor([[0.7], [-0.9]], dtype=torch.float64), torch.tensor([[-1.3], [0.4]], dtype=torch.float64)
+X0, EPS = (
+    torch.tensor([[0.7], [-0.9]], dtype=torch.float64),
+    torch.tensor([[-1.3], [0.4]], dtype=torch.float64),
+)
 
 
 @each_design
@@ -77,8 +80,8 @@ def test_whitening_leaves_unit_variance_which_is_edms_f(
 ) -> None:
     skip, out = whitening(target, SIGMA, process, sigma_data)
     parts, f = mix(target, SIGMA, process, sigma_data), mix("F", SIGMA, process, sigma_data)
-    # p - skip and q - skip sigma may cancel: rounding of the larger terms relative to what is left, `out` times F's
-    # own p and q.
+    # p - skip and q - skip sigma may cancel: rounding of the larger terms relative to what is left, `out`
+    # times F's own p and q.
     p, q = (parts.p - skip) / out, (parts.q - skip * SIGMA) / out
     error = 32 * ROUNDING * (parts.p.abs() + parts.q.abs() + skip.abs() * (1 + SIGMA)) / out
     signs = torch.sign(p * f.p + q * f.q)

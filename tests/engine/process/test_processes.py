@@ -36,7 +36,8 @@ def test_noise_rises_with_time_over_exactly_the_stated_range(process: ProcessBas
     steps = sigma.diff()
     assert bool((steps > 0 if not isinstance(process, DiscreteProcess) else steps >= 0).all())
     low, high = process.sigma_range
-    # exp, expm1 and tan of float64: a few roundings, amplified by ln(sigma_max / sigma_min) < 10 in the exponent.
+    # exp, expm1 and tan of float64: a few roundings, amplified by ln(sigma_max / sigma_min) < 10 in the
+    # exponent.
     assert float(sigma[0]) == pytest.approx(low, rel=1e-14, abs=0)
     assert float(sigma[-1]) == pytest.approx(high, rel=1e-14)
 
@@ -51,7 +52,9 @@ def test_scale_is_within_zero_and_one_and_never_rises(process: ProcessBase) -> N
 @each_process
 def test_c_noise_rises_with_the_noise_level_and_is_finite(process: ProcessBase) -> None:
     low, high = process.sigma_range
-    c_noise = process.c_noise(torch.logspace(math.log10(max(low, 1e-6)), math.log10(high), 300, dtype=torch.float64))
+    c_noise = process.c_noise(
+        torch.logspace(math.log10(max(low, 1e-6)), math.log10(high), 300, dtype=torch.float64)
+    )
     assert bool(c_noise.isfinite().all())
     assert bool((c_noise.diff() >= 0).all())
     assert c_noise[-1] > c_noise[0]
@@ -82,8 +85,9 @@ def test_the_velocity_of_the_arc_is_right_at_tiny_noise(sigma: float) -> None:
 def test_time_and_noise_level_round_trip(process: VpProcess | FlowProcess) -> None:
     fractions = torch.linspace(0.001, 0.999, 99, dtype=torch.float64)
     start = process.epsilon_t if isinstance(process, VpProcess) else 0.0
-    # Close to t = 1 rounding of t is amplified by d ln(sigma) / dt, about 1 / (1 - t) = 1000, and as much is undone on
-    # the way back; at small t it is VP's root that cancels: relative rounding 1e-16 beta_min / (beta_d t) = 5e-16 / t.
+    # Close to t = 1 rounding of t is amplified by d ln(sigma) / dt, about 1 / (1 - t) = 1000, and as much is
+    # undone on the way back; at small t it is VP's root that cancels: relative rounding 1e-16 beta_min /
+    # (beta_d t) = 5e-16 / t.
     expected = start + (1 - start) * fractions
     assert torch.allclose(process.time(process.sigma_at(fractions)), expected, rtol=1e-12, atol=0)
 
@@ -109,7 +113,8 @@ def test_noise_levels_between_timesteps_get_the_nearest_in_log_and_beyond_the_en
 
 
 def test_published_ranges_of_noise_levels() -> None:
-    # VP with epsilon_t = 1e-5: 0.001 and 152.2; VE as configured; iDDPM's chain u_{M-1} = 0.00643, u_0 = 20291.
+    # VP with epsilon_t = 1e-5: 0.001 and 152.2; VE as configured; iDDPM's chain u_{M-1} = 0.00643, u_0 =
+    # 20291.
     low, high = VpProcess().sigma_range
     assert (round(low, 5), round(high, 1)) == (0.001, 152.2)
     assert VeProcess().sigma_range == (0.02, 100.0)
@@ -125,7 +130,9 @@ def test_what_the_network_is_told_is_the_papers_choice() -> None:
     assert torch.allclose(VeProcess().c_noise(sigma), (sigma / 2).log(), rtol=1e-15)
     vp = VpProcess()
     assert torch.allclose(vp.c_noise(vp.sigma_at(tensor(0, 1))), 999 * tensor(vp.epsilon_t, 1), rtol=1e-9)
-    assert FlowProcess().c_noise(tensor(0.0, 1.0, TERMINAL_SIGMA)).tolist() == pytest.approx([0, 500, 1000], rel=1e-7)
+    assert FlowProcess().c_noise(tensor(0.0, 1.0, TERMINAL_SIGMA)).tolist() == pytest.approx(
+        [0, 500, 1000], rel=1e-7
+    )
 
 
 @pytest.mark.parametrize("kind", [VeProcess, EdmProcess])

@@ -68,8 +68,8 @@ def test_cosine_clips_exactly_its_last_beta() -> None:
 def test_betas_scale_with_the_number_of_timesteps(schedule: str, ends: tuple[float, float]) -> None:
     betas = SCHEDULES[schedule](4000)
     assert (betas[0], betas[-1]) == (pytest.approx(ends[0]), pytest.approx(ends[1]))
-    # The sum of all betas, which is -ln alpha_bar_T to first order, then does not depend on T but for the ends:
-    # their share is 1 / 1000 of the table, times a largest beta at most 10 times the mean one.
+    # The sum of all betas, which is -ln alpha_bar_T to first order, then does not depend on T but for the
+    # ends: their share is 1 / 1000 of the table, times a largest beta at most 10 times the mean one.
     assert sum(betas) == pytest.approx(sum(SCHEDULES[schedule](1000)), rel=1e-2)
 
 
@@ -100,8 +100,9 @@ def test_zero_terminal_snr_agrees_with_an_independent_implementation(schedule: s
     theirs = scheduling.rescale_zero_terminal_snr(betas)
     ours = torch.tensor(alpha_bars(schedule, 1000, zero_terminal_snr=True), dtype=torch.float64)
     assert theirs[-1] == 1.0
-    # Their roots of alpha_bar come from a float32 product of a thousand factors, and each of their betas is rounded to
-    # float32 again: relative errors of 1000 * 2^-24 twice, on values of at most 1 that are squared.
+    # Their roots of alpha_bar come from a float32 product of a thousand factors, and each of their betas is
+    # rounded to float32 again: relative errors of 1000 * 2^-24 twice, on values of at most 1 that are
+    # squared.
     alpha_bar = (1 - theirs.double()).cumprod(0)
     assert torch.allclose(alpha_bar, ours, rtol=0, atol=4 * 1000 * 2**-24)
 

@@ -23,7 +23,10 @@ def column(*values: float) -> Tensor:
 
 
 SIGMA = torch.logspace(-3, 3, 61, dtype=torch.float64)[:, None]
-X0, EPS = torch.tensor([0.7, -0.9, 0.01], dtype=torch.float64), torch.tensor([-1.3, 0.4, 2.0], dtype=torch.float64)
+X0, EPS = (
+    torch.tensor([0.7, -0.9, 0.01], dtype=torch.float64),
+    torch.tensor([-1.3, 0.4, 2.0], dtype=torch.float64),
+)
 
 
 def value_of(target: TargetName, sigma: Tensor, process: ProcessBase) -> Tensor:
@@ -40,8 +43,8 @@ def x_unit(sigma: Tensor) -> Tensor:
 def error_bound(source: TargetName, to: TargetName, process: ProcessBase) -> Tensor:
     """What rounding can do to a conversion: 32 roundings of the sizes of the terms that are added.
 
-    T = of_value * value + of_x * x, each coefficient a difference of two products over the determinant; the targets'
-    own coefficients take up to a dozen operations, none of which cancels.
+    T = of_value * value + of_x * x, each coefficient a difference of two products over the determinant; the
+    targets' own coefficients take up to a dozen operations, none of which cancels.
     """
     a, b = unit_scales(SIGMA)
     known, asked = (mix(name, SIGMA, process, SIGMA_DATA) for name in (source, to))
@@ -67,10 +70,13 @@ def test_conversions_undo_each_other(source: TargetName, to: TargetName, process
     value, x = value_of(source, SIGMA, process), x_unit(SIGMA)
     there = convert(value, x, SIGMA, source, to, process, SIGMA_DATA)
     back = convert(there, x, SIGMA, to, source, process, SIGMA_DATA)
-    # The error of the way there, amplified by the coefficient of the value on the way back, and the way back's own.
+    # The error of the way there, amplified by the coefficient of the value on the way back, and the way
+    # back's own.
     a, b = unit_scales(SIGMA)
     known, asked = (mix(name, SIGMA, process, SIGMA_DATA) for name in (to, source))
-    amplified = ((asked.p * b - asked.q * a) / (known.p * b - known.q * a)).abs() * error_bound(source, to, process)
+    amplified = ((asked.p * b - asked.q * a) / (known.p * b - known.q * a)).abs() * error_bound(
+        source, to, process
+    )
     assert bool(((back - value).abs() <= amplified + error_bound(to, source, process)).all())
 
 
@@ -92,7 +98,8 @@ def test_without_noise_conversions_are_exact_or_refused(
             convert(X0, X0, sigma, source, to, process, SIGMA_DATA)
     elif source != "score":
         found = convert(value_of(source, sigma, process), X0, sigma, source, to, process, SIGMA_DATA)
-        # One product by pi / 2 and its division are the most that is rounded; u = eps - x0 rounds with its own size.
+        # One product by pi / 2 and its division are the most that is rounded; u = eps - x0 rounds with its
+        # own size.
         assert torch.allclose(found, value_of(to, sigma, process), rtol=4 * ROUNDING, atol=8 * ROUNDING)
 
 
@@ -103,7 +110,8 @@ def test_in_pure_noise_conversions_are_exact_or_refused(
 ) -> None:
     sigma = column(math.inf)
     scaled = not isinstance(process, EdmProcess)
-    # With unscaled images the score -eps / sigma is 0 there; with scaled ones b = a sigma is 0 times infinity.
+    # With unscaled images the score -eps / sigma is 0 there; with scaled ones b = a sigma is 0 times
+    # infinity.
     defined = source == to or (source in KNOWS_X0_IN_PURE_NOISE and not (to == "score" and scaled))
     if not defined:
         with pytest.raises(ValueError, match=f"{source} does not determine {to} at sigma = inf; v does"):

@@ -1,4 +1,5 @@
-"""DDPM and DDIM with every variance: closed forms on Gaussian data, special cases and which samplers are one."""
+"""DDPM and DDIM with every variance: closed forms on Gaussian data, special cases and which samplers are
+one."""
 
 import json
 import math
@@ -10,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.oracle import GaussianOracle
 from engine.process.covariance import ReverseStep, learned_range, pixel_std, reverse_betas
 from engine.process.schedules import TERMINAL_SIGMA, alpha_bars
 from engine.samplers import Ddim, Ddpm
@@ -43,7 +44,9 @@ class Exact:
 EXACT = Exact()
 
 
-def drawn(sampler: ChainSampler, denoise: Any = EXACT, count: int = 16, shape: tuple[int, ...] = SHAPE) -> Tensor:
+def drawn(
+    sampler: ChainSampler, denoise: Any = EXACT, count: int = 16, shape: tuple[int, ...] = SHAPE
+) -> Tensor:
     items = torch.arange(count)
     latents = normal(0, Purpose.LATENT, items, shape)
     return sampler.sample(denoise, latents, lambda step: normal(0, Purpose.SAMPLER_STEP, items, shape, step))
@@ -58,10 +61,14 @@ def marginal(alpha_bar: float) -> float:
 
 
 def output_variance(sampler: ChainSampler, covariance: Any, eta: float) -> float:
-    """Variance of the samples of N(0, STD^2) data: every step is linear in x, so variances obey a recursion."""
+    """Variance of the samples of N(0, STD^2) data: every step is linear in x, so variances obey a
+    recursion."""
     variance = 1.0
     for alpha_bar, alpha_bar_next in pairwise(sampler.levels):
-        step, shrink = ReverseStep(alpha_bar, alpha_bar_next, eta), math.sqrt(alpha_bar) * STD**2 / marginal(alpha_bar)
+        step, shrink = (
+            ReverseStep(alpha_bar, alpha_bar_next, eta),
+            math.sqrt(alpha_bar) * STD**2 / marginal(alpha_bar),
+        )
         eps_per_x = (1 - math.sqrt(alpha_bar) * shrink) / math.sqrt(1 - alpha_bar)
         cov = STD**2 * (1 - alpha_bar) / marginal(alpha_bar)
         noise = step.noise_std(covariance, Posterior(torch.empty(0), x0_variance=torch.tensor(cov).double()))
@@ -75,8 +82,11 @@ def test_reverse_variance_with_the_exact_covariance_is_that_of_the_gaussian() ->
     step = ReverseStep(alpha_bar, alpha_bar_next)
     cov = torch.tensor(STD**2 * (1 - alpha_bar) / marginal(alpha_bar), dtype=torch.float64)
     variance = float(step.noise_std("ocm", Posterior(torch.empty(0), x0_variance=cov))) ** 2
-    # Var[x_s | x_t] = V_s - (alpha_bar_t / alpha_bar_s) V_s^2 / V_t of two jointly normal variables, to rounding.
-    exact = marginal(alpha_bar_next) - alpha_bar / alpha_bar_next * marginal(alpha_bar_next) ** 2 / marginal(alpha_bar)
+    # Var[x_s | x_t] = V_s - (alpha_bar_t / alpha_bar_s) V_s^2 / V_t of two jointly normal variables, to
+    # rounding.
+    exact = marginal(alpha_bar_next) - alpha_bar / alpha_bar_next * marginal(alpha_bar_next) ** 2 / marginal(
+        alpha_bar
+    )
     assert variance == pytest.approx(exact, rel=1e-12)
     assert variance == pytest.approx(0.171668, abs=5e-7)  # worked out independently, six digits
 
@@ -86,7 +96,8 @@ def test_ddim_coefficients_at_eta_1_are_the_posterior_means_of_ddpm() -> None:
         step, beta = ReverseStep(alpha_bar, alpha_bar_next), 1 - alpha_bar / alpha_bar_next
         of_x0 = math.sqrt(alpha_bar_next) * beta / (1 - alpha_bar)
         of_x = math.sqrt(alpha_bar / alpha_bar_next) * (1 - alpha_bar_next) / (1 - alpha_bar)
-        # 1 - alpha_bar loses the digits of alpha_bar: 1e-16 / 1e-4 at the first timestep, and once more in the root.
+        # 1 - alpha_bar loses the digits of alpha_bar: 1e-16 / 1e-4 at the first timestep, and once more in
+        # the root.
         assert step.x0_weight == pytest.approx(of_x0, rel=1e-11)
         assert step.eps_weight / math.sqrt(1 - alpha_bar) == pytest.approx(of_x, rel=1e-11)
 
@@ -116,8 +127,8 @@ def test_full_ddim_at_eta_1_is_full_ddpm(clip: bool) -> None:
             + math.sqrt(1 - beta) * (1 - alpha_bar_next) / (1 - alpha_bar) * x
             + math.sqrt(beta * (1 - alpha_bar_next) / (1 - alpha_bar)) * noise
         )
-    # The two samplers are one, bit for bit; DDPM's own formula [P1 Eq. 10-12] differs by a thousand roundings of
-    # 1e-16 / (1 - alpha_bar), 1e-12 at the smallest timesteps.
+    # The two samplers are one, bit for bit; DDPM's own formula [P1 Eq. 10-12] differs by a thousand roundings
+    # of 1e-16 / (1 - alpha_bar), 1e-12 at the smallest timesteps.
     assert torch.equal(drawn(ddim, count=4), drawn(ddpm, count=4))
     assert torch.allclose(drawn(ddpm, count=4), x, rtol=0, atol=1e-11)
 
@@ -127,8 +138,9 @@ def test_full_ddim_at_eta_1_is_full_ddpm(clip: bool) -> None:
 def test_few_steps_with_the_exact_covariance_keep_the_data_variance(num_steps: int, eta: float) -> None:
     sampler = Ddim(num_steps=num_steps, eta=eta, covariance="ocm", clip_pixels=None)
     sigma_squared = (1 - TABLE[0]) / TABLE[0]
-    # Every marginal is exact but two ends: x_T starts at variance 1 instead of marginal(alpha_bar_T), 3e-5 off and
-    # shrinking, and the last step takes the mean of x0 at timestep 0, of variance STD^4 / (STD^2 + sigma_0^2).
+    # Every marginal is exact but two ends: x_T starts at variance 1 instead of marginal(alpha_bar_T), 3e-5
+    # off and shrinking, and the last step takes the mean of x0 at timestep 0, of variance STD^4 / (STD^2 +
+    # sigma_0^2).
     expected = STD**4 / (STD**2 + sigma_squared)
     assert output_variance(sampler, "ocm", eta) == pytest.approx(expected, abs=(1 - STD**2) * TABLE[-1])
     x = drawn(sampler, count=1000, shape=(1, 8, 8))
@@ -178,9 +190,12 @@ def test_the_covariance_of_x0_is_clamped_to_that_of_images() -> None:
 
 def test_noise_that_lands_on_timestep_0_moves_pixels_by_one_grey_level_on_average() -> None:
     assert pixel_std(1.0) * math.sqrt(2 / math.pi) == pytest.approx(2 / 255)
-    free, limited, doubled = (drawn(Ddpm(num_steps=2, covariance="ocm", clip_pixels=c)) for c in (None, 1.0, 2.0))
+    free, limited, doubled = (
+        drawn(Ddpm(num_steps=2, covariance="ocm", clip_pixels=c)) for c in (None, 1.0, 2.0)
+    )
     noise = normal(0, Purpose.SAMPLER_STEP, torch.arange(16), SHAPE, 0)
-    # The step from 0 to x0 multiplies by the oracle's sqrt(alpha_bar) STD^2 / marginal; nothing is clipped at 4 sigma.
+    # The step from 0 to x0 multiplies by the oracle's sqrt(alpha_bar) STD^2 / marginal; nothing is clipped at
+    # 4 sigma.
     shrink = math.sqrt(TABLE[0]) * STD**2 / marginal(TABLE[0])
     assert torch.allclose(doubled - limited, shrink * pixel_std(1.0) * noise, rtol=0, atol=1e-14)
     assert float((free - limited).abs().mean()) > 10 * pixel_std(1.0)
@@ -191,7 +206,10 @@ def test_noise_that_lands_on_timestep_0_moves_pixels_by_one_grey_level_on_averag
 
 @pytest.mark.parametrize("covariance", ["learned_range", "analytic", "ocm"])
 def test_a_covariance_needs_a_denoiser_that_tells_it(covariance: str) -> None:
-    silent, other = GaussianOracle(STD).denoise, Exact(fraction=None if covariance == "learned_range" else 0.0)
+    silent, other = (
+        GaussianOracle(STD).denoise,
+        Exact(fraction=None if covariance == "learned_range" else 0.0),
+    )
     for denoise in (silent, other):
         with pytest.raises(ValueError, match=f"covariance {covariance} needs a denoiser whose posterior"):
             drawn(Ddpm(num_steps=3, covariance=covariance), denoise)
@@ -224,7 +242,9 @@ def test_the_three_ways_to_clip_are_three_samplers() -> None:
     def overshooting(x: Tensor, sigma: float) -> Tensor:
         return x / math.sqrt(1 + sigma**2) * (3.0 if sigma > 1 else 0.5)
 
-    none, x0, both = (drawn(Ddim(num_steps=10, clip=clip), overshooting) for clip in ("none", "x0", "x0_and_eps"))
+    none, x0, both = (
+        drawn(Ddim(num_steps=10, clip=clip), overshooting) for clip in ("none", "x0", "x0_and_eps")
+    )
     for one, other in ((none, x0), (none, both), (x0, both)):
         assert float((one - other).abs().max()) > 0.1
     # Predictions that stay far inside [-1, 1] are never clipped.
@@ -237,7 +257,9 @@ def test_clipping_x0_keeps_the_noise_or_follows_x() -> None:
     # x = 0.8 x0 + 0.6 eps: x0_hat 3 leaves eps -2/3, its clipped value 1 leaves eps 2.
     expected = {"none": (3.0, -2 / 3), "x0": (1.0, -2 / 3), "x0_and_eps": (1.0, 2.0)}
     for clip, values in expected.items():
-        assert [float(value) for value in clipped(clip, x0_hat, x, alpha_bar)] == pytest.approx(values, rel=1e-14)
+        assert [float(value) for value in clipped(clip, x0_hat, x, alpha_bar)] == pytest.approx(
+            values, rel=1e-14
+        )
 
 
 @pytest.mark.parametrize(
@@ -258,7 +280,9 @@ def test_clipping_x0_keeps_the_noise_or_follows_x() -> None:
     ],
     ids=lambda sampler: sampler.label,
 )
-def test_samplers_with_one_canonical_form_draw_the_same_images(one: ChainSampler, other: ChainSampler) -> None:
+def test_samplers_with_one_canonical_form_draw_the_same_images(
+    one: ChainSampler, other: ChainSampler
+) -> None:
     assert form(one) == form(other)
     assert one.canonical().reasons or other.canonical().reasons
     assert torch.equal(drawn(one), drawn(other))
@@ -266,7 +290,13 @@ def test_samplers_with_one_canonical_form_draw_the_same_images(one: ChainSampler
 
 @pytest.mark.parametrize(
     "changes",
-    [{"clip_x0": False}, {"tau": "trailing"}, {"zero_terminal_snr": True}, {"guidance": 2.0}, {"schedule": "cosine"}]
+    [
+        {"clip_x0": False},
+        {"tau": "trailing"},
+        {"zero_terminal_snr": True},
+        {"guidance": 2.0},
+        {"schedule": "cosine"},
+    ]
     + [{"covariance": covariance} for covariance in ("beta", "learned_range", "analytic", "ocm")]
     + [{"covariance": "ocm", "clip_pixels": 2.0}],
     ids=str,

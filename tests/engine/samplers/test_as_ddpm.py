@@ -24,7 +24,12 @@ def test_ddim_at_eta_1_is_a_ddpm_of_the_same_form(clip: str, covariance: str, no
 
 
 def test_others_are_no_ddpm() -> None:
-    others = [Heun(num_steps=5), Ddim(num_steps=5), Ddim(num_steps=5, eta=0.5), Ddim(num_steps=5, eta=1, clip="x0")]
+    others = [
+        Heun(num_steps=5),
+        Ddim(num_steps=5),
+        Ddim(num_steps=5, eta=0.5),
+        Ddim(num_steps=5, eta=1, clip="x0"),
+    ]
     assert [as_ddpm(sampler) for sampler in others] == [None] * 4
 
 

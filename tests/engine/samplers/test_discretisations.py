@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.oracle import GaussianOracle
 from engine.process.processes import VeProcess, VpProcess
 from engine.process.schedules import vp_sigmas
 from engine.samplers import EdmStochastic, Euler, Heun, SamplerBase
@@ -50,7 +50,8 @@ def test_ve_levels_are_those_of_the_process_at_even_times() -> None:
 
 
 def test_iddpm_levels_are_those_of_the_cosine_schedule() -> None:
-    # u_j belongs to timestep M - j; sin^2 there is cos^2 here, and clipping beta at 0.999 is clipping the ratio at C_1.
+    # u_j belongs to timestep M - j; sin^2 there is cos^2 here, and clipping beta at 0.999 is clipping the
+    # ratio at C_1.
     table = iddpm_table()
     assert list(reversed(table[:-1])) == pytest.approx(vp_sigmas("cosine", 1000), rel=1e-9)
     assert (table[0], table[999]) == pytest.approx((20291, 0.00643), rel=1e-3)
@@ -73,12 +74,15 @@ def test_more_steps_than_the_iddpm_table_has_levels_are_refused() -> None:
 
 @pytest.mark.parametrize("grid", ["vp", "ve"])
 @pytest.mark.parametrize(("kind", "order"), [(Euler, 1), (Heun, 2)])
-def test_solvers_keep_their_order_on_every_smooth_grid(kind: type[Euler | Heun], order: int, grid: Any) -> None:
+def test_solvers_keep_their_order_on_every_smooth_grid(
+    kind: type[Euler | Heun], order: int, grid: Any
+) -> None:
     def error(num_steps: int) -> float:
         sampler = kind(num_steps=num_steps, grid=grid)
         first, last = sampler.sigmas[0], sampler.sigmas[-2]
         exact = ORACLE.ode_endpoint(LATENTS * first, first)
-        # The last step is Euler's to 0 whatever N. On Gaussian data it is short by std / sqrt(std^2 + last^2).
+        # The last step is Euler's to 0 whatever N. On Gaussian data it is short by std / sqrt(std^2 +
+        # last^2).
         end = exact * 0.5 / math.sqrt(0.25 + last**2)
         return float((sampler.sample(ORACLE.denoise, LATENTS, no_noise) - end).abs().mean())
 
@@ -88,7 +92,8 @@ def test_solvers_keep_their_order_on_every_smooth_grid(kind: type[Euler | Heun],
 
 
 def test_on_the_iddpm_grid_heun_improves_with_the_number_of_steps() -> None:
-    # Its indices are rounded, so steps of a few indices are uneven and no order can be read off beyond 100 steps.
+    # Its indices are rounded, so steps of a few indices are uneven and no order can be read off beyond 100
+    # steps.
     def error(num_steps: int) -> float:
         sampler = Heun(num_steps=num_steps, grid="iddpm")
         exact = ORACLE.ode_endpoint(LATENTS * sampler.sigmas[0], sampler.sigmas[0])
@@ -140,7 +145,9 @@ def test_levels_that_rise_are_refused() -> None:
 
 @pytest.mark.parametrize("grid", TABLE_GRIDS)
 def test_edm_stochastic_walks_the_grid_it_is_given(grid: Any) -> None:
-    still, churned = (EdmStochastic(num_steps=12, grid=grid, s_churn=churn, s_tmax=1.0) for churn in (0.0, 5.0))
+    still, churned = (
+        EdmStochastic(num_steps=12, grid=grid, s_churn=churn, s_tmax=1.0) for churn in (0.0, 5.0)
+    )
     assert form(still) == form(Heun(num_steps=12, grid=grid))
     assert churned.canonical().form["grid"] == grid
     plain = Heun(num_steps=12, grid=grid).sample(ORACLE.denoise, LATENTS, no_noise)

@@ -1,4 +1,5 @@
-"""The flow sampler: order on closed-form problems, exact ends, counted cost, an independent implementation."""
+"""The flow sampler: order on closed-form problems, exact ends, counted cost, an independent
+implementation."""
 
 import json
 import math
@@ -11,13 +12,13 @@ import torch
 from torch import Tensor
 
 from engine.denoiser import Denoiser
+from engine.evaluation.oracle import GaussianOracle, MixtureOracle
 from engine.noise import Purpose, normal
-from engine.oracle import GaussianOracle, MixtureOracle
 from engine.process.precond import Preconditioning
 from engine.process.processes import FlowProcess
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers import Ddim, Euler, Flow, Heun, SamplerBase
-from engine.samplers.base import Ask, Posterior, advance
+from engine.samplers.base import DenoiseRequest, Posterior, resume_step
 from engine.samplers.flow import path_at, velocity
 
 GAUSSIAN = GaussianOracle(0.7)
@@ -35,8 +36,11 @@ def no_noise(step: int) -> Tensor:
     raise AssertionError("a deterministic sampler asked for noise")
 
 
-def measured_order(samplers: list[SamplerBase], oracle: GaussianOracle | MixtureOracle, sigma_max: float) -> float:
-    """Order from three runs, each of twice the steps: 2 slope(2N) - slope(N), without the 1 / N term of the slope."""
+def measured_order(
+    samplers: list[SamplerBase], oracle: GaussianOracle | MixtureOracle, sigma_max: float
+) -> float:
+    """Order from three runs, each of twice the steps: 2 slope(2N) - slope(N), without the 1 / N term of the
+    slope."""
     exact = oracle.ode_endpoint(LATENTS * sigma_max, sigma_max)
     errors = [float((one.sample(oracle.denoise, LATENTS, no_noise) - exact).abs().mean()) for one in samplers]
     coarse, fine = (math.log2(a / b) for a, b in pairwise(errors))
@@ -47,8 +51,8 @@ def measured_order(samplers: list[SamplerBase], oracle: GaussianOracle | Mixture
 @pytest.mark.parametrize("path", ["linear", "vp"])
 @pytest.mark.parametrize("method", METHODS)
 def test_flow_has_the_order_of_its_method(method: Any, path: Any, data: str) -> None:
-    # From pure noise to data, the last step of lower order included. The extrapolation leaves O(1 / N^2) of the slope
-    # at N = 32, with constants up to 40 here (RK4 on the Gaussian).
+    # From pure noise to data, the last step of lower order included. The extrapolation leaves O(1 / N^2) of
+    # the slope at N = 32, with constants up to 40 here (RK4 on the Gaussian).
     samplers: list[SamplerBase] = [Flow(num_steps=n, method=method, path=path) for n in (32, 64, 128)]
     order = measured_order(samplers, ORACLES[data], TERMINAL_SIGMA)
     assert order == pytest.approx(METHODS[method], abs=0.06)
@@ -62,8 +66,9 @@ def test_edm_solvers_keep_their_order_on_a_mixture(kind: type[Euler | Heun], ord
 
 
 def test_unit_variance_data_stays_where_it_is_on_the_vp_path() -> None:
-    # x_t keeps the law N(0, 1), so u = 0. The one error is TERMINAL_SIGMA for infinity: at t = 1 x0_hat = 2^-27 x, and
-    # -pi / 2 times that is u; Euler's single step takes all of it. 1.6 leaves rounding its place.
+    # x_t keeps the law N(0, 1), so u = 0. The one error is TERMINAL_SIGMA for infinity: at t = 1 x0_hat =
+    # 2^-27 x, and -pi / 2 times that is u; Euler's single step takes all of it. 1.6 leaves rounding its
+    # place.
     for method in METHODS:
         x = Flow(num_steps=1, method=method, path="vp").sample(GaussianOracle(1.0).denoise, LATENTS, no_noise)
         assert torch.allclose(x, LATENTS, rtol=1.6 / TERMINAL_SIGMA, atol=0)
@@ -83,8 +88,8 @@ def test_velocity_is_that_of_the_process(path: Any) -> None:
         p, q = process.velocity(sigma)
         x_t = process.scale(sigma) * (x0 + sigma * eps)
         step = velocity(x_t, t, path)
-        assert isinstance(advance(step), Ask)
-        u = advance(step, Posterior(x0))
+        assert isinstance(resume_step(step), DenoiseRequest)
+        u = resume_step(step, Posterior(x0))
         # Two ways to the same numbers of size 10 at most; eps_hat divides rounding by b >= 0.01.
         assert torch.allclose(u, p * x0 + q * eps, rtol=0, atol=1e-12)
 
@@ -130,7 +135,11 @@ def test_declared_evaluations_are_the_counted_ones_and_none_is_at_zero_noise(met
 
     sampler = Flow(num_steps=steps, method=method)
     assert torch.isfinite(sampler.sample(counting, LATENTS, no_noise)).all()
-    assert len(levels) == sampler.evaluations == {"euler": steps, "heun": 2 * steps - 1, "rk4": 4 * steps - 1}[method]
+    assert (
+        len(levels)
+        == sampler.evaluations
+        == {"euler": steps, "heun": 2 * steps - 1, "rk4": 4 * steps - 1}[method]
+    )
     assert levels[0] == TERMINAL_SIGMA
     assert min(levels) > 0
 
@@ -145,7 +154,8 @@ def test_a_flow_that_starts_below_pure_noise_starts_as_edm_does(path: Any) -> No
 
     x = sampler.sample(denoise, LATENTS, no_noise)
     assert levels[0] == pytest.approx(80.0, rel=1e-12)
-    # The same start and the same ODE as EDM's: equal endpoints, up to RK4's error measured above at half the steps.
+    # The same start and the same ODE as EDM's: equal endpoints, up to RK4's error measured above at half the
+    # steps.
     assert torch.allclose(x, MIXTURE.ode_endpoint(LATENTS * 80.0, 80.0), rtol=0, atol=2e-6)
 
 
@@ -162,8 +172,8 @@ def test_a_flow_that_starts_below_pure_noise_starts_as_edm_does(path: Any) -> No
 def test_all_solvers_of_the_ode_arrive_at_the_same_images(solver: Callable[[int], SamplerBase]) -> None:
     reference = MIXTURE.ode_endpoint(LATENTS * TERMINAL_SIGMA, TERMINAL_SIGMA)
     coarse, fine = (solver(n).sample(MIXTURE.denoise, LATENTS, no_noise) for n in (100, 200))
-    # A method of order p leaves |coarse - fine| / (2^p - 1), at most the difference itself; 1.5 for the next order. EDM
-    # and DDIM start at sigma 1e4 and 2e4, 1e-4 of a latent from pure noise.
+    # A method of order p leaves |coarse - fine| / (2^p - 1), at most the difference itself; 1.5 for the next
+    # order. EDM and DDIM start at sigma 1e4 and 2e4, 1e-4 of a latent from pure noise.
     allowed = 1.5 * float((coarse - fine).abs().max()) + 1e-4 * float(LATENTS.abs().max())
     assert float((fine - reference).abs().max()) < allowed < 0.05
 
@@ -174,7 +184,9 @@ def form(sampler: SamplerBase) -> str:
 
 def test_canonical_forms_tell_flows_apart() -> None:
     assert form(Flow(num_steps=1, method="heun")) == form(Flow(num_steps=1, method="euler"))
-    distinct = [Flow(num_steps=4, method=method, path=path) for method in METHODS for path in ("linear", "vp")]
+    distinct = [
+        Flow(num_steps=4, method=method, path=path) for method in METHODS for path in ("linear", "vp")
+    ]
     distinct += [Flow(num_steps=5), Flow(num_steps=4, sigma_max=80.0), Flow(num_steps=4, sigma_max=20.0)]
     assert len({form(one) for one in distinct}) == len(distinct)
     assert len({one.label for one in distinct[:7]}) == 7
@@ -183,7 +195,9 @@ def test_canonical_forms_tell_flows_apart() -> None:
 def test_mixture_oracle_is_the_average_over_the_posterior() -> None:
     # E[x0 | x] by the trapezium rule over x0, spectrally exact for such smooth, decaying integrands.
     grid = torch.linspace(-6, 6, 4001, dtype=torch.float64)
-    density = (MIXTURE.weights * torch.exp(-((grid[:, None] - MIXTURE.means[:, 0]) ** 2) / (2 * 0.35**2))).sum(dim=1)
+    density = (
+        MIXTURE.weights * torch.exp(-((grid[:, None] - MIXTURE.means[:, 0]) ** 2) / (2 * 0.35**2))
+    ).sum(dim=1)
     for sigma in (0.1, 0.8, 5.0):
         likelihood = density * torch.exp(-((LATENTS - grid) ** 2) / (2 * sigma**2))
         mean = (likelihood * grid).sum(dim=1, keepdim=True) / likelihood.sum(dim=1, keepdim=True)
@@ -232,6 +246,6 @@ def test_edm_euler_agrees_with_diffusers_edm_scheduler() -> None:
         x0_hat = MIXTURE.denoise(x.double(), sigma)
         x = scheduler.step(x0_hat, timestep, x, pred_original_sample=x0_hat).prev_sample
     ours = Euler(num_steps=18).sample(MIXTURE.denoise, LATENTS, no_noise)
-    # Their levels and state are float32; states of size 300 contract to 1, so 6e-8 relative, eighteen times, and the
-    # levels' seventh power.
+    # Their levels and state are float32; states of size 300 contract to 1, so 6e-8 relative, eighteen times,
+    # and the levels' seventh power.
     assert torch.allclose(x.double(), ours, rtol=0, atol=2e-5)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.oracle import GaussianOracle
 from engine.process.schedules import alpha_bars
 from engine.samplers import Ddim, EdmStochastic, Euler, Heun, SamplerBase
 
@@ -36,8 +36,8 @@ def endpoint_error(sampler: SamplerBase) -> float:
 
 @pytest.mark.parametrize(("kind", "order"), [(Euler, 1), (Heun, 2)])
 def test_order_of_convergence_on_gaussian_data(kind: type[SamplerBase], order: int) -> None:
-    # The last step, from sigma_min to 0, is Euler's for every method and leaves an error of order sigma_min^2 that more
-    # steps do not remove; sigma_min = 1e-4 pushes it to 1e-8, far below the errors measured here.
+    # The last step, from sigma_min to 0, is Euler's for every method and leaves an error of order sigma_min^2
+    # that more steps do not remove; sigma_min = 1e-4 pushes it to 1e-8, far below the errors measured here.
     errors = [endpoint_error(kind(num_steps=n, sigma_min=1e-4)) for n in (128, 256, 512)]
     coarse, fine = (math.log2(a / b) for a, b in pairwise(errors))
     # slope(N) = order + c / N + O(1 / N^2), so 2 slope(2N) - slope(N) is the order up to O(1 / N^2).
@@ -54,7 +54,8 @@ def test_ddim_at_eta_0_is_first_order_in_its_own_noise_levels() -> None:
         exact = ORACLE.ode_endpoint(start / math.sqrt(table[-1]), sigma)
         return float((sampler.sample(ORACLE.denoise, start, no_noise) - exact).abs().max())
 
-    # Steps that divide 999 give evenly spaced timesteps; the final jump to x0 is below the error at these sizes.
+    # Steps that divide 999 give evenly spaced timesteps; the final jump to x0 is below the error at these
+    # sizes.
     assert 0.85 < math.log2(error(38) / error(112)) / math.log2(111 / 37) < 1.15
 
 
@@ -70,7 +71,10 @@ def test_ddim_at_eta_0_is_euler_on_its_noise_levels() -> None:
 
 def test_edm_without_churn_is_heun_bit_for_bit() -> None:
     start = latents()
-    for inert in (EdmStochastic(num_steps=12), EdmStochastic(num_steps=12, s_churn=30, s_tmin=0.5, s_tmax=0.4)):
+    for inert in (
+        EdmStochastic(num_steps=12),
+        EdmStochastic(num_steps=12, s_churn=30, s_tmin=0.5, s_tmax=0.4),
+    ):
         plain = Heun(num_steps=12).sample(ORACLE.denoise, start, no_noise)
         assert torch.equal(inert.sample(ORACLE.denoise, start, no_noise), plain)
 

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-from engine.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
+from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers import SAMPLERS, Ddim, EdmStochastic, Euler, Heun, SamplerBase
 from engine.samplers.sigma_grid import sigma_grid
 
-# The 18-step grid with sigma 0.002 .. 80 and rho 7 [P3 Eq. 5], computed independently to three or four digits.
+# The 18-step grid with sigma 0.002 .. 80 and rho 7 [P3 Eq. 5], computed independently to three or four
+# digits.
 EDM_18 = [
     80,
     57.59,
@@ -51,7 +52,9 @@ def test_sigma_grid_ends_are_exact_and_one_step_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(("num_steps", "distinct"), [(18, 859), (40, 1915), (256, 9571)])
-def test_full_stochastic_grid_has_the_expected_number_of_distinct_samplers(num_steps: int, distinct: int) -> None:
+def test_full_stochastic_grid_has_the_expected_number_of_distinct_samplers(
+    num_steps: int, distinct: int
+) -> None:
     grid = list(itertools.product(S_CHURN, S_TMIN, S_TMAX, S_NOISE))
     assert len(grid) == 13_068
     forms = {
@@ -69,7 +72,9 @@ def test_gamma_saturates_and_the_reason_says_from_where() -> None:
     ten, hundred = (EdmStochastic(num_steps=18, s_churn=churn) for churn in (10.0, 100.0))
     assert form(ten) == form(hundred)
     assert any("7.46" in reason for reason in ten.canonical().reasons)
-    assert form(EdmStochastic(num_steps=256, s_churn=10.0)) != form(EdmStochastic(num_steps=256, s_churn=100.0))
+    assert form(EdmStochastic(num_steps=256, s_churn=10.0)) != form(
+        EdmStochastic(num_steps=256, s_churn=100.0)
+    )
 
 
 def test_an_interval_acts_only_through_the_steps_it_covers() -> None:
@@ -107,5 +112,5 @@ def test_every_sampler_round_trips_through_json(name: str) -> None:
 
 
 def test_planning_samplers_does_not_import_torch() -> None:
-    code = "import sys, engine.spec, engine.samplers; sys.exit('torch' in sys.modules)"
+    code = "import sys, engine.config.experiment, engine.samplers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.oracle import GaussianOracle
 from engine.samplers import Ddim, Ddpm
 from engine.samplers.timesteps import TAU_RULES, TauName, timesteps
 
@@ -33,7 +33,9 @@ def test_released_linear_ends_a_stride_early_and_may_take_an_extra_step() -> Non
 
 
 @pytest.mark.parametrize(("num_steps", "repeats"), [(20, 0), (50, 1), (100, 4)])
-def test_released_quadratic_ends_at_four_fifths_and_repeats_are_visited_once(num_steps: int, repeats: int) -> None:
+def test_released_quadratic_ends_at_four_fifths_and_repeats_are_visited_once(
+    num_steps: int, repeats: int
+) -> None:
     released = [int(value) for value in np.linspace(0, math.sqrt(0.8 * 1000), num_steps) ** 2]
     chosen = timesteps("released_quadratic", num_steps, 1000)
     assert chosen == tuple(sorted(set(released)))
@@ -78,7 +80,9 @@ def test_more_steps_than_timesteps_are_an_error() -> None:
 @pytest.mark.parametrize("kind", [Ddim, Ddpm])
 @pytest.mark.parametrize("tau", TAU_RULES)
 @pytest.mark.parametrize("num_steps", [2, 7, 30, 50])
-def test_counted_evaluations_equal_the_declared_nfe(kind: type[Ddim | Ddpm], tau: TauName, num_steps: int) -> None:
+def test_counted_evaluations_equal_the_declared_nfe(
+    kind: type[Ddim | Ddpm], tau: TauName, num_steps: int
+) -> None:
     calls, sampler = [], kind(num_steps=num_steps, tau=tau)
 
     def counting(x: Tensor, sigma: float) -> Tensor:
@@ -91,8 +95,13 @@ def test_counted_evaluations_equal_the_declared_nfe(kind: type[Ddim | Ddpm], tau
 
 
 def test_a_rule_that_takes_more_or_fewer_steps_says_so() -> None:
-    assert any("31 timesteps" in reason for reason in Ddim(num_steps=30, tau="released_linear").canonical().reasons)
-    assert any("49 timesteps" in reason for reason in Ddim(num_steps=50, tau="released_quadratic").canonical().reasons)
+    assert any(
+        "31 timesteps" in reason for reason in Ddim(num_steps=30, tau="released_linear").canonical().reasons
+    )
+    assert any(
+        "49 timesteps" in reason
+        for reason in Ddim(num_steps=50, tau="released_quadratic").canonical().reasons
+    )
 
 
 def test_rules_that_visit_the_same_timesteps_are_one_sampler() -> None:

@@ -1,4 +1,5 @@
-"""Trainings small enough for unit tests: seconds on one core, and four steps that take a tenth of a second."""
+"""Trainings small enough for unit tests: seconds on one core, and four steps that take a tenth of a
+second."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.config.experiment import Data, EvaluationProtocol, Experiment, Start
+from engine.config.model import DdpmPlusPlus
+from engine.config.objective import EdmObjective, Objective, OcmObjective, SimpleObjective
+from engine.config.train import Train
 from engine.data.datasets import ImageSet, load_images
 from engine.files import LocalFiles, unpack
-from engine.model_spec import DdpmPlusPlus
-from engine.objective_spec import EdmObjective, Objective, OcmObjective, SimpleObjective
 from engine.samplers import Heun
-from engine.spec import Data, Evaluation, Experiment, Start
-from engine.train_spec import Train
 from engine.training.loop import Tick, train
 from engine.training.snapshot import CHECKPOINT
 
@@ -40,7 +41,9 @@ def digits() -> ImageSet:
 def tiny() -> Experiment:
     return Experiment(
         data=Data(name="digits"),
-        model=DdpmPlusPlus(channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), dropout=0.1),
+        model=DdpmPlusPlus(
+            channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), dropout=0.1
+        ),
         objective=EdmObjective(),
         train=Train(
             batch_size=16,
@@ -52,7 +55,7 @@ def tiny() -> Experiment:
             ema_halflife_kimg=0.05,
         ),
         sample=Heun(num_steps=4),
-        eval=Evaluation(num_samples=32, batch_size=16),
+        eval=EvaluationProtocol(num_samples=32, batch_size=16),
     )
 
 
@@ -72,11 +75,13 @@ class ShortRuns:
         """The smallest experiment there is, with dropout."""
         return Experiment(
             data=Data(name="digits"),
-            model=DdpmPlusPlus(channels=4, channel_mult=(1,), num_blocks=1, attention_resolutions=(), dropout=0.1),
+            model=DdpmPlusPlus(
+                channels=4, channel_mult=(1,), num_blocks=1, attention_resolutions=(), dropout=0.1
+            ),
             objective=objective or EdmObjective(),
             train=Train.model_validate({**FOUR_STEPS, **settings}),
             sample=Heun(num_steps=2),
-            eval=Evaluation(num_samples=16, batch_size=16),
+            eval=EvaluationProtocol(num_samples=16, batch_size=16),
         )
 
     def with_head(self, parent: Objective | None = None, **settings: Any) -> Experiment:
@@ -86,7 +91,12 @@ class ShortRuns:
         return self.speck(**settings).model_copy(update={"objective": head, "start": start})
 
     def run(
-        self, experiment: Experiment, name: str = "run", *, die_at: int | None = None, parent: str | None = None
+        self,
+        experiment: Experiment,
+        name: str = "run",
+        *,
+        die_at: int | None = None,
+        parent: str | None = None,
     ) -> list[Tick]:
         """Train in the folder `name`, or go on there; raises Killed after the report at `die_at` images."""
         ticks: list[Tick] = []
@@ -97,7 +107,9 @@ class ShortRuns:
                 raise Killed
 
         parent_files = LocalFiles(self.root / parent) if parent else None
-        train(experiment, self.digits, LocalFiles(self.root / name), report, torch.device("cpu"), parent_files)
+        train(
+            experiment, self.digits, LocalFiles(self.root / name), report, torch.device("cpu"), parent_files
+        )
         return ticks
 
     def run_in_two_halves(
@@ -113,7 +125,8 @@ class ShortRuns:
         return unpack((self.root / name / CHECKPOINT).read_bytes())
 
     def kept(self, name: str = "run") -> dict[str, bytes]:
-        """All that a training leaves behind, but curves and timings: files of weights, and the checkpoint's state."""
+        """All that a training leaves behind, but curves and timings: files of weights, and the checkpoint's
+        state."""
         found = {path.name: path.read_bytes() for path in (self.root / name / "snapshots").iterdir()}
         tensors, metadata = self.checkpoint(name)
         state = {key: repr(metadata[key]).encode() for key in ("step", "precision", "scaler")}

@@ -10,17 +10,19 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet, load_images
 from engine.files import LocalFiles
 from engine.samplers import Heun
-from engine.spec import Experiment
 from engine.training import panel
 from engine.training.loop import Tick, train
 
 
 def main(folder: Path, rank: int, world: int) -> None:
     torch.set_num_threads(1)
-    panel.PANEL_SAMPLER = Heun(num_steps=1)  # the first process makes pictures while the others wait: short ones here
+    panel.PANEL_SAMPLER = Heun(
+        num_steps=1
+    )  # the first process makes pictures while the others wait: short ones here
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     images = load_images("digits", None)
     for file in sorted(folder.glob("*/experiment.json")):

@@ -14,9 +14,9 @@ from engine.backbones.activations import activation_bytes, checkpointed_bytes
 from engine.backbones.checkpointing import Blocks, set_checkpointing
 from engine.backbones.registry import BACKBONES, build_backbone
 from engine.build import build_denoiser, build_network
-from engine.memory import memory_budget
-from engine.model_spec import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
-from engine.net_shape import NetShape
+from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
+from engine.config.network_shape import NetShape
+from engine.training.memory import memory_budget
 from engine.training.step import LossModel
 
 UNET: dict[str, Any] = {
@@ -79,13 +79,17 @@ def test_training_runs_every_block_a_second_time_and_sampling_once(
 ) -> None:
     experiment = short.speck(checkpointing=True).model_copy(update={"model": MODELS[kind]})
     net, calls = build_network(experiment), []
-    monkeypatch.setattr(checkpointing, "checkpoint", lambda block, *args, **_: calls.append(block) or block(*args))
+    monkeypatch.setattr(
+        checkpointing, "checkpoint", lambda block, *args, **_: calls.append(block) or block(*args)
+    )
     with torch.no_grad():
         forward(net)
     assert not calls
     forward(net)
     layout = net.trunk if hasattr(net, "trunk") else net
-    blocks = [*layout.blocks] if hasattr(layout, "blocks") else [*layout.encoder, *layout.middle, *layout.decoder]
+    blocks = (
+        [*layout.blocks] if hasattr(layout, "blocks") else [*layout.encoder, *layout.middle, *layout.decoder]
+    )
     assert len(calls) == len(blocks)
 
 
@@ -98,7 +102,8 @@ def test_a_network_without_the_flag_never_does(kind: str, short: Any) -> None:
 
 
 def kept_by(net: nn.Module, function: Callable[[], Any]) -> int:
-    """Bytes of all different tensors that autograd keeps, parameters and their half-precision copies apart."""
+    """Bytes of all different tensors that autograd keeps, parameters and their half-precision copies
+    apart."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
     sizes = {parameter.shape for parameter in net.parameters()}
     kept: dict[int, Tensor] = {}
@@ -115,16 +120,22 @@ def kept_by(net: nn.Module, function: Callable[[], Any]) -> int:
 
 SIZES: dict[str, Model] = {
     "adm": Adm(channels=32, channel_mult=(1, 2), num_blocks=2, attention_resolutions=(4,), head_channels=16),
-    "ddpmpp": DdpmPlusPlus(channels=32, channel_mult=(1, 2), num_blocks=2, attention_resolutions=(4,), dropout=0.0),
+    "ddpmpp": DdpmPlusPlus(
+        channels=32, channel_mult=(1, 2), num_blocks=2, attention_resolutions=(4,), dropout=0.0
+    ),
     "dit": Dit(depth=6, width=64, num_heads=4),
     "dydit": DyDit(depth=6, width=64, num_heads=4, dense_kimg=0.0),
     "mlp": Mlp(width=64, depth=6),
-    "ncsnpp": NcsnPlusPlus(channels=32, channel_mult=(1, 2), num_blocks=2, attention_resolutions=(), dropout=0.0),
+    "ncsnpp": NcsnPlusPlus(
+        channels=32, channel_mult=(1, 2), num_blocks=2, attention_resolutions=(), dropout=0.0
+    ),
     "unet": UNet(channels=32, channel_mult=(1, 2), num_blocks=2, attention_resolutions=(4,)),
 }
 
 
-def inputs_and_largest_inside(model: Model, shape: NetShape, mixed: bool, monkeypatch: pytest.MonkeyPatch) -> int:
+def inputs_and_largest_inside(
+    model: Model, shape: NetShape, mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> int:
     """Bytes that a pass of a batch with checkpointing keeps, and those of its largest block without."""
     net, insides = build_backbone(model, shape), []
     set_checkpointing(net, True)
@@ -145,18 +156,27 @@ def inputs_and_largest_inside(model: Model, shape: NetShape, mixed: bool, monkey
 def test_inputs_and_the_largest_inside_are_counted_within_10_per_cent(
     kind: str, mixed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for `activation_bytes`, embeddings are left out; an input that the largest inside keeps too counts twice."""
+    """As for `activation_bytes`, embeddings are left out; an input that the largest inside keeps too counts
+    twice."""
     counted = BATCH * checkpointed_bytes(SIZES[kind], DIGITS, 2 if mixed else 4)
-    assert counted == pytest.approx(inputs_and_largest_inside(SIZES[kind], DIGITS, mixed, monkeypatch), rel=0.1)
+    assert counted == pytest.approx(
+        inputs_and_largest_inside(SIZES[kind], DIGITS, mixed, monkeypatch), rel=0.1
+    )
 
 
 @pytest.mark.parametrize("kind", ["ddpmpp", "ncsnpp"])
 def test_what_the_residual_encoder_keeps_of_the_image_lies_outside_of_the_blocks(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At four levels it is 2.6 % of all; without dropout or attention nothing else is left out but embeddings and the
-    norms' means, a tenth of a per cent."""
-    size = {"channels": 32, "channel_mult": (1, 2, 2, 2), "num_blocks": 1, "attention_resolutions": (), "dropout": 0.0}
+    """At four levels it is 2.6 % of all; without dropout or attention nothing else is left out but embeddings
+    and the norms' means, a tenth of a per cent."""
+    size = {
+        "channels": 32,
+        "channel_mult": (1, 2, 2, 2),
+        "num_blocks": 1,
+        "attention_resolutions": (),
+        "dropout": 0.0,
+    }
     model: Model = TypeAdapter(Model).validate_python({"kind": kind, **size})
     shape = NetShape(resolution=16, in_channels=3, num_classes=0)
     kept = inputs_and_largest_inside(model, shape, False, monkeypatch)
@@ -182,7 +202,9 @@ def test_the_published_networks_keep_less_than_a_third() -> None:
 
 
 def test_the_memory_budget_counts_what_is_kept(short: Any) -> None:
-    plain, recomputing = (short.speck(checkpointing=flag).model_copy(update={"model": Dit()}) for flag in (False, True))
+    plain, recomputing = (
+        short.speck(checkpointing=flag).model_copy(update={"model": Dit()}) for flag in (False, True)
+    )
     shape = NetShape(resolution=8, in_channels=1, num_classes=10)
     assert memory_budget(plain, 0, 5).activations == 5 * activation_bytes(Dit(), shape)
     assert memory_budget(recomputing, 0, 5).activations == 5 * checkpointed_bytes(Dit(), shape)

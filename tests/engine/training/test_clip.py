@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from engine.train_spec import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, ValueClip
+from engine.config.train import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, ValueClip
 from engine.training.clip import clip_gradients
 
 SHAPES = [(4, 3, 3, 3), (4,), (5, 4), (1, 6), ()]
 
 
 def parameters(scale: float = 1.0) -> list[nn.Parameter]:
-    """Parameters of many shapes whose gradients are `scale` times standard normal numbers, and one without gradient."""
+    """Parameters of many shapes whose gradients are `scale` times standard normal numbers, and one without
+    gradient."""
     generator = torch.Generator().manual_seed(0)
     params = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
     for param in params:
@@ -88,7 +89,10 @@ def test_small_gradients_are_left_alone_and_the_norm_is_reported(clip: Clip | No
 
 
 def test_the_norm_is_that_before_clipping() -> None:
-    before, after = clip_gradients(parameters(), None), clip_gradients(parameters(), GlobalNormClip(max_norm=0.1))
+    before, after = (
+        clip_gradients(parameters(), None),
+        clip_gradients(parameters(), GlobalNormClip(max_norm=0.1)),
+    )
     assert torch.equal(before, after)
 
 

@@ -1,4 +1,5 @@
-"""torch.compile in training: the network alone, in place, to within rounding; and a word at once where it cannot work.
+"""torch.compile in training: the network alone, in place, to within rounding; and a word at once where it
+cannot work.
 
 Compiling even the smallest network for a CPU takes half a minute, so most of these are slow.
 """
@@ -16,16 +17,22 @@ from torch import Tensor, nn
 
 from engine.backbones.registry import BACKBONES
 from engine.build import build_network
+from engine.config.experiment import Experiment
+from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
+from engine.config.weights import RawWeights
 from engine.files import LocalFiles
-from engine.model_spec import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
-from engine.spec import Experiment
 from engine.training import compiling
 from engine.training.compiling import compile_network, compiled_parts
 from engine.training.snapshot import read_snapshot
-from engine.weights_spec import RawWeights
 
 CPU = torch.device("cpu")
-UNET: dict[str, Any] = {"channels": 4, "channel_mult": (1,), "num_blocks": 1, "attention_resolutions": (), "dropout": 0}
+UNET: dict[str, Any] = {
+    "channels": 4,
+    "channel_mult": (1,),
+    "num_blocks": 1,
+    "attention_resolutions": (),
+    "dropout": 0,
+}
 DIT: dict[str, Any] = {"depth": 2, "width": 16, "num_heads": 2}
 MODELS: dict[str, Model] = {
     "adm": Adm(**UNET, head_channels=4),
@@ -96,7 +103,9 @@ def test_of_ocm_the_frozen_trunk_and_the_head_are_compiled_apart(short: Any) -> 
 
 def test_where_nothing_can_be_compiled_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(function: Any) -> Any:
-        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1 for more")
+        raise RuntimeError(
+            "InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1 for more"
+        )
 
     monkeypatch.setattr(torch, "compile", broken)
     reason = r"\(InvalidCxxCompiler: [^\n]* found\)"
@@ -108,7 +117,7 @@ def test_where_nothing_can_be_compiled_one_line_says_so(monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_the_compiler_is_not_loaded_where_nothing_is_compiled() -> None:
     """It takes as long as torch itself, and every process that samples would wait for it."""
-    code = "import sys, engine.evaluate, engine.training.loop; sys.exit('torch._dynamo' in sys.modules)"
+    code = "import sys, engine.evaluation.evaluate, engine.training.loop; sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -123,7 +132,7 @@ from pathlib import Path
 import torch
 from engine.data.datasets import load_images
 from engine.files import LocalFiles
-from engine.spec import Experiment
+from engine.config.experiment import Experiment
 from engine.training.loop import train
 experiment = Experiment.model_validate_json(Path({str(experiment)!r}).read_text())
 try:
@@ -131,7 +140,9 @@ try:
 except RuntimeError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     assert len(said) == 1
     assert said[0].startswith("train.compile: default cannot work on cpu here (InvalidCxxCompiler: ")
 
@@ -140,14 +151,18 @@ def traced_only(monkeypatch: pytest.MonkeyPatch, whole: bool = True) -> None:
     """Trace networks without making kernels, which for a U-Net takes minutes."""
     real = nn.Module.compile
     monkeypatch.setattr(compiling, "check_compiler", lambda *_: torch.compiler.reset())
-    monkeypatch.setattr(nn.Module, "compile", lambda net, **_: real(net, backend="aot_eager", fullgraph=whole))
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda net, **_: real(net, backend="aot_eager", fullgraph=whole)
+    )
 
 
 @compiled
 @every_kind
-def test_a_network_is_traced_once_and_as_one_graph(kind: str, short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Traced without making kernels. DyDiT tells its FLOPs on the way, which parts it in three graphs; the complete
-    pass, which its warm-up adds, is another."""
+def test_a_network_is_traced_once_and_as_one_graph(
+    kind: str, short: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced without making kernels. DyDiT tells its FLOPs on the way, which parts it in three graphs; the
+    complete pass, which its warm-up adds, is another."""
     from torch._dynamo.utils import counters
 
     traced_only(monkeypatch, whole=kind != "dydit")
@@ -161,12 +176,14 @@ def test_a_network_is_traced_once_and_as_one_graph(kind: str, short: Any, monkey
 def test_a_compiled_training_is_the_plain_one_but_for_rounding(kind: str, short: Any) -> None:
     """Fused kernels add in another order: a few parts in 2^24 of a gradient, over four steps that add up.
 
-    As between workers, 1e-5 of how far the weights have come is allowed, some eighty times the largest rounding of one
-    number. Measured are 2e-7 to 1e-6. The losses agree as closely.
+    As between workers, 1e-5 of how far the weights have come is allowed, some eighty times the largest
+    rounding of one number. Measured are 2e-7 to 1e-6. The losses agree as closely.
     """
     plain = short.run(of_kind(short, kind), "plain")
     fused = short.run(of_kind(short, kind, compile="default"), "fused")
-    losses = [[value for _, name, value in ticks[-1].curves if name == "train/loss"] for ticks in (plain, fused)]
+    losses = [
+        [value for _, name, value in ticks[-1].curves if name == "train/loss"] for ticks in (plain, fused)
+    ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     moved = distance(weights(short, "plain", 16), weights(short, "plain"))
     assert distance(weights(short, "plain"), weights(short, "fused")) < 1e-5 * moved
@@ -178,7 +195,8 @@ def test_a_compiled_training_goes_on_and_recomputes_with_the_same_bits(short: An
     settings = {**SMOOTH, "compile": "default"}
     model = Mlp(width=16, depth=2, dropout=0.5)
     plain, recomputing = (
-        short.speck(**settings, checkpointing=flag).model_copy(update={"model": model}) for flag in (False, True)
+        short.speck(**settings, checkpointing=flag).model_copy(update={"model": model})
+        for flag in (False, True)
     )
     short.run(plain, "plain")
     short.run_in_two_halves(plain, "halves")
@@ -199,7 +217,9 @@ def test_a_traced_head_is_the_plain_one_but_for_rounding(short: Any, monkeypatch
 
 @compiled
 def test_two_workers_compile_and_train_what_one_trains(short: Any) -> None:
-    experiment = short.speck(compile="default").model_copy(update={"model": Mlp(width=16, depth=2, dropout=0.5)})
+    experiment = short.speck(compile="default").model_copy(
+        update={"model": Mlp(width=16, depth=2, dropout=0.5)}
+    )
     short.run(experiment, "case/alone")
     (short.root / "case" / "experiment.json").write_text(experiment.model_dump_json())
     command = [sys.executable, str(Path(__file__).with_name("distributed_worker.py")), str(short.root)]

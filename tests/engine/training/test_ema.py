@@ -6,12 +6,21 @@ import pytest
 import torch
 from torch import nn
 
+from engine.config.objective import Design, EdmObjective
+from engine.config.train import Train
+from engine.config.weights import (
+    EmaWeights,
+    PowerWeights,
+    RawWeights,
+    Weights,
+    canonical_weights,
+    check_weights,
+    tracked_weights,
+)
 from engine.files import LocalFiles
-from engine.objective_spec import Design, EdmObjective
 from engine.process.noise_levels import LossSecondMoment
 from engine.process.processes import DiscreteProcess
 from engine.process.weighting import UniformWeight
-from engine.train_spec import Train
 from engine.training.ema import Ema, EmaSet, ema_decay, power_decay
 from engine.training.levels import LevelDrawer
 from engine.training.optim import optimizer_step, optimizer_tensors
@@ -24,21 +33,18 @@ from engine.training.snapshot import (
     save_snapshot,
     snapshot_path,
 )
-from engine.weights_spec import (
-    EmaWeights,
-    PowerWeights,
-    RawWeights,
-    Weights,
-    canonical_weights,
-    check_weights,
-    tracked_weights,
-)
 
 SEVERAL = {"ema_extra_halflives_kimg": [0.5, 50], "ema_power": [0.05, 0.1], "keep_raw": True}
 
 
 def settings(**changes: object) -> Train:
-    base = {"batch_size": 100, "total_kimg": 4.0, "snapshot_kimg": 1.0, "ema_halflife_kimg": 2.0, "lr_rampup_kimg": 0.0}
+    base = {
+        "batch_size": 100,
+        "total_kimg": 4.0,
+        "snapshot_kimg": 1.0,
+        "ema_halflife_kimg": 2.0,
+        "lr_rampup_kimg": 0.0,
+    }
     return Train.model_validate({**base, **changes})
 
 
@@ -113,7 +119,8 @@ def test_a_power_average_has_the_relative_width_it_is_named_after() -> None:
             weights[step] = 1 - decay
         times = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
         mean = (weights * times).sum()
-        # Moving each step's weight to its middle errs by the square of half a step: 1 / 4000 of the width at most.
+        # Moving each step's weight to its middle errs by the square of half a step: 1 / 4000 of the width at
+        # most.
         assert float((weights * (times - mean).square()).sum().sqrt()) == pytest.approx(width, rel=1 / 4000)
 
 
@@ -125,7 +132,9 @@ def test_the_first_step_of_every_ramped_average_copies_the_weights() -> None:
     net[1].running_mean.fill_(3.0)
     ema.update(net, 0)
     for average in ema.averages.values():
-        assert all(torch.equal(average.net.state_dict()[name], value) for name, value in net.state_dict().items())
+        assert all(
+            torch.equal(average.net.state_dict()[name], value) for name, value in net.state_dict().items()
+        )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -140,11 +149,15 @@ def test_a_checkpoint_brings_everything_back_bit_for_bit(precision: str, tmp_pat
         trained(state, train, 5)
     assert resumed.step == whole.step == 10
     networks = [(resumed.net, whole.net)]
-    networks += [(resumed.ema.averages[name].net, average.net) for name, average in whole.ema.averages.items()]
+    networks += [
+        (resumed.ema.averages[name].net, average.net) for name, average in whole.ema.averages.items()
+    ]
     for one, other in networks:
         assert all(torch.equal(one.state_dict()[name], value) for name, value in other.state_dict().items())
     moments = optimizer_tensors(resumed.optimizer)
-    assert all(torch.equal(moments[name], value) for name, value in optimizer_tensors(whole.optimizer).items())
+    assert all(
+        torch.equal(moments[name], value) for name, value in optimizer_tensors(whole.optimizer).items()
+    )
     if whole.scaler is None or resumed.scaler is None:
         assert whole.scaler is resumed.scaler is None
     else:
@@ -153,7 +166,9 @@ def test_a_checkpoint_brings_everything_back_bit_for_bit(precision: str, tmp_pat
 
 
 def test_a_checkpoint_keeps_the_history_that_noise_levels_are_drawn_by(tmp_path: Path) -> None:
-    design = Design(DiscreteProcess(schedule="linear", num_timesteps=4), "eps", UniformWeight(), LossSecondMoment())
+    design = Design(
+        DiscreteProcess(schedule="linear", num_timesteps=4), "eps", UniformWeight(), LossSecondMoment()
+    )
     states = [TrainingState.start(small_net(), settings(), LevelDrawer(design, 100)) for _ in range(2)]
     states[0].levels.record(torch.arange(100) % 4, torch.linspace(0.1, 0.9, 100))
     save_checkpoint(LocalFiles(tmp_path), states[0])
@@ -206,7 +221,11 @@ def test_the_primary_half_life_may_be_written_out() -> None:
     written = EmaWeights(halflife_kimg=2.0)
     check_weights(written, train)
     assert canonical_weights(written, train) == EmaWeights()
-    assert snapshot_path(5, canonical_weights(written, train)) == snapshot_path(5) == snapshot_path(5, EmaWeights())
+    assert (
+        snapshot_path(5, canonical_weights(written, train))
+        == snapshot_path(5)
+        == snapshot_path(5, EmaWeights())
+    )
     other = EmaWeights(halflife_kimg=50.0)
     assert canonical_weights(other, train) == other
 

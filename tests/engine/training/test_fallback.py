@@ -1,4 +1,5 @@
-"""When training diverges it stops and says where, or half precision goes back to the last checkpoint, on in fp32."""
+"""When training diverges it stops and says where, or half precision goes back to the last checkpoint, on in
+fp32."""
 
 import math
 from collections.abc import Callable
@@ -9,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from engine.config.experiment import Experiment
+from engine.config.objective import VlbObjective
 from engine.files import LocalFiles
-from engine.objective_spec import VlbObjective
 from engine.objectives import OBJECTIVES, Terms, regression, vlb
 from engine.process.noise_levels import LossSecondMoment
-from engine.spec import Experiment
 from engine.training import precision
 from engine.training.precision import NonFiniteLoss
 from engine.training.snapshot import save_checkpoint
@@ -33,7 +34,9 @@ def break_loss(monkeypatch: pytest.MonkeyPatch) -> Break:
         def broken(real: Callable[..., Terms], *args: Any) -> Terms:
             nonlocal count
             count += 1
-            return {name: value * math.inf if count in calls else value for name, value in real(*args).items()}
+            return {
+                name: value * math.inf if count in calls else value for name, value in real(*args).items()
+            }
 
         for kind, real in (("edm", regression.losses), ("vlb", vlb.vlb_losses)):
             monkeypatch.setitem(OBJECTIVES, kind, partial(broken, real))
@@ -119,7 +122,8 @@ def test_it_stops_and_says_where_when_that_is_asked_for_or_nothing_is_left_to_tr
 
 
 def test_too_many_skipped_steps_are_a_divergence_too(short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a scale of 2^100 gradients overflow, though the loss is finite; here the first such step is one too many."""
+    """With a scale of 2^100 gradients overflow, though the loss is finite; here the first such step is one
+    too many."""
     monkeypatch.setattr(precision, "INITIAL_LOG2_SCALE", 100.0)
     monkeypatch.setattr(precision, "MAX_SKIPPED_STEPS", 0)
     with pytest.raises(NonFiniteLoss, match="the gradients of the last 1 steps were not finite"):

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.config.objective import Design, EdmObjective, FlowObjective, RegressionObjective
 from engine.data.datasets import ImageSet
 from engine.files import LocalFiles
 from engine.metrics.optimal_loss import optimal_loss
 from engine.noise import Purpose, normal, uniform
-from engine.objective_spec import Design, EdmObjective, FlowObjective, RegressionObjective
 from engine.process.noise_levels import LogUniform
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, VeProcess, VpProcess
@@ -36,7 +36,10 @@ OBJECTIVES: list[Any] = [
     RegressionObjective(process=VpProcess(), weighting=MinSnrWeight(), training_schedule=SCHEDULE),
 ]
 LOG_UNIFORM = RegressionObjective(
-    process=VeProcess(), target="F", noise_levels=LogUniform(sigma_min=0.01, sigma_max=10.0), training_schedule=SCHEDULE
+    process=VeProcess(),
+    target="F",
+    noise_levels=LogUniform(sigma_min=0.01, sigma_max=10.0),
+    training_schedule=SCHEDULE,
 )
 
 
@@ -83,12 +86,15 @@ def test_before_its_history_draws_are_the_objectives_own_bit_for_bit(objective: 
 
 
 def test_draws_have_the_weighted_gaps_as_density_and_the_objectives_own_for_its_share() -> None:
-    """At even points the share of draws in a bin is its probability, to one point for each of its two ends."""
+    """At even points the share of draws in a bin is its probability, to one point for each of its two
+    ends."""
     made, count = history(gaps=GAPS), 60_000
     weight = made.target_weight(made.centres)
     expected = weight * GAPS.clamp(min=0)
     expected = 0.9 * expected / expected.sum()
-    expected += 0.1 * (1 - 2 * TAIL) / BINS  # log-uniform draws: equal in all bins, and a TAIL beyond either end
+    expected += (
+        0.1 * (1 - 2 * TAIL) / BINS
+    )  # log-uniform draws: equal in all bins, and a TAIL beyond either end
     found = made.bins.index(made.draw(even(count)))
     shares = torch.bincount(found + 1, minlength=BINS + 1) / count
     torch.testing.assert_close(shares[1:].double(), expected, rtol=0, atol=4 / count)
@@ -135,7 +141,9 @@ def test_the_continuous_weight_has_no_jump_and_the_published_one_has_a_single_on
     for continuous in (True, False):
         schedule = LossGapSchedule(num_bins=BINS, history=4, continuous=continuous, w_max=2.5)
         weight = history(LOG_UNIFORM.model_copy(update={"training_schedule": schedule})).target_weight(sigma)
-        jumps[continuous] = int((weight.diff().abs() > 0.01).sum())  # a step is 4e-4 in ln sigma, slopes are about 1
+        jumps[continuous] = int(
+            (weight.diff().abs() > 0.01).sum()
+        )  # a step is 4e-4 in ln sigma, slopes are about 1
     assert jumps == {True: 0, False: 1}
 
 
@@ -151,7 +159,8 @@ def test_noise_beyond_the_first_level_of_the_ceiling_never_gets_the_low_noise_te
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_drawers_turn_the_loss_into_w_times_the_error_and_record_the_error(objective: Any) -> None:
-    """An error of 1 in every pixel costs `loss_unit`; times the draw's weight that is w, over pixels as before."""
+    """An error of 1 in every pixel costs `loss_unit`; times the draw's weight that is w, over pixels as
+    before."""
     design = objective.design
     drawer = LevelDrawer(design, 100, CPU, gaussian_optimum(design))
     levels = drawer.draw(even(100), torch.arange(100))
@@ -159,7 +168,9 @@ def test_drawers_turn_the_loss_into_w_times_the_error_and_record_the_error(objec
     assert levels.bin is not None
     assert levels.loss_unit is not None
     pixels = DIMS if design.pixels == "sum" else 1
-    torch.testing.assert_close(levels.weight * levels.loss_unit, pixels * drawer.history.target_weight(levels.sigma))
+    torch.testing.assert_close(
+        levels.weight * levels.loss_unit, pixels * drawer.history.target_weight(levels.sigma)
+    )
     assert int((levels.bin < 0).sum()) == pytest.approx(100 * 2 * TAIL, abs=1)
 
 
@@ -183,7 +194,9 @@ def test_errors_outside_all_bins_are_not_recorded() -> None:
 # The optimum.
 
 
-def test_the_table_is_the_optimal_loss_and_is_measured_once(digits: ImageSet, tmp_path: Path, short: Any) -> None:
+def test_the_table_is_the_optimal_loss_and_is_measured_once(
+    digits: ImageSet, tmp_path: Path, short: Any
+) -> None:
     experiment, files = short.speck(EdmObjective(training_schedule=SCHEDULE)), LocalFiles(tmp_path)
     few = replace(digits, images=digits.images[:200], labels=digits.labels[:200])
     found = training_optimum(experiment, few, files, ALONE, CPU)
@@ -199,10 +212,12 @@ def test_the_table_is_the_optimal_loss_and_is_measured_once(digits: ImageSet, tm
 
 
 def test_the_table_of_gaussian_data_is_the_closed_form(tmp_path: Path, short: Any) -> None:
-    """Points of a 2-pixel Gaussian, quantised finely beside the noise, so many that the set is as good as its law.
+    """Points of a 2-pixel Gaussian, quantised finely beside the noise, so many that the set is as good as its
+    law.
 
-    The law's variance is (s^2 + 1 / 3 of a byte squared) sigma^2 / (...): quantisation adds 2e-5 of s^2. A set of
-    n points has a variance off by sqrt(2 / 2n), here 1.6 %; the table's own error is 4 standard errors at most.
+    The law's variance is (s^2 + 1 / 3 of a byte squared) sigma^2 / (...): quantisation adds 2e-5 of s^2. A
+    set of n points has a variance off by sqrt(2 / 2n), here 1.6 %; the table's own error is 4 standard errors
+    at most.
     """
     n, s = 4000, 0.25
     x = s * normal(0, Purpose.LATENT, torch.arange(n), (1, 1, 2))
@@ -217,7 +232,9 @@ def test_the_table_of_gaussian_data_is_the_closed_form(tmp_path: Path, short: An
         assert abs(value - exact) < 4 * stderr + 3 * 0.016 * exact
 
 
-def test_mirrored_images_count_and_a_class_is_its_own_set(digits: ImageSet, tmp_path: Path, short: Any) -> None:
+def test_mirrored_images_count_and_a_class_is_its_own_set(
+    digits: ImageSet, tmp_path: Path, short: Any
+) -> None:
     """More points that x may have come from raise the optimum, fewer lower it."""
     few = replace(digits, images=digits.images[:300], labels=digits.labels[:300])
     plain = short.speck(EdmObjective(training_schedule=SCHEDULE))
@@ -250,7 +267,8 @@ def test_a_large_set_is_estimated_from_subsets(
 
 
 def test_training_records_the_networks_own_error_of_its_target(short: Any) -> None:
-    """At the first step F is 0, as the last layer's weights are: its error is the mean square of the target itself."""
+    """At the first step F is 0, as the last layer's weights are: its error is the mean square of the target
+    itself."""
     schedule = LossGapSchedule(num_bins=2, history=8)
     experiment = short.speck(EdmObjective(training_schedule=schedule, p_std=0.5), microbatch_size=None)
     optimum = training_optimum(experiment, short.digits, LocalFiles(short.root), ALONE, CPU)
@@ -261,7 +279,9 @@ def test_training_records_the_networks_own_error_of_its_target(short: Any) -> No
     errors = terms["loss"].detach().double() / 64  # EDM's loss is the sum over pixels of F's error
     step()
     recorded = state.levels.history.losses.sum(1)
-    expected = torch.zeros(2, dtype=torch.float64).index_add_(0, levels.bin[levels.bin >= 0], errors[levels.bin >= 0])
+    expected = torch.zeros(2, dtype=torch.float64).index_add_(
+        0, levels.bin[levels.bin >= 0], errors[levels.bin >= 0]
+    )
     torch.testing.assert_close(recorded, expected, rtol=1e-6, atol=0)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.config.objective import Design, EdmObjective, HybridObjective
 from engine.noise import Purpose, uniform
-from engine.objective_spec import Design, EdmObjective, HybridObjective
 from engine.process.noise_levels import LossSecondMoment, NoiseLevelsBase, UniformTime
 from engine.process.processes import DiscreteProcess, EdmProcess
 from engine.process.weighting import UniformWeight
@@ -33,7 +33,9 @@ def uniforms(count: int, seed: int = 0) -> Tensor:
 def warmed(levels: LossSecondMoment, batch_size: int = 64) -> tuple[LevelDrawer, Tensor]:
     """A drawer past its warm-up, and the root mean square of the losses it remembers."""
     made = drawer(levels, batch_size)
-    losses = torch.rand(STEPS, levels.history, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    losses = torch.rand(
+        STEPS, levels.history, generator=torch.Generator().manual_seed(7), dtype=torch.float64
+    )
     losses *= torch.logspace(0, -2, STEPS, dtype=torch.float64)[:, None]
     made.record(torch.arange(STEPS).repeat_interleave(levels.history), losses.flatten())
     return made, losses.square().mean(1).sqrt()
@@ -50,16 +52,21 @@ def test_plain_draws_are_those_of_the_design(objective: EdmObjective | HybridObj
 
 def test_a_stratified_batch_has_one_draw_in_each_slice() -> None:
     made = LevelDrawer(
-        Design(EdmProcess(sigma_min=1.0, sigma_max=65.0), "F", UniformWeight(), UniformTime(stratified=True)), 64
+        Design(EdmProcess(sigma_min=1.0, sigma_max=65.0), "F", UniformWeight(), UniformTime(stratified=True)),
+        64,
     )
     for batch in range(3):
         sigma = made.draw(uniforms(64, batch), torch.arange(64) + 64 * batch).sigma
         assert torch.equal((sigma - 1).floor().long(), torch.arange(64))  # slice i is (i, i + 1)
-    ends = torch.tensor([2.0**-33, 1 - 2.0**-33], dtype=torch.float64)  # the smallest and the largest draw there is
+    ends = torch.tensor(
+        [2.0**-33, 1 - 2.0**-33], dtype=torch.float64
+    )  # the smallest and the largest draw there is
     assert made.draw(ends, torch.tensor([0, 63])).sigma.tolist() == pytest.approx([1, 65], abs=1e-8)
 
 
-@pytest.mark.parametrize("levels", [UniformTime(stratified=True), LossSecondMoment(stratified=True, history=3)])
+@pytest.mark.parametrize(
+    "levels", [UniformTime(stratified=True), LossSecondMoment(stratified=True, history=3)]
+)
 def test_parts_of_a_batch_get_what_the_whole_batch_gives_them(levels: NoiseLevelsBase) -> None:
     made = warmed(levels)[0] if isinstance(levels, LossSecondMoment) else drawer(levels)
     u, positions = uniforms(64), torch.arange(640, 704)
@@ -101,7 +108,8 @@ def test_weighed_draws_have_the_mean_of_uniform_ones() -> None:
     assert float((shares - probabilities).abs().max()) <= 1 / count
     weights = torch.zeros(STEPS, dtype=torch.float64).scatter_(0, levels.bin, levels.weight)
     torch.testing.assert_close((probabilities * weights * values).sum(), values.mean(), rtol=1e-12, atol=0)
-    # The weight is at most 1 / uniform_share = 1000, but here at most 20 or so: T terms off by w_t f_t / count each.
+    # The weight is at most 1 / uniform_share = 1000, but here at most 20 or so: T terms off by w_t f_t /
+    # count each.
     error = float((weights * values).sum()) / count
     assert abs(float((levels.weight * values[levels.bin]).mean() - values.mean())) <= error
 
@@ -119,7 +127,9 @@ def test_rings_hold_the_last_losses_even_of_many_at_one_timestep() -> None:
     made = LossHistory(4, 3, 0.001, "cpu")
     remembered = [deque[float](maxlen=3) for _ in range(4)]
     for _ in range(6):
-        timestep = torch.randint(0, 4, (17,), generator=generator)  # about four of each: some rings turn in one batch
+        timestep = torch.randint(
+            0, 4, (17,), generator=generator
+        )  # about four of each: some rings turn in one batch
         losses = torch.rand(17, generator=generator, dtype=torch.float64)
         made.record(timestep, losses)
         for t, loss in zip(timestep.tolist(), losses.tolist(), strict=True):
@@ -132,7 +142,10 @@ def test_rings_hold_the_last_losses_even_of_many_at_one_timestep() -> None:
 
 
 def test_recording_in_parts_is_recording_at_once() -> None:
-    timestep, losses = torch.randint(0, STEPS, (300,), generator=torch.Generator().manual_seed(2)), uniforms(300)
+    timestep, losses = (
+        torch.randint(0, STEPS, (300,), generator=torch.Generator().manual_seed(2)),
+        uniforms(300),
+    )
     once, parts = drawer(LossSecondMoment(history=4)), drawer(LossSecondMoment(history=4))
     once.record(timestep, losses)
     for chunk in (slice(0, 7), slice(7, 200), slice(200, 300)):

@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import sampling
+from engine.config.experiment import Experiment
+from engine.config.objective import EdmObjective
+from engine.config.train import Train
+from engine.config.weights import EmaWeights
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser
-from engine.evaluate import load_denoiser
+from engine.evaluation.evaluate import load_denoiser
 from engine.files import LocalFiles, unpack
-from engine.objective_spec import EdmObjective
 from engine.objectives import OBJECTIVES, Noised, Terms, regression
-from engine.spec import Experiment
-from engine.train_spec import Train
+from engine.sampling import generate as sampling
 from engine.training import panel
 from engine.training.loop import NonFiniteLoss, Tick, train
 from engine.training.snapshot import CHECKPOINT, load_snapshot, snapshot_path
-from engine.weights_spec import EmaWeights
 
 CPU = torch.device("cpu")
 
@@ -86,13 +86,17 @@ def test_a_finished_training_is_not_trained_again(tiny: Experiment, digits: Imag
     assert run(tiny, digits, tmp_path) == []
 
 
-def test_snapshots_and_panels_are_kept_at_every_interval(tiny: Experiment, digits: ImageSet, tmp_path: Path) -> None:
+def test_snapshots_and_panels_are_kept_at_every_interval(
+    tiny: Experiment, digits: ImageSet, tmp_path: Path
+) -> None:
     run(tiny, digits, tmp_path)
     assert tiny.train.snapshot_images == (64, 128, 192)
     assert len(list((tmp_path / "snapshots").iterdir())) == len(list((tmp_path / "panels").iterdir())) == 3
 
 
-def test_weights_files_hold_no_pickle_and_load_as_tensors(tiny: Experiment, digits: ImageSet, tmp_path: Path) -> None:
+def test_weights_files_hold_no_pickle_and_load_as_tensors(
+    tiny: Experiment, digits: ImageSet, tmp_path: Path
+) -> None:
     run(tiny, digits, tmp_path)
     tensors, metadata = unpack((tmp_path / CHECKPOINT).read_bytes())
     assert metadata["step"] == tiny.train.num_steps
@@ -115,7 +119,9 @@ def test_non_finite_loss_stops_training_and_keeps_the_checkpoint(
 class Failing:
     """EDM's loss, spoilt from one of its calls on; counts them. `tiny` makes eight in a snapshot interval."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, first: int, spoil: Callable[[Terms, Denoiser], Terms]) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, first: int, spoil: Callable[[Terms, Denoiser], Terms]
+    ) -> None:
         self.first, self.spoil, self.calls = first, spoil, 0
         monkeypatch.setitem(OBJECTIVES, "edm", self)
 
@@ -170,8 +176,8 @@ def test_bf16_denoiser_of_a_trained_network_is_close_to_fp32(
         load_denoiser(with_train(tiny, precision=precision), LocalFiles(tmp_path), 192, CPU)(x, 1.0)
         for precision in ("fp32", "bf16")
     )
-    # bf16 rounds to 2^-9. About 30 layers in a row, whose independent roundings add in quadrature: 2^-9 sqrt(30) = 1 %
-    # of the output; twice that for the layers' inputs being rounded too.
+    # bf16 rounds to 2^-9. About 30 layers in a row, whose independent roundings add in quadrature: 2^-9
+    # sqrt(30) = 1 % of the output; twice that for the layers' inputs being rounded too.
     assert 0 < float((half - full).norm() / full.norm()) < 0.02
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from engine.config.experiment import Data, Experiment
+from engine.config.train import AdaptiveClip, Train
 from engine.data.datasets import ImageSet
-from engine.spec import Data, Experiment
-from engine.train_spec import AdaptiveClip, Train
 from engine.training.batches import epoch_order, image_indices, make_batch
 from engine.training.ema import Ema, ema_decay
 from engine.training.optim import (
@@ -43,7 +43,9 @@ def test_learning_rate_decays_by_the_inverse_root_after_its_reference() -> None:
 
 @pytest.mark.parametrize(("decay", "quarter"), [("linear", 0.75), ("cosine", 0.5 + 0.5**1.5)])
 def test_learning_rate_falls_to_zero_at_the_end_from_the_ramps_end(decay: str, quarter: float) -> None:
-    train = settings(batch_size=100, total_kimg=50.0, snapshot_kimg=10.0, lr=1.0, lr_rampup_kimg=10.0, lr_decay=decay)
+    train = settings(
+        batch_size=100, total_kimg=50.0, snapshot_kimg=10.0, lr=1.0, lr_rampup_kimg=10.0, lr_decay=decay
+    )
     assert learning_rate(train, 5_000) == pytest.approx(0.5)
     assert learning_rate(train, 10_000) == 1
     assert learning_rate(train, 20_000) == pytest.approx(quarter)
@@ -53,7 +55,11 @@ def test_learning_rate_falls_to_zero_at_the_end_from_the_ramps_end(decay: str, q
 
 def test_adam_and_adamw_are_built_with_their_settings() -> None:
     plain = build_optimizer(nn.Linear(2, 2).parameters(), settings())
-    assert (type(plain), plain.defaults["betas"], plain.defaults["eps"]) == (torch.optim.Adam, (0.9, 0.999), 1e-8)
+    assert (type(plain), plain.defaults["betas"], plain.defaults["eps"]) == (
+        torch.optim.Adam,
+        (0.9, 0.999),
+        1e-8,
+    )
     changes = {"optimizer": "adamw", "weight_decay": 0.1, "adam_betas": [0.8, 0.99], "adam_eps": 1e-6}
     decayed = build_optimizer(nn.Linear(2, 2).parameters(), settings(**changes))
     assert (type(decayed), decayed.defaults["betas"]) == (torch.optim.AdamW, (0.8, 0.99))
@@ -104,10 +110,16 @@ def test_settings_survive_json() -> None:
 
 def test_ema_decays_match_the_published_ones() -> None:
     # EDM: batch 512 with 0.5 Mimg and batch 4096 with 50 Mimg, after the ramp.
-    assert ema_decay(settings(batch_size=512, ema_halflife_kimg=500.0), 10**8) == pytest.approx(0.99929, abs=5e-6)
-    assert ema_decay(settings(batch_size=4096, ema_halflife_kimg=50_000.0), 10**10) == pytest.approx(0.999943, abs=5e-7)
+    assert ema_decay(settings(batch_size=512, ema_halflife_kimg=500.0), 10**8) == pytest.approx(
+        0.99929, abs=5e-6
+    )
+    assert ema_decay(settings(batch_size=4096, ema_halflife_kimg=50_000.0), 10**10) == pytest.approx(
+        0.999943, abs=5e-7
+    )
     # iDDPM's 0.9999 at batch 128 is a half-life of 887 kimg.
-    assert ema_decay(settings(batch_size=128, ema_halflife_kimg=887.0), 10**9) == pytest.approx(0.9999, abs=5e-7)
+    assert ema_decay(settings(batch_size=128, ema_halflife_kimg=887.0), 10**9) == pytest.approx(
+        0.9999, abs=5e-7
+    )
 
 
 def test_ema_copies_the_weights_on_the_first_step_and_ramps_after_it() -> None:
@@ -115,7 +127,9 @@ def test_ema_copies_the_weights_on_the_first_step_and_ramps_after_it() -> None:
     assert ema_decay(train, 0) == 0
     # At 1 Mimg the half-life is 5 % of it: 50 kimg.
     assert ema_decay(train, 1_000_000) == pytest.approx(0.5 ** (512 / 50_000))
-    assert ema_decay(settings(batch_size=512, ema_rampup_ratio=None), 0) == pytest.approx(0.5 ** (512 / 500_000))
+    assert ema_decay(settings(batch_size=512, ema_rampup_ratio=None), 0) == pytest.approx(
+        0.5 ** (512 / 500_000)
+    )
 
 
 def test_a_gap_between_average_and_weights_halves_in_one_half_life() -> None:

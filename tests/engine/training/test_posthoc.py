@@ -1,4 +1,5 @@
-"""Averages found after training: their mathematics, and how near they come to averages tracked during training."""
+"""Averages found after training: their mathematics, and how near they come to averages tracked during
+training."""
 
 from pathlib import Path
 
@@ -6,19 +7,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.config.objective import EdmObjective
+from engine.config.train import Train
+from engine.config.weights import PowerWeights
 from engine.files import LocalFiles
-from engine.objective_spec import EdmObjective
-from engine.train_spec import Train
 from engine.training.ema import Ema, power_decay
 from engine.training.levels import LevelDrawer
 from engine.training.posthoc import Profile, inner_products, mix, mixing_weights, power_gamma
 from engine.training.snapshot import TrainingState, load_snapshot, save_snapshot
-from engine.weights_spec import PowerWeights
 
 TRACKED = (0.05, 0.10)
 STEPS, SNAPSHOTS, BATCH = 2000, 20, 100
 SETTINGS = Train(
-    batch_size=BATCH, total_kimg=STEPS * BATCH / 1000, snapshot_kimg=STEPS * BATCH / SNAPSHOTS / 1000, ema_power=TRACKED
+    batch_size=BATCH,
+    total_kimg=STEPS * BATCH / 1000,
+    snapshot_kimg=STEPS * BATCH / SNAPSHOTS / 1000,
+    ema_power=TRACKED,
 )
 
 
@@ -32,7 +36,7 @@ def profile(sigma_rel: float, time: float, at: Tensor) -> Tensor:
     return torch.where(at <= time, (gamma + 1) * at**gamma / time ** (gamma + 1), 0.0)
 
 
-def misfit(tracked: list[Profile], coefficients: Tensor, wanted: Profile) -> float:
+def conflict(tracked: list[Profile], coefficients: Tensor, wanted: Profile) -> float:
     """L2 distance between the wanted profile and the mixture of tracked ones."""
     own = inner_products([wanted], [wanted])[0, 0]
     cross = coefficients @ inner_products(tracked, [wanted])[:, 0]
@@ -67,15 +71,18 @@ def test_inner_products_equal_numerical_integrals() -> None:
             product = profile(one.sigma_rel, one.images_shown, middles) * profile(
                 other.sigma_rel, other.images_shown, middles
             )
-            # Profiles end at edges of the cells. Both exponents together are below 34, so the midpoint rule errs by
-            # (34 / 400 * 0.005)^2 / 24 = 8e-9 of the integral at most.
-            assert float(inner_products(left, right)[i, j]) == pytest.approx(float(product.sum()) * width, rel=1e-8)
+            # Profiles end at edges of the cells. Both exponents together are below 34, so the midpoint rule
+            # errs by (34 / 400 * 0.005)^2 / 24 = 8e-9 of the integral at most.
+            assert float(inner_products(left, right)[i, j]) == pytest.approx(
+                float(product.sum()) * width, rel=1e-8
+            )
 
 
 def test_a_tracked_average_is_its_own_mixture() -> None:
     tracked = [Profile(width, images) for width in TRACKED for images in SETTINGS.snapshot_images]
     coefficients = mixing_weights(tracked, tracked[25])
-    # The scaled equations have a condition number of 1,600 with 20 snapshots: 1e-12 is 3 times 1,600 roundings.
+    # The scaled equations have a condition number of 1,600 with 20 snapshots: 1e-12 is 3 times 1,600
+    # roundings.
     torch.testing.assert_close(coefficients, torch.eye(40, dtype=torch.float64)[25], rtol=0, atol=1e-12)
 
 
@@ -84,9 +91,9 @@ def test_coefficients_add_up_to_one_and_are_the_least_squares_fit() -> None:
     wanted = Profile(0.07, STEPS * BATCH)
     coefficients = mixing_weights(tracked, wanted)
     assert float(coefficients.sum()) == pytest.approx(1, abs=1e-12)
-    best = misfit(tracked, coefficients, wanted)
+    best = conflict(tracked, coefficients, wanted)
     for moved in torch.eye(40, dtype=torch.float64)[::7]:
-        assert misfit(tracked, coefficients + 1e-2 * (moved - moved.mean()), wanted) > best
+        assert conflict(tracked, coefficients + 1e-2 * (moved - moved.mean()), wanted) > best
 
 
 def test_a_mixture_is_the_weighted_sum_name_by_name() -> None:
@@ -118,7 +125,8 @@ def test_an_untracked_width_is_reconstructed_within_the_misfit_of_its_profile(
 ) -> None:
     """|integral of (p - q) theta| <= |p - q| |theta - c| by Cauchy and Schwarz, as p and q have the same integral.
 
-    Nothing is added for the steps: an average is the exact integral of its profile times weights that stay for a step.
+    Nothing is added for the steps: an average is the exact integral of its profile times weights that stay
+    for a step.
     """
     images = [count for count in SETTINGS.snapshot_images if count <= number * STEPS // SNAPSHOTS * BATCH]
     tracked, wanted = [Profile(w, count) for w in TRACKED for count in images], Profile(width, images[-1])
@@ -128,7 +136,7 @@ def test_an_untracked_width_is_reconstructed_within_the_misfit_of_its_profile(
     shown = torch.stack([trajectory(step) for step in range(images[-1] // BATCH)])
     spread = (shown - shown.mean(0)).square().sum(0).mul(BATCH).sqrt()
     errors = (found - direct).abs()
-    assert (errors <= misfit(tracked, coefficients, wanted) * spread).all()
+    assert (errors <= conflict(tracked, coefficients, wanted) * spread).all()
     # Measured: a tenth for 0.03 with 10 snapshots, a hundredth or less for the others.
     assert float(errors.norm()) < 0.125 * float((averages[nearest][images[-1]] - direct).norm())
 
@@ -136,7 +144,10 @@ def test_an_untracked_width_is_reconstructed_within_the_misfit_of_its_profile(
 def test_loading_an_untracked_width_mixes_parameters_and_copies_buffers(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    train, files = Train(batch_size=10, total_kimg=2.0, snapshot_kimg=0.1, ema_power=TRACKED), LocalFiles(tmp_path)
+    train, files = (
+        Train(batch_size=10, total_kimg=2.0, snapshot_kimg=0.1, ema_power=TRACKED),
+        LocalFiles(tmp_path),
+    )
     state, direct = started(net, train), Ema(net)
     for step in range(train.num_steps):
         with torch.no_grad():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.train_spec import GlobalNormClip, Train
+from engine.config.train import GlobalNormClip, Train
 from engine.training.optim import build_optimizer, optimizer_step, optimizer_tensors
 from engine.training.precision import LossScaler, NonFiniteLoss, loss_scaler
 

@@ -1,10 +1,11 @@
-"""A training that is killed in the middle and goes on ends as if nothing had happened, whatever state it carries."""
+"""A training that is killed in the middle and goes on ends as if nothing had happened, whatever state it
+carries."""
 
 from typing import Any
 
 import pytest
 
-from engine.objective_spec import (
+from engine.config.objective import (
     EdmObjective,
     HybridObjective,
     Objective,
@@ -12,19 +13,29 @@ from engine.objective_spec import (
     SimpleObjective,
     VlbObjective,
 )
+from engine.config.train import AdaptiveClip
 from engine.process.noise_levels import LogNormal, LossSecondMoment
 from engine.process.processes import EdmProcess
 from engine.process.training_schedule import LossGapSchedule
-from engine.train_spec import AdaptiveClip
 
-# Two timesteps and two losses remembered of each: the history is full when the training is killed, after 16 images.
+# Two timesteps and two losses remembered of each: the history is full when the training is killed, after 16
+# images.
 VLB = VlbObjective(num_timesteps=2, noise_levels=LossSecondMoment(history=2, uniform_share=0.1))
 STRATIFIED = RegressionObjective(process=EdmProcess(), target="F", noise_levels=LogNormal(stratified=True))
 GAP = EdmObjective(training_schedule=LossGapSchedule(num_bins=2, history=2))
-AVERAGES: dict[str, Any] = {"ema_extra_halflives_kimg": (0.0, 0.01), "ema_power": (0.05, 0.1), "keep_raw": True}
+AVERAGES: dict[str, Any] = {
+    "ema_extra_halflives_kimg": (0.0, 0.01),
+    "ema_power": (0.05, 0.1),
+    "keep_raw": True,
+}
 # The first steps are skipped until the loss scale is low enough; the others are made.
 FP16: dict[str, Any] = {"precision": "fp16", "total_kimg": 0.128, "snapshot_kimg": 0.064}
-ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1, "lr_decay": "cosine", "grad_clip": AdaptiveClip()}
+ADAMW: dict[str, Any] = {
+    "optimizer": "adamw",
+    "weight_decay": 0.1,
+    "lr_decay": "cosine",
+    "grad_clip": AdaptiveClip(),
+}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +49,15 @@ ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1, "lr_decay": 
         (EdmObjective(), AVERAGES),
         (EdmObjective(), ADAMW),
     ],
-    ids=["hybrid", "vlb history", "stratified log-normal", "loss gap", "fp16 with its loss scale", "averages", "adamw"],
+    ids=[
+        "hybrid",
+        "vlb history",
+        "stratified log-normal",
+        "loss gap",
+        "fp16 with its loss scale",
+        "averages",
+        "adamw",
+    ],
 )
 def test_a_resumed_training_ends_with_the_same_bits(objective: Objective, settings: Any, short: Any) -> None:
     experiment = short.speck(objective, **settings)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from engine.build import build_denoiser
+from engine.config.experiment import Experiment
 from engine.data.catalog import NUM_AUGMENT_LABELS
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser, Output
 from engine.files import LocalFiles
-from engine.guidance import NULL_LABEL
 from engine.samplers import Heun
-from engine.sampling import draw
-from engine.spec import Experiment
+from engine.sampling.generate import draw
+from engine.sampling.guidance import NULL_LABEL
 from engine.training.batches import make_batch
 from engine.training.start import starting_state
 
@@ -26,7 +26,9 @@ Told = tuple[Tensor | None, Tensor | None]
 def labelled(short: Any, label_dropout: float = 0.0, augment: float = 0.0, **settings: Any) -> Experiment:
     plain: Experiment = short.speck(**settings)
     model = plain.model.model_copy(update={"class_conditional": True, "label_dropout": label_dropout})
-    return plain.model_copy(update={"model": model, "data": plain.data.model_copy(update={"augment": augment})})
+    return plain.model_copy(
+        update={"model": model, "data": plain.data.model_copy(update={"augment": augment})}
+    )
 
 
 @pytest.fixture
@@ -110,7 +112,8 @@ def test_training_tells_the_network_the_augmentations(short: Any, told: list[Tol
 
 
 def test_what_the_network_is_told_changes_what_it_learns(short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same augmented images without their labels give other weights: the labels are not just passed around."""
+    """The same augmented images without their labels give other weights: the labels are not just passed
+    around."""
     experiment = labelled(short, augment=0.5)
     short.run(experiment, "told")
     real: Callable[..., Output] = Denoiser.output
@@ -130,7 +133,9 @@ def test_what_the_network_is_told_changes_what_it_learns(short: Any, monkeypatch
 def test_sampling_sees_labels_and_no_augmentation(short: Any, told: list[Told]) -> None:
     experiment = labelled(short, 0.3, augment=0.5)
     net = starting_state(experiment, LocalFiles(short.root), None, CPU).net
-    images = draw(build_denoiser(experiment, net), experiment, Heun(num_steps=2), count=16, seed=0, batch_size=16)
+    images = draw(
+        build_denoiser(experiment, net), experiment, Heun(num_steps=2), count=16, seed=0, batch_size=16
+    )
     assert images.shape == (16, 1, 8, 8)
     assert len(told) == 3
     for label, augment in told:

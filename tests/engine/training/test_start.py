@@ -1,4 +1,5 @@
-"""A training that starts from another: the parent's averaged weights, and OCM's head on a network that stays frozen."""
+"""A training that starts from another: the parent's averaged weights, and OCM's head on a network that stays
+frozen."""
 
 from typing import Any
 
@@ -7,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.build import build_network
-from engine.files import LocalFiles
-from engine.model_spec import Dit, DyDit
-from engine.objective_spec import (
+from engine.config.experiment import Experiment, Start, config_conflicts
+from engine.config.model import Dit, DyDit
+from engine.config.objective import (
     EdmObjective,
     FlowObjective,
     HybridObjective,
@@ -17,12 +18,12 @@ from engine.objective_spec import (
     SimpleObjective,
     VlbObjective,
 )
+from engine.config.weights import EmaWeights
+from engine.files import LocalFiles
 from engine.process.noise_levels import LossSecondMoment
-from engine.spec import Experiment, Start, misfits
 from engine.training.snapshot import read_snapshot, snapshot_path
 from engine.training.start import adopt, starting_state
 from engine.training.step import TrainingStep, World
-from engine.weights_spec import EmaWeights
 
 CPU = torch.device("cpu")
 SIMPLE = SimpleObjective(num_timesteps=20)
@@ -30,7 +31,8 @@ SIMPLE = SimpleObjective(num_timesteps=20)
 
 SIZE: dict[str, Any] = {"depth": 1, "width": 16, "num_heads": 2, "patch_size": 4, "dropout": 0.1}
 BUDGET: dict[str, Any] = {"dense_kimg": 0.008, "ramp_kimg": 0.016, "complete_kimg": 0.016}
-"""A budget that falls during four steps of 8 images, of which the first two have the complete network's loss."""
+"""A budget that falls during four steps of 8 images, of which the first two have the complete network's
+loss."""
 
 
 def dydit(short: Any, start_model: Dit | DyDit | None = None, **changes: Any) -> Experiment:
@@ -55,7 +57,9 @@ def equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "parent", [SIMPLE, HybridObjective(num_timesteps=20), EdmObjective(), FlowObjective()], ids=lambda one: one.kind
+    "parent",
+    [SIMPLE, HybridObjective(num_timesteps=20), EdmObjective(), FlowObjective()],
+    ids=lambda one: one.kind,
 )
 def test_a_head_is_trained_on_the_parents_averaged_weights_which_stay_bit_for_bit(
     parent: Objective, short: Any
@@ -83,7 +87,9 @@ def test_the_parents_weights_are_those_of_its_average_and_not_the_raw_ones(short
 
 def test_a_network_goes_on_from_its_parent_with_another_objective(short: Any) -> None:
     parent = short.speck(SIMPLE, seed=3)
-    child = short.speck(EdmObjective()).model_copy(update={"start": Start(objective=SIMPLE, train=parent.train)})
+    child = short.speck(EdmObjective()).model_copy(
+        update={"start": Start(objective=SIMPLE, train=parent.train)}
+    )
     assert child.parent is not None
     short.run(child.parent, "parent")
     state = starting_state(child, LocalFiles(short.root / "run"), LocalFiles(short.root / "parent"), CPU)
@@ -99,7 +105,9 @@ def test_a_parent_that_is_not_there_or_not_finished_is_named(short: Any) -> None
     experiment = short.with_head()
     with pytest.raises(FileNotFoundError, match="the training to start from has no folder"):
         short.run(experiment)
-    with pytest.raises(FileNotFoundError, match=r"the training to start from has no snapshots/images_0000000032\.s"):
+    with pytest.raises(
+        FileNotFoundError, match=r"the training to start from has no snapshots/images_0000000032\.s"
+    ):
         short.run(experiment, parent="nowhere")
     short.run(experiment.parent, "parent")
     (short.root / "parent" / snapshot_path(32)).unlink()
@@ -138,21 +146,23 @@ def test_a_dydits_parent_is_the_dit_of_its_size_unless_another_is_named(short: A
     ids=["width", "labels", "routes", "depth"],
 )
 def test_a_dydit_cannot_start_from_a_network_of_another_form(start_model: Dit | DyDit, short: Any) -> None:
-    [(fields, reason)] = misfits(dydit(short, start_model))
+    [(fields, reason)] = config_conflicts(dydit(short, start_model))
     assert fields == ("start.model", "model")
     assert "a DyDiT also starts from the DiT of its size" in reason
 
 
-@pytest.mark.parametrize("start_model", [None, Dit(**(SIZE | {"dropout": 0.0})), DyDit(**SIZE, flops_ratio=0.9)])
+@pytest.mark.parametrize(
+    "start_model", [None, Dit(**(SIZE | {"dropout": 0.0})), DyDit(**SIZE, flops_ratio=0.9)]
+)
 def test_a_dydit_starts_from_its_dit_or_from_one_with_another_budget(
     start_model: Dit | DyDit | None, short: Any
 ) -> None:
-    assert misfits(dydit(short, start_model)) == []
+    assert config_conflicts(dydit(short, start_model)) == []
 
 
 def test_a_dit_cannot_start_from_a_dydit(short: Any) -> None:
     experiment = dydit(short, DyDit(**SIZE)).model_copy(update={"model": Dit(**SIZE)})
-    assert [fields for fields, _ in misfits(experiment)] == [("start.model", "model")]
+    assert [fields for fields, _ in config_conflicts(experiment)] == [("start.model", "model")]
 
 
 def test_a_dydit_takes_its_dits_average_and_its_routers_are_fresh(short: Any) -> None:
@@ -192,10 +202,13 @@ def test_a_noise_levels_history_remembers_a_dydits_diffusion_loss_alone(short: A
     values = step().tolist()
     means = dict(zip(step.names, values, strict=True))
     assert means["loss"] > 1e4 * means["diffusion"]
-    # Eight losses of four timesteps, no ring of which is full: draws are uniform, and what is left of each ring is 0.
+    # Eight losses of four timesteps, no ring of which is full: draws are uniform, and what is left of each
+    # ring is 0.
     assert state.levels.history.losses.sum().item() / 8 == pytest.approx(means["diffusion"], rel=1e-6)
 
 
 def test_a_network_does_not_drop_weights_in_silence() -> None:
-    with pytest.raises(ValueError, match=r"a network without 1\.weight, 1\.bias cannot go on from one that has them"):
+    with pytest.raises(
+        ValueError, match=r"a network without 1\.weight, 1\.bias cannot go on from one that has them"
+    ):
         adopt(nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from engine.config.experiment import Experiment, Start
+from engine.config.model import DyDit
+from engine.config.objective import EdmObjective, SimpleObjective, VlbObjective
+from engine.config.weights import RawWeights
 from engine.files import LocalFiles
-from engine.model_spec import DyDit
-from engine.objective_spec import EdmObjective, SimpleObjective, VlbObjective
 from engine.process.noise_levels import LossSecondMoment
 from engine.process.training_schedule import LossGapSchedule
-from engine.spec import Experiment, Start
 from engine.training.snapshot import read_snapshot
-from engine.weights_spec import RawWeights
 
 EQUAL = ["edm", "vlb with its history", "a head", "labels and augmentation", "fp16", "a dydit", "loss gap"]
 SEVERAL = "several microbatches each"
@@ -35,7 +35,9 @@ def experiments(short: Any) -> dict[str, Experiment]:
             "model": plain.model.model_copy(update={"class_conditional": True, "label_dropout": 0.3}),
         }
     )
-    half = short.speck(SimpleObjective(num_timesteps=20), precision="fp16", total_kimg=0.128, snapshot_kimg=0.064)
+    half = short.speck(
+        SimpleObjective(num_timesteps=20), precision="fp16", total_kimg=0.128, snapshot_kimg=0.064
+    )
     size: dict[str, Any] = {"depth": 1, "width": 16, "num_heads": 2, "patch_size": 4, "dropout": 0.1}
     budget = {"dense_kimg": 0.008, "ramp_kimg": 0.016, "complete_kimg": 0.016}
     dydit = plain.model_copy(
@@ -49,7 +51,9 @@ def experiments(short: Any) -> dict[str, Experiment]:
 
 
 @pytest.fixture(scope="module")
-def both_ways(short_in: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any]]:
+def both_ways(
+    short_in: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, dict[str, Any]]:
     """Every experiment trained by one process, and by two in one go."""
     short = short_in(tmp_path_factory.mktemp("workers"))
     alone = {}
@@ -79,11 +83,15 @@ def test_two_workers_train_what_one_trains(name: str, both_ways: tuple[Any, dict
     assert short.kept(f"{name}/shared") == short.kept(f"{name}/alone")
 
 
-def test_with_several_microbatches_each_only_the_order_of_sums_differs(both_ways: tuple[Any, dict[str, Any]]) -> None:
-    """Four terms are added as (a + b) + (c + d) instead of ((a + b) + c) + d: a few parts in 2^24 of a gradient.
+def test_with_several_microbatches_each_only_the_order_of_sums_differs(
+    both_ways: tuple[Any, dict[str, Any]],
+) -> None:
+    """Four terms are added as (a + b) + (c + d) instead of ((a + b) + c) + d: a few parts in 2^24 of a
+    gradient.
 
-    Four steps add their errors up, and the later ones feel the earlier ones: 1e-5 of how far the weights have come is
-    some forty times one rounding. A microbatch that was lost or counted twice would change it by about a quarter.
+    Four steps add their errors up, and the later ones feel the earlier ones: 1e-5 of how far the weights have
+    come is some forty times one rounding. A microbatch that was lost or counted twice would change it by
+    about a quarter.
     """
     short, _ = both_ways
     one, two = (snapshot(short, f"{SEVERAL}/{how}", 32) for how in ("alone", "shared"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
+from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers import Ddim, EdmStochastic, Heun
 from orchestrator.errors import GridError
 from orchestrator.grid import Point, Resources, Sweep, expand, load_sweep, points_for, search_dimensions
@@ -47,7 +47,8 @@ eval: {num_samples: 513}
 
 
 def sweep_of(folder: Path, text: str, varies: str = "scale", smoke: bool = False) -> Sweep:
-    """A sweep around ANCHOR from the lines that follow its required keys; its smoke overlay sets total_kimg and lr."""
+    """A sweep around ANCHOR from the lines that follow its required keys; its smoke overlay sets total_kimg
+    and lr."""
     for kind, content in [("recipes", ANCHOR), ("smoke", "train: {total_kimg: 111, lr: 0.5}")]:
         (folder / kind).mkdir()
         (folder / kind / "edm_digits.yaml").write_text(content)
@@ -105,7 +106,8 @@ def test_edm_recipe_follows_the_papers_table() -> None:
 
 
 def test_iddpm_recipe_has_the_papers_ema_and_length() -> None:
-    """EMA 0.9999 a step and 500,000 steps [playbook 4.2 A]; the half-life is rounded to a whole kimg, below 1e-3."""
+    """EMA 0.9999 a step and 500,000 steps [playbook 4.2 A]; the half-life is rounded to a whole kimg, below
+    1e-3."""
     train = read_recipe(PACKAGED / "recipes" / "iddpm_cifar10.yaml").train
     halflife_kimg = train.batch_size / 1000 * math.log(0.5) / math.log(0.9999)
     assert train.ema_halflife_kimg == pytest.approx(halflife_kimg, rel=1e-3)
@@ -156,8 +158,15 @@ def test_no_axes_mean_one_point_that_is_the_recipe(tmp_path: Path) -> None:
 
 
 def test_zip_moves_together_and_multiplies_with_axes_and_points(tmp_path: Path) -> None:
-    text = "axes: {objective.p_std: [1, 2]}\nzip: [{objective.p_mean: [-1, -2], objective.sigma_data: [1, 2]}]\n"
-    assert axes_of(points_of(tmp_path, text, varies="objective")) == [(1, -1, 1), (1, -2, 2), (2, -1, 1), (2, -2, 2)]
+    text = (
+        "axes: {objective.p_std: [1, 2]}\nzip: [{objective.p_mean: [-1, -2], objective.sigma_data: [1, 2]}]\n"
+    )
+    assert axes_of(points_of(tmp_path, text, varies="objective")) == [
+        (1, -1, 1),
+        (1, -2, 2),
+        (2, -1, 1),
+        (2, -2, 2),
+    ]
 
 
 def test_points_are_taken_as_written_and_the_rest_is_the_recipe(tmp_path: Path) -> None:
@@ -227,7 +236,10 @@ def test_changing_the_kind_keeps_shared_fields_and_defaults_the_others(tmp_path:
 def test_linked_values_follow_the_anchor_after_set(tmp_path: Path) -> None:
     text = "set: {train.lr: 0.01, model.channels: 64}\naxes: {model.channels: [64, 96]}\n"
     text += "linked: {train.lr: lr_from_channels}"
-    assert [point.linked["train.lr"] for point in points_of(tmp_path, text)] == [0.01, 0.01 / math.sqrt(96 / 64)]
+    assert [point.linked["train.lr"] for point in points_of(tmp_path, text)] == [
+        0.01,
+        0.01 / math.sqrt(96 / 64),
+    ]
 
 
 def test_off_playbook_lists_fixed_and_varied_values(tmp_path: Path) -> None:
@@ -264,7 +276,10 @@ def test_search_chooses_among_axes_zip_groups_and_points(tmp_path: Path) -> None
         ("objective.p_std", ({"objective.p_std": 1}, {"objective.p_std": 2})),
         (
             "objective.p_mean + objective.sigma_data",
-            ({"objective.p_mean": -1, "objective.sigma_data": 1}, {"objective.p_mean": -2, "objective.sigma_data": 2}),
+            (
+                {"objective.p_mean": -1, "objective.sigma_data": 1},
+                {"objective.p_mean": -2, "objective.sigma_data": 2},
+            ),
         ),
         ("points", ({"objective.kind": "edm"},)),
     ]
@@ -276,11 +291,15 @@ def test_points_for_one_choice_are_those_of_the_whole_grid(tmp_path: Path) -> No
         "panel: [{kind: heun, num_steps: [5, 10]}]\nsearch: {num_trials: 2}"
     )
     sweep = sweep_of(tmp_path, text)
-    assert points_for(sweep, {"model.channels": 64}) + points_for(sweep, {"model.channels": 96}) == expand(sweep)
+    assert points_for(sweep, {"model.channels": 64}) + points_for(sweep, {"model.channels": 96}) == expand(
+        sweep
+    )
 
 
 def test_points_for_a_choice_that_does_not_fit_names_the_place(tmp_path: Path) -> None:
-    sweep = sweep_of(tmp_path, "set: {sample.kind: ddim}\naxes: {sample.num_steps: [5, 2000]}", varies="sampler")
+    sweep = sweep_of(
+        tmp_path, "set: {sample.kind: ddim}\naxes: {sample.num_steps: [5, 2000]}", varies="sampler"
+    )
     with pytest.raises(GridError, match=r"grid.yaml:6:30 axes.sample.num_steps\[1\]: num_steps 2000 exceeds"):
         points_for(sweep, {"sample.num_steps": 2000})
 
@@ -296,7 +315,8 @@ def test_full_table_5_grid_expands_to_its_distinct_points(tmp_path: Path) -> Non
 
 
 def test_a_grid_of_a_billion_points_is_refused_without_expanding_it(tmp_path: Path) -> None:
-    """Building 1e9 points would take hours and all memory; 10 s is far from both and from the milliseconds it takes."""
+    """Building 1e9 points would take hours and all memory; 10 s is far from both and from the milliseconds it
+    takes."""
     values = list(range(1, 1001))
     text = f"axes:\n  train.lr: {values}\n  train.batch_size: {values}\n  train.lr_rampup_kimg: {values}"
     started = time.perf_counter()

@@ -11,10 +11,18 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from orchestrator.errors import GridError, Interrupted, OrchError, Problem, StorageBusy, UnitsFailed, UsageError
+from orchestrator.errors import (
+    GridError,
+    Interrupted,
+    OrchError,
+    Problem,
+    StorageBusy,
+    UnitsFailed,
+    UsageError,
+)
 from orchestrator.grid import expand, load_sweep
 from orchestrator.grid import recipe as grid_recipe
-from orchestrator.grid.words import WORDS, faults
+from orchestrator.grid.messages import WORDS, faults
 from orchestrator.grid.yaml_source import MAX_BYTES, read_document
 
 MALFORMED = Path(__file__).parent / "malformed"
@@ -28,7 +36,9 @@ def problems_of(path: Path, *, smoke: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted(MALFORMED.glob("*.yaml")), ids=lambda path: path.stem)
-def test_malformed_grid_is_reported_exactly(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_grid_is_reported_exactly(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(MALFORMED)
     monkeypatch.setattr(grid_recipe, "PACKAGED", tmp_path)  # only the recipes of this folder exist
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -76,7 +86,10 @@ def test_a_huge_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
         ("train: {total_kmg: 1}", "smoke/own.yaml:1:9 train.total_kmg: unknown field; did you mean"),
         ("train: {total_kimg: few}", 'smoke/own.yaml:1:21 train.total_kimg: expected a number, got "few"'),
         ("train: {seed: 1}", "smoke/own.yaml:1:9 train.seed: seeds are set by seeds: {train: [...]}"),
-        ("train: {total_kimg: 1}", "smoke/own.yaml:1:21 train.total_kimg: snapshot_kimg 100 exceeds total_kimg 1"),
+        (
+            "train: {total_kimg: 1}",
+            "smoke/own.yaml:1:21 train.total_kimg: snapshot_kimg 100 exceeds total_kimg 1",
+        ),
         ("train: [", "smoke/own.yaml:1:9: YAML syntax: expected the node content, but found '<stream end>'"),
     ],
 )
@@ -91,7 +104,9 @@ def test_a_wrong_smoke_overlay_is_named(
     assert problem.startswith(expected)
 
 
-def test_a_recipe_without_smoke_overlay_says_which_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_without_smoke_overlay_says_which_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(grid_recipe, "PACKAGED", tmp_path)
     write_own_recipe(tmp_path)
@@ -126,12 +141,22 @@ def test_an_error_without_own_words_keeps_those_of_pydantic() -> None:
 
 
 def test_exit_codes_follow_the_tree() -> None:
-    tree: tuple[type[OrchError], ...] = (OrchError, UsageError, GridError, StorageBusy, UnitsFailed, Interrupted)
+    tree: tuple[type[OrchError], ...] = (
+        OrchError,
+        UsageError,
+        GridError,
+        StorageBusy,
+        UnitsFailed,
+        Interrupted,
+    )
     assert [error.exit_code for error in tree] == [1, 2, 2, 2, 1, 130]
 
 
 def test_problems_are_sorted_by_place_told_once_and_survive_pickling() -> None:
-    late, early = Problem("a.yaml", 9, 1, "x", "late"), Problem("a.yaml", 2, 5, "", "early", ("b", "c"), "ask")
+    late, early = (
+        Problem("a.yaml", 9, 1, "x", "late"),
+        Problem("a.yaml", 2, 5, "", "early", ("b", "c"), "ask"),
+    )
     error = pickle.loads(pickle.dumps(GridError([late, early, late])))
     assert error.problems == (early, late)
     assert str(error) == "a.yaml:2:5: early; allowed: b, c; ask\na.yaml:9:1 x: late"

@@ -15,7 +15,14 @@ from orchestrator.grid.yaml_source import read_document
 
 jsonschema = pytest.importorskip("jsonschema")
 MALFORMED = Path(__file__).parent / "malformed"
-SEEN_BY_SCHEMA = ["key_unknown", "field_unknown", "enumerate_unknown", "value_choice", "linked_unknown", "keys_missing"]
+SEEN_BY_SCHEMA = [
+    "key_unknown",
+    "field_unknown",
+    "enumerate_unknown",
+    "value_choice",
+    "linked_unknown",
+    "keys_missing",
+]
 NESTED = {
     "set": {"objective.kind": "regression", "start.train.total_kimg": 8, "eval.consistency.num_steps": 50},
     "axes": {"objective.process.kind": ["discrete", "vp"], "objective.weighting.kind": ["min_snr", "p2"]},

@@ -1,17 +1,18 @@
-"""Fields of sections inside sections: an inner kind brings its own fields and their defaults, an outer one decides."""
+"""Fields of sections inside sections: an inner kind brings its own fields and their defaults, an outer one
+decides."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.objective_spec import EdmObjective, FlowObjective, RegressionObjective, VlbObjective
+from engine.config.experiment import Consistency, Experiment, Start
+from engine.config.objective import EdmObjective, FlowObjective, RegressionObjective, VlbObjective
+from engine.config.train import AdaptiveClip, GlobalNormClip, ValueClip
+from engine.config.weights import EmaWeights, PowerWeights, RawWeights
 from engine.process.noise_levels import LogitNormal, LogNormal, LogUniform, LossSecondMoment, UniformTime
 from engine.process.processes import DiscreteProcess, EdmProcess, FlowProcess
 from engine.process.weighting import MinSnrWeight, UniformWeight
-from engine.spec import Consistency, Experiment, Start
-from engine.train_spec import AdaptiveClip, GlobalNormClip, ValueClip
-from engine.weights_spec import EmaWeights, PowerWeights, RawWeights
 from orchestrator.grid import Point, expand, load_sweep
 from orchestrator.grid.override import InvalidFields, changed
 from orchestrator.grid.recipe import PACKAGED, read_recipe
@@ -40,7 +41,12 @@ def points_of(folder: Path, varies: str, text: str, name: str = "edm_digits") ->
             RegressionObjective(sigma_data=0.3, weighting=MinSnrWeight(gamma=1.0)),
         ),
         (
-            {"process.kind": "flow", "noise_levels.std": 2, "noise_levels.kind": "logit_normal", "kind": "regression"},
+            {
+                "process.kind": "flow",
+                "noise_levels.std": 2,
+                "noise_levels.kind": "logit_normal",
+                "kind": "regression",
+            },
             RegressionObjective(sigma_data=0.3, process=FlowProcess(), noise_levels=LogitNormal(std=2.0)),
         ),
     ],
@@ -50,7 +56,10 @@ def test_inner_fields_are_those_of_the_new_kind_in_whatever_order_they_are_writt
     fields: dict[str, Any], expected: Any
 ) -> None:
     anchor = recipe().model_copy(update={"objective": EdmObjective(sigma_data=0.3)})
-    assert changed(anchor, {f"objective.{field}": value for field, value in fields.items()}).objective == expected
+    assert (
+        changed(anchor, {f"objective.{field}": value for field, value in fields.items()}).objective
+        == expected
+    )
 
 
 def test_an_inner_kind_keeps_what_both_have_and_defaults_the_rest() -> None:
@@ -61,9 +70,13 @@ def test_an_inner_kind_keeps_what_both_have_and_defaults_the_rest() -> None:
 
 
 def test_an_outer_kind_keeps_inner_sections_it_offers_and_defaults_those_it_does_not() -> None:
-    logit, log = (RegressionObjective(noise_levels=levels) for levels in (LogitNormal(std=2.0), LogNormal(std=2.0)))
+    logit, log = (
+        RegressionObjective(noise_levels=levels) for levels in (LogitNormal(std=2.0), LogNormal(std=2.0))
+    )
     for written, expected in ((logit, LogitNormal(std=2.0)), (log, UniformTime())):
-        flow = changed(recipe().model_copy(update={"objective": written}), {"objective.kind": "flow"}).objective
+        flow = changed(
+            recipe().model_copy(update={"objective": written}), {"objective.kind": "flow"}
+        ).objective
         assert flow == FlowObjective(noise_levels=expected)
 
 
@@ -78,7 +91,9 @@ def test_a_section_that_is_off_begins_with_its_defaults() -> None:
     anchor = recipe()
     assert (anchor.eval.consistency, anchor.train.grad_clip) == (None, None)
     assert changed(anchor, {"eval.consistency.num_steps": 50}).eval.consistency == Consistency(num_steps=50)
-    clip = changed(anchor, {"train.grad_clip.max_norm": 2.0, "train.grad_clip.kind": "global_norm"}).train.grad_clip
+    clip = changed(
+        anchor, {"train.grad_clip.max_norm": 2.0, "train.grad_clip.kind": "global_norm"}
+    ).train.grad_clip
     assert clip == GlobalNormClip(max_norm=2.0)
 
 
@@ -86,7 +101,9 @@ def test_a_start_can_be_shortened_or_given_to_a_recipe_that_has_none() -> None:
     head = recipe("ocm_digits")
     assert head.start is not None
     shorter = changed(head, {"start.train.total_kimg": 64.0}).start
-    assert shorter == head.start.model_copy(update={"train": head.start.train.model_copy(update={"total_kimg": 64.0})})
+    assert shorter == head.start.model_copy(
+        update={"train": head.start.train.model_copy(update={"total_kimg": 64.0})}
+    )
     train = {"start.train.total_kimg": 8.0, "start.train.snapshot_kimg": 4.0}
     given = changed(recipe(), {"start.objective.kind": "simple", **train}).start
     assert isinstance(given, Start)
@@ -128,7 +145,12 @@ when:
   - {if: {train.grad_clip.kind: value}, axes: {train.grad_clip.max_value: [0.1]}}
 """
     clips = [point.experiment.train.grad_clip for point in points_of(tmp_path, "optimisation", text)]
-    assert clips == [GlobalNormClip(max_norm=1), GlobalNormClip(max_norm=2), ValueClip(max_value=0.1), AdaptiveClip()]
+    assert clips == [
+        GlobalNormClip(max_norm=1),
+        GlobalNormClip(max_norm=2),
+        ValueClip(max_value=0.1),
+        AdaptiveClip(),
+    ]
 
 
 def test_axes_over_kinds_of_weights(tmp_path: Path) -> None:
@@ -153,7 +175,10 @@ def test_set_reaches_sections_that_are_off_and_the_start(tmp_path: Path) -> None
 
 
 def test_each_sampler_of_a_panel_is_checked_with_each_training(tmp_path: Path) -> None:
-    """What fits is accepted beside what is only refused elsewhere: learned_range where a variance is learned."""
+    """What fits is accepted beside what is only refused elsewhere: learned_range where a variance is
+    learned."""
     panel = "panel: [{kind: ddpm, num_steps: 5, schedule: cosine, covariance: [beta, learned_range]}]"
-    points = points_of(tmp_path, "objective", f"axes: {{objective.kind: [hybrid, vlb]}}\n{panel}", name="iddpm_digits")
+    points = points_of(
+        tmp_path, "objective", f"axes: {{objective.kind: [hybrid, vlb]}}\n{panel}", name="iddpm_digits"
+    )
     assert len(points) == 4

@@ -1,0 +1,285 @@
+"""The typed, frozen configuration of one experiment: data, model, objective, train, sample, eval. Imports no
+torch."""
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from engine.config.frozen import Frozen
+from engine.config.model import Dit, DyDit, Mlp, Model, Probability, Transformers
+from engine.config.objective import Objective, OcmObjective
+from engine.config.train import Train
+from engine.config.weights import EmaWeights, Weights, check_weights
+from engine.data.catalog import CATALOG, Split
+from engine.process.schedules import TERMINAL_SIGMA
+from engine.samplers import Flow, Heun, Sampler
+from engine.samplers.chain import ChainSampler
+
+
+class Data(Frozen):
+    """Which images are learned."""
+
+    name: Literal["digits", "cifar10", "fashion_mnist"]
+    """digits: scikit-learn's 1,797 bundled 8x8 images; cifar10 and fashion_mnist: read from the data root."""
+    x_flip: bool = False
+    """Show every image mirrored half of the time (EDM keeps this off on CIFAR-10)."""
+    augment: Probability = 0.0
+    """Probability of each of EDM's non-leaky augmentations; the network is told which were applied [playbook
+    1.3]."""
+
+
+class Selection(Frozen):
+    """The locked deterministic sampler that picks the snapshot to report [playbook 5.6]."""
+
+    sampler: Heun = Heun(num_steps=18)
+    """Deterministic sampler; all snapshots share its latents."""
+    num_samples: int = Field(default=10_000, ge=2)
+    """Images per snapshot."""
+
+
+class Consistency(Frozen):
+    """How far a sampler's images at few steps are those it makes of the same latents at many [P2 5.2;
+    playbook 5.2]."""
+
+    num_steps: int = Field(default=100, ge=2)
+    """Steps of the sampler it is compared with, otherwise the same."""
+    num_samples: int = Field(default=64, ge=3)
+    """Images compared."""
+
+
+class Likelihood(Frozen):
+    """How likely images are under the model, in bits per dimension [playbook 5.5, 5.8].
+
+    DDPM's cells get the variational bound of their own steps and covariance, deterministic ones the
+    likelihood of the probability-flow ODE, which is the same for all of them. Guided samplers have none.
+    """
+
+    split: Split = "train"
+    """Which images: a data set's test split, where it has one, or those it is trained on."""
+    num_images: int = Field(default=1_000, ge=2)
+    """The first images of the split."""
+    ode_steps: int = Field(default=32, ge=4, multiple_of=2)
+    """Steps of the ODE's solver (RK4); half as many, once more, say how far off it is."""
+
+
+class LossGap(Frozen):
+    """How far the training loss lies above its optimum on the same images and noise [arXiv 2506.13763].
+
+    Of hybrid and vlb it is L_simple, the error of the noise, that is measured; a bound has another optimum.
+    """
+
+    num_levels: int = Field(default=16, ge=1)
+    """Noise levels, evenly spread over those that training shows."""
+    num_draws: int = Field(default=512, ge=2)
+    """Noisy images at each of them."""
+
+
+class EvaluationProtocol(Frozen):
+    """The evaluation protocol: the same for every cell of a sweep."""
+
+    extractor: Literal["classifier", "inception", "pixels"] = "classifier"
+    """Feature space: a small CNN trained on the data set's labels, Inception-v3, or randomly projected
+    pixels."""
+    num_samples: int = Field(default=10_000, ge=2)
+    """Images per cell."""
+    batch_size: int = Field(default=64, ge=1)
+    """The one batch shape at which the network is evaluated; it makes images independent of how work is
+    split."""
+    sample_seed: int = Field(default=0, ge=0)
+    """Keys the latents and every noise draw of sampling."""
+    nearest_k: int = Field(default=3, ge=1)
+    """Neighbours that span the manifold of precision, recall, density and coverage."""
+    selection: Selection = Selection()
+    """How the snapshot is chosen."""
+    consistency: Consistency | None = None
+    """Also measure how far deterministic samplers agree with themselves at many steps."""
+    likelihood: Likelihood | None = None
+    """Also measure how likely images are."""
+    loss_gap: LossGap | None = None
+    """Also measure how far the training loss lies above its optimum."""
+
+
+class Start(Frozen):
+    """The finished training that another one starts from: its last snapshot's averaged weights, the same data
+    set."""
+
+    objective: Objective
+    """The objective it was trained with."""
+    train: Train
+    """How it was trained."""
+    model: Model | None = None
+    """Its network, when that is not the same. A DyDiT starts from the DiT of its size."""
+
+
+class Experiment(Frozen):
+    """One complete experiment. A recipe is one of these; every point of a grid becomes one."""
+
+    data: Data
+    model: Model
+    objective: Objective
+    train: Train
+    sample: Sampler
+    eval: EvaluationProtocol
+    start: Start | None = None
+    """The training this one continues from; None starts from fresh weights."""
+    weights: Weights = EmaWeights()
+    """Which average of the weights is sampled. It costs no training of its own."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Experiment":
+        for _, message in config_conflicts(self):
+            raise ValueError(message)
+        return self
+
+    @property
+    def parent(self) -> "Experiment | None":
+        """The experiment whose training this one starts from."""
+        if self.start is None:
+            return None
+        model = self.start.model or (self.model.static if isinstance(self.model, DyDit) else self.model)
+        sections = {"model": model, "objective": self.start.objective, "train": self.start.train}
+        # A parent is only sampled to choose its snapshot, and this one's sampler may need what only this one
+        # learns.
+        rest = {"sample": self.eval.selection.sampler, "weights": EmaWeights(), "start": None}
+        return self.model_copy(update=sections | rest)
+
+    @property
+    def base_objective(self) -> Objective:
+        """The objective that says what the network predicts: a head's is that of its start."""
+        head = isinstance(self.objective, OcmObjective) and self.start is not None
+        return self.start.objective if head and self.start else self.objective
+
+
+ConfigConflict = tuple[tuple[str, ...], str]
+"""The dotted fields or sections that are at odds, the likeliest fault first, and why, in words."""
+
+
+def config_conflicts(experiment: Experiment) -> list[ConfigConflict]:
+    """Sections that do not fit together."""
+    return [
+        *_start_conflicts(experiment),
+        *_schedule_conflicts(experiment),
+        *_weights_conflicts(experiment),
+        *_sampler_conflicts(experiment),
+    ]
+
+
+def _start_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
+    start, objective, model = experiment.start, experiment.objective, experiment.model
+    head = isinstance(objective, OcmObjective)
+    if start is None:
+        if head:
+            yield ("objective.kind",), "ocm completes a finished training: say which in `start`"
+        return
+    if head and isinstance(model, Transformers | Mlp):
+        yield (
+            ("objective.kind", "model.kind"),
+            f"ocm reads a U-Net's last features, and {model.kind} has none",
+        )
+    elif isinstance(start.objective, OcmObjective):
+        yield (
+            ("start.objective.kind",),
+            "ocm has no network of its own to start from; use the objective of its start",
+        )
+    elif head and start.model not in (None, model):
+        yield ("start.model", "model"), "ocm trains a head on its start's network: leave start.model out"
+    elif not head and start.model and not _weights_fit(start.model, model):
+        allowed = "only the dropout, and a DyDiT's budget, may be changed; a DyDiT also starts from the DiT of its size"
+        yield ("start.model", "model"), f"weights of one network do not fit another: {allowed}"
+    elif not head and start.objective.design.learned_variance != objective.design.learned_variance:
+        reason = "one of them learns a variance and has twice as many output channels"
+        yield (
+            ("objective.kind", "start.objective.kind"),
+            f"{objective.kind} cannot start from {start.objective.kind}: {reason}",
+        )
+
+
+def _schedule_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
+    if (
+        isinstance(experiment.model, DyDit)
+        and experiment.objective.design.training_schedule.kind == "loss_gap"
+    ):
+        reason = (
+            "its weights would act on DyDiT's budget too, which says nothing of the noise level; use fixed"
+        )
+        yield ("objective.training_schedule.kind", "model.kind"), f"loss_gap: {reason}"
+
+
+def _weights_fit(start: Model, model: Model) -> bool:
+    """Whether a network can go on from another's weights. Dropout and budgets have none; a DyDiT adds its
+    routers."""
+    if isinstance(start, DyDit) and isinstance(model, DyDit) and start.routes == model.routes:
+        start, model = start.static, model.static
+    elif isinstance(model, DyDit) and isinstance(start, Dit):
+        model = model.static
+    return start.model_copy(update={"dropout": model.dropout}) == model
+
+
+def _weights_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
+    weights = experiment.weights
+    try:
+        check_weights(weights, experiment.train)
+    except ValueError as error:
+        fields = {
+            "ema": ("weights.halflife_kimg", "weights.kind", "train.ema_extra_halflives_kimg"),
+            "power": ("weights.sigma_rel", "weights.kind", "train.ema_power"),
+            "raw": ("weights.kind", "train.keep_raw"),
+        }
+        yield fields[weights.kind], str(error)
+
+
+def _sampler_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
+    sampler, model, objective = experiment.sample, experiment.model, experiment.objective
+    for place, used in (("sample", sampler), ("eval.selection.sampler", experiment.eval.selection.sampler)):
+        if used.guidance != 1 and not model.has_null_label:
+            needs = "the model needs class_conditional: true and label_dropout above 0"
+            fields = (f"{place}.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
+            yield fields, f"guidance mixes predictions with and without label: {needs}"
+    likelihood, data = experiment.eval.likelihood, CATALOG[experiment.data.name]
+    if likelihood and likelihood.split == "test" and not data.num_test_images:
+        reason = f"{experiment.data.name} has no test split; use train"
+        yield ("eval.likelihood.split", "data.name"), reason
+    if not _knows_pure_noise(experiment):
+        yield from _pure_noise_conflicts(sampler)
+    rule, steps = experiment.eval.consistency, math.inf
+    if isinstance(sampler, ChainSampler) and sampler.deterministic:
+        steps = sampler.num_timesteps
+    if rule is not None and rule.num_steps > steps:
+        reason = f"no sampler makes {rule.num_steps} steps of {steps} timesteps"
+        yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
+    covariance = getattr(sampler, "covariance", None)
+    base = experiment.base_objective
+    if covariance == "learned_range" and not base.design.learned_variance:
+        advice = "train with hybrid or vlb, or use beta, beta_tilde or analytic"
+        reason = f"needs a variance the network has learned, and objective {base.kind} gives it no gradient"
+        yield (
+            ("sample.covariance", "objective.kind", "start.objective.kind"),
+            f"learned_range {reason}; {advice}",
+        )
+    if covariance == "ocm" and not isinstance(objective, OcmObjective):
+        needs = f"needs the head that objective ocm trains, not objective {objective.kind}"
+        yield ("sample.covariance", "objective.kind"), f"ocm {needs}"
+
+
+def _pure_noise_conflicts(sampler: Sampler) -> Iterator[ConfigConflict]:
+    """What is wrong with a sampler that starts at pure noise, where the model was not trained."""
+    if isinstance(sampler, Flow) and sampler.sigma_max is None:
+        advice = "the model was not trained there; set sigma_max to the largest noise level the model knows"
+        yield (
+            ("sample.sigma_max", "sample.kind", "objective.kind"),
+            f"a flow starts at pure noise and {advice}",
+        )
+    if isinstance(sampler, ChainSampler) and sampler.levels[0] == TERMINAL_SIGMA**-2:
+        advice = (
+            "which the model was not trained on; set zero_terminal_snr: false, or visit earlier timesteps"
+        )
+        fields = ("sample.zero_terminal_snr", "sample.kind", "objective.kind")
+        yield fields, f"the chain starts at zero signal-to-noise ratio, {advice}"
+
+
+def _knows_pure_noise(experiment: Experiment) -> bool:
+    """Whether the network was shown pure noise and predicts something that is defined there."""
+    design = experiment.base_objective.design
+    return design.process.sigma_range[1] >= TERMINAL_SIGMA and design.target not in ("eps", "score")

@@ -1,0 +1,140 @@
+"""One list a concept: its built-in kinds, and those that installed packages offer under an entry-point group.
+
+Unions of configurations, JSON Schema, help and conformance tests are derived from these lists, so nothing is
+listed twice. A module that defines a kind must not import the list it is in: lists live in a room's
+`registry.py`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+from pydantic import Field
+
+Kind = TypeVar("Kind")
+
+
+class PluginError(ImportError):
+    """An installed package offers a kind that cannot be used; the message names the package and says what is
+    wrong."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The installed package that a kind comes from; part of the identity of everything made with that
+    kind."""
+
+    package: str
+    version: str
+
+
+_origins: dict[int, Origin] = {}
+"""id of a kind that a package offers -> that package. Kinds live as long as the process."""
+
+
+def origin_of(kind: object) -> Origin | None:
+    """The package that offers a kind, a class or an object of a list; None for a built-in one."""
+    return _origins.get(id(kind))
+
+
+def kind_name(kind: object) -> str:
+    """The name of a kind: of a configuration class the one value of its field `kind`, of an object its `name`."""
+    own: Any = kind
+    return str(own.model_fields["kind"].default if isinstance(kind, type) else own.name)
+
+
+def built_in(package: str, base: type, *, inside: str = "") -> list[Any]:
+    """The kinds defined by the modules of a package, in the order of their `position`, then of their names.
+
+    A kind is a subclass of `base` with a field `kind`, or an object of class `base`. With `inside` the kinds have
+    a folder each, and its module of that name is read: `built_in("engine.backbones", ModelBase, inside="config")`.
+    """
+    found: dict[str, Any] = {}
+    for module in iter_modules(import_module(package).__path__, f"{package}."):
+        name = f"{module.name}.{inside}" if inside else module.name
+        if bool(inside) != module.ispkg or find_spec(name) is None:
+            continue
+        loaded = import_module(name)
+        for value in vars(loaded).values():
+            if _is_kind_of(value, base, loaded.__name__):
+                found[kind_name(value)] = value
+    return sorted(found.values(), key=lambda kind: (getattr(kind, "position", LAST), kind_name(kind)))
+
+
+LAST = 1_000
+"""Position of a kind that names none: behind those that do."""
+
+
+def _is_kind_of(value: Any, base: type, module: str) -> bool:
+    """Whether a module's value is a kind that this module defines, and not one that it imports."""
+    if not isinstance(value, type):
+        return isinstance(value, base)
+    field = getattr(value, "model_fields", {}).get("kind")
+    return issubclass(value, base) and value.__module__ == module and field is not None
+
+
+class Kinds(Mapping[str, Kind]):
+    """All kinds of one concept by name: the built-in ones in their order, then those of packages by name."""
+
+    def __init__(self, concept: str, builtin: Iterable[Kind], *, group: str | None = None) -> None:
+        """`concept` is the word for messages. Raises PluginError for a package's kind that cannot be used."""
+        self.concept = concept
+        self._kinds: dict[str, Kind] = {kind_name(kind): kind for kind in builtin}
+        for entry in _entries(group) if group else ():
+            self._add(entry)
+
+    def _add(self, entry: EntryPoint) -> None:
+        """Take in what a package offers."""
+        package = entry.dist.name if entry.dist else entry.module
+        offered = f"the installed package {package} offers the {self.concept} {entry.name!r}"
+        if entry.name in self._kinds:
+            raise PluginError(
+                f"{offered}, and there is one of that name already: uninstall it, or rename its kind"
+            )
+        try:
+            kind = entry.load()
+            found = kind_name(kind)
+        except Exception as error:
+            advice = "mend or uninstall the package"
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginError(f"{offered}, which cannot be loaded ({reason}): {advice}") from error
+        if found != entry.name:
+            raise PluginError(
+                f"{offered}, which calls itself {found!r}: the entry point must have the kind's own name"
+            )
+        self._kinds[found] = kind
+        _origins[id(kind)] = Origin(package, entry.dist.version if entry.dist else "unknown")
+
+    def __getitem__(self, name: str) -> Kind:
+        return self._kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def union(self) -> Any:
+        """The type of a field that holds any of these configurations, told apart by `kind`."""
+        kinds = tuple(self._kinds.values())
+        return Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007 - of a tuple that is known at run time
+
+    def names(self) -> Any:
+        """The type of a field that holds the name of one of these kinds."""
+        return Literal[tuple(self._kinds)]
+
+
+@cache
+def _all_entries() -> Any:
+    """Entry points of all installed packages. Reading them takes a walk over every package, so it is done
+    once."""
+    return entry_points()
+
+
+def _entries(group: str) -> list[EntryPoint]:
+    return sorted(_all_entries().select(group=group), key=lambda entry: entry.name)

@@ -1,0 +1,72 @@
+"""What drawing a common pass holds in memory, counted on paper. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from engine.backbones.activations import checkpointed_bytes
+from engine.config.experiment import Experiment
+from engine.config.model import DyDit
+from engine.config.network_shape import net_shape
+from engine.samplers.base import SamplerBase
+from engine.sampling.prefix_sharing import NOISES_KEPT, guided_trees
+from engine.training.memory import FP32, HALF
+
+FP64 = 8
+"""Bytes of a number outside of the network."""
+
+WORKING_BATCHES = 14
+"""Float64 batches held by the latents, by the step under way and by the arithmetic around the network.
+
+Counted in passes: 8 under Euler, 10 under Heun, 14 under the Runge-Kutta step of a flow, which keeps four
+slopes.
+"""
+
+
+@dataclass(frozen=True)
+class SharedRunMemory:
+    """Bytes that a worker holds, at most, while it walks a tree of samplers.
+
+    Left out are the workspaces of convolutions and the framework itself.
+    """
+
+    weights: int
+    states: int
+    """The states of open levels, whose other branches are still to be taken, and what the step under way
+    works with."""
+    noise: int
+    activations: int
+    """A forward pass without gradients holds no more than one whose blocks are checkpointed keeps."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+def shared_run_memory(
+    experiment: Experiment, samplers: Sequence[SamplerBase], params: int
+) -> SharedRunMemory:
+    """Memory of a pass of these samplers on a network of `params` parameters, at the protocol's batch.
+
+    Raises ValueError when there is no such network for the data set's images.
+    """
+    shape, batch_size = net_shape(experiment), experiment.eval.batch_size
+    mixed = experiment.train.precision != "fp32"
+    numbers = batch_size * shape.in_channels * shape.resolution**2
+    trees = guided_trees(samplers).values()
+    levels = max(tree.open_levels(room) for tree in trees for room in rooms(experiment))
+    noises = 0 if all(sampler.deterministic for sampler in samplers) else NOISES_KEPT
+    return SharedRunMemory(
+        weights=(FP32 + HALF * mixed) * params,
+        states=(levels + WORKING_BATCHES) * FP64 * numbers,
+        noise=noises * FP64 * numbers,
+        activations=batch_size * checkpointed_bytes(experiment.model, shape, HALF if mixed else FP32),
+    )
+
+
+def rooms(experiment: Experiment) -> set[int]:
+    """How many steps share a network batch in the full batches of images, and in the last one."""
+    rule = experiment.eval
+    full, last = divmod(rule.num_samples, rule.batch_size)
+    alone = not last or isinstance(experiment.model, DyDit)
+    return ({1} if full else set()) | {1 if alone else rule.batch_size // last}

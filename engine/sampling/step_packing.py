@@ -1,0 +1,58 @@
+"""One network batch for the questions of several steps: their images side by side, each with its own noise
+level."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.backbones.dydit import DyDitNet
+from engine.denoiser import Denoiser
+from engine.samplers.base import DenoiseRequest, Posterior
+from engine.sampling.guidance import Guided
+
+
+class PackedSteps:
+    """Answers steps that run together, the network always seeing `batch_size` images.
+
+    The steps' states are of the same n images, of which row i of the batch holds number i modulo n: so
+    `guided` has the label of that image there. Where the steps do not fill the batch, they are repeated.
+    `evaluations` counts images times network evaluations, without those repeated.
+    """
+
+    def __init__(self, guided: Guided, batch_size: int) -> None:
+        self.guided = guided
+        self.batch_size = batch_size
+        self.evaluations = 0
+
+    def __call__(self, asked: Sequence[DenoiseRequest]) -> list[Posterior]:
+        """An answer to each question, from one evaluation of the network for all, or two where it is
+        guided."""
+        x, images = torch.cat([ask.x for ask in asked]), len(asked[0].x)
+        levels = [ask.sigma for ask in asked for _ in range(images)]
+        sigma = torch.tensor(levels, dtype=torch.float64, device=x.device)
+        before = self.guided.denoiser.nfe
+        together = self._together(repeated(x, self.batch_size), repeated(sigma, self.batch_size), asked)
+        self.evaluations += (self.guided.denoiser.nfe - before) * len(x)
+        return [together.of(slice(first, first + images)) for first in range(0, len(x), images)]
+
+    def _together(self, x: Tensor, sigma: Tensor, asked: Sequence[DenoiseRequest]) -> Posterior:
+        if any(ask.with_variance for ask in asked):
+            return self.guided.posterior(x, sigma)
+        return Posterior(self.guided(x, sigma))
+
+
+def repeated(values: Tensor, count: int) -> Tensor:
+    """The rows of `values` again and again until there are `count`."""
+    return values if len(values) == count else values[torch.arange(count, device=values.device) % len(values)]
+
+
+def steps_per_batch(denoiser: Denoiser, images: int, batch_size: int) -> int:
+    """Steps of so many images that fit into one batch.
+
+    A DyDiT has room for one: it skips what all images of a batch agree to skip, as they do at one noise
+    level.
+    """
+    if any(isinstance(module, DyDitNet) for module in denoiser.modules()):
+        return 1
+    return batch_size // images

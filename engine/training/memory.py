@@ -1,0 +1,65 @@
+"""What a training holds in memory, counted on paper [002 section 12.5]. Imports no torch."""
+
+from dataclasses import dataclass, fields
+
+from engine.backbones.activations import activation_bytes, checkpointed_bytes
+from engine.config.experiment import Experiment
+from engine.config.model import DyDit
+from engine.config.network_shape import net_shape
+from engine.config.objective import OcmObjective
+from engine.config.weights import tracked_weights
+
+FP32, HALF = 4, 2
+"""Bytes of a number."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one worker holds at the end of a forward pass, when most is held.
+
+    Left out are the workspaces of convolutions, gradients of activations on their way, and the framework
+    itself.
+    """
+
+    weights: int
+    """fp32 master weights; in mixed precision also the copy that the layers use."""
+    gradients: int
+    optimizer: int
+    averages: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memory:
+    """Memory of a training worker whose network has P = `params` parameters and sees `microbatch` images at a
+    time.
+
+    Weights take 4 P (6 P in mixed precision), gradients 4 P, Adam's two moments 8 P, every average of the
+    weights 4 P. Gradients stay in fp32 here, where 002 writes them in half precision. Under objective ocm
+    only a small head is trained and the network is frozen: of that, weights and averages alone count. Raises
+    ValueError when there is no such network for the data set's images.
+    """
+    train = experiment.train
+    mixed, trains = train.precision != "fp32", not isinstance(experiment.objective, OcmObjective)
+    return Memory(
+        weights=(FP32 + HALF * mixed) * params,
+        gradients=FP32 * params * trains,
+        optimizer=2 * FP32 * params * trains,
+        averages=len(tracked_weights(train)) * FP32 * params,
+        activations=microbatch * _kept_per_image(experiment, HALF if mixed else FP32) * trains,
+    )
+
+
+def _kept_per_image(experiment: Experiment, width: int) -> int:
+    """Bytes kept for the backward pass: in a DyDiT's warm-up those of two passes, the complete network's
+    too."""
+    model, shape = experiment.model, net_shape(experiment)
+    count = checkpointed_bytes if experiment.train.checkpointing else activation_bytes
+    complete = (
+        count(model.static, shape, width) if isinstance(model, DyDit) and model.complete_kimg > 0 else 0
+    )
+    return count(model, shape, width) + complete

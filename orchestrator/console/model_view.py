@@ -1,0 +1,160 @@
+"""A network in words and numbers: what it is called, how large it is, what a forward pass costs, layer by
+layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from engine.backbones.dit_cost import attention_cost, mlp_cost
+from engine.backbones.dit_layout import dit_layout
+from engine.backbones.published import published
+from engine.config.experiment import Experiment
+from engine.config.model import DyDit, Model
+from engine.config.network_shape import NetShape, net_shape
+from orchestrator.planning.cost import model_cost, network_layers, sampling_cost
+from reports.formatting import percent, scaled, value_text
+
+NAMES_SHOWN = 4
+"""Networks that a plan calls by their names."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer and what it costs."""
+
+    name: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a DyDiT may execute."""
+
+    flops_ratio: float
+    """Share of the FLOPs of attention and MLPs."""
+    scales: float
+    """Share of the whole network's MACs that attention and MLPs are."""
+    macs: int
+    """Of a forward pass that meets the budget."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network of an experiment."""
+
+    title: str
+    kind: str
+    published: str
+    """Its published name, or nothing."""
+    note: str
+    source: str
+    knobs: dict[str, Any]
+    resolution: int
+    in_channels: int
+    out_channels: int
+    params: int
+    macs: int
+    """Multiply-accumulates of one forward pass of one image."""
+    flops: int
+    """Floating-point operations of it, 2 a multiply-accumulate."""
+    budget: Budget | None
+    layers: tuple[LayerCost, ...]
+
+
+def network(experiment: Experiment, title: str) -> Network:
+    """The network of an experiment. Raises UsageError when it cannot be built on the data set's images."""
+    layers, cost, shape = network_layers(experiment), model_cost(experiment), net_shape(experiment)
+    model, name = experiment.model, published(experiment.model)
+    return Network(
+        title=title,
+        kind=model.kind,
+        published=name.name if name else "",
+        note=name.note if name else "",
+        source=name.source if name else "",
+        knobs={field: value for field, value in model.model_dump(mode="json").items() if field != "kind"},
+        resolution=shape.resolution,
+        in_channels=shape.in_channels,
+        out_channels=shape.out_channels,
+        params=cost.params,
+        macs=cost.macs,
+        flops=cost.flops,
+        budget=_budget(experiment, model, shape) if isinstance(model, DyDit) else None,
+        layers=tuple(LayerCost(layer.name, layer.cost.params, layer.cost.macs) for layer in layers),
+    )
+
+
+def _budget(experiment: Experiment, model: DyDit, shape: NetShape) -> Budget:
+    layout = dit_layout(model, shape)
+    scaling = model.depth * (attention_cost(layout) + mlp_cost(layout)).macs
+    return Budget(model.flops_ratio, scaling / model_cost(experiment).macs, sampling_cost(experiment).macs)
+
+
+def words(found: Network) -> list[str]:
+    """A network in a few lines, as console markup."""
+    name = f"{found.published} [dim]({found.source})[/dim]" if found.published else f"custom {found.kind}"
+    knobs = "  ·  ".join(f"{field} {value_text(value)}" for field, value in found.knobs.items())
+    size = f"{found.resolution}x{found.resolution}"
+    lines = [
+        f"[bold]{escape(found.title)}[/bold]: {name}",
+        *filter(None, [found.note]),
+        escape(knobs),
+        f"images {size}x{found.in_channels} -> {size}x{found.out_channels}",
+        f"parameters: {scaled(found.params)} ({found.params:,})",
+        f"one forward pass of one image: {scaled(found.macs)} MACs = {scaled(found.flops)} FLOPs "
+        "[dim](1 MAC = 2 FLOPs; what P1, DiT and P5 call FLOPs are MACs)[/dim]",
+    ]
+    return lines + ([_budget_words(found, found.budget)] if found.budget else [])
+
+
+def _budget_words(found: Network, budget: Budget) -> str:
+    return (
+        f"at its budget (flops_ratio {budget.flops_ratio:g}): {scaled(budget.macs)} MACs, "
+        f"{percent(budget.macs / found.macs)} of a pass that skips nothing "
+        f"[dim](attention and MLPs are {percent(budget.scales)} of it and scale with the budget)[/dim]"
+    )
+
+
+def layers_table(found: Network) -> Table:
+    """One row a layer, with its shares of the whole, and the sum."""
+    table = Table(box=None, header_style="bold", show_footer=True, footer_style="bold")
+    table.add_column("layer", "total")
+    for heading, total in (("parameters", found.params), ("MACs / image", found.macs)):
+        table.add_column(heading, f"{total:,}", justify="right")
+        table.add_column("%", justify="right")
+    for layer in found.layers:
+        shares = (f"{100 * layer.params / found.params:.1f}", f"{100 * layer.macs / found.macs:.1f}")
+        table.add_row(escape(layer.name), f"{layer.params:,}", shares[0], f"{layer.macs:,}", shares[1])
+    return table
+
+
+def sweep_words(experiments: Sequence[Experiment]) -> str:
+    """The networks of a sweep in a line: names, and the ranges of parameters and MACs."""
+    names = list(dict.fromkeys(network_name(one.model) or f"custom {one.model.kind}" for one in experiments))
+    rest = [f"and {len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
+    costs, sampled = (
+        [model_cost(one) for one in experiments],
+        [sampling_cost(one).macs for one in experiments],
+    )
+    macs = _range([cost.macs for cost in costs])
+    budget = (
+        f" ({_range(sampled)} when sampling within its budget)"
+        if sampled != [cost.macs for cost in costs]
+        else ""
+    )
+    numbers = f"{_range([cost.params for cost in costs])} parameters, {macs} MACs a forward pass{budget}"
+    return f"{'network' if len(names) == 1 else 'networks'}: {', '.join([*names[:NAMES_SHOWN], *rest])}; {numbers}"
+
+
+def network_name(model: Model) -> str:
+    """The published name of a network, or nothing."""
+    found = published(model)
+    return found.name if found else ""
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = scaled(min(values)), scaled(max(values))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,171 @@
+"""A sampling unit: a Tune trial whose actor is reused, so the model and the reference stay loaded."""
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+from ray import tune
+
+from engine.samplers import Sampler
+from engine.sampling.image_spool import SPOOL_FOLDER
+from orchestrator.execution.unit import (
+    Unit,
+    load_data,
+    load_reference_context,
+    missing_batches,
+    prepare_worker,
+)
+from orchestrator.storage.provenance import worker_environment
+from orchestrator.storage.store import DONE, Store, mark_done, mark_failed
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.denoiser import Denoiser
+    from engine.evaluation.evaluate import CellMeasurement, ReferenceContext
+    from engine.evaluation.snapshot_cache import Snapshot
+
+
+class SampleTrial(tune.Trainable):
+    """One cell a trial; `reset_config` hands the same process the next cell."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the first unit."""
+        self.unit = Unit.from_json(config["unit"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next unit."""
+        self.unit = Unit.from_json(new_config["unit"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Do the whole unit. An exception of ours would only repeat, so it is recorded, not retried."""
+        if self.unit.kind == "draw":
+            return {**draw_pass(self.unit), tune.result.DONE: True}
+        folder = Store.open(self.unit.storage).cell(self.unit.unit_id)
+        try:
+            metrics = measure_cell(self.unit)
+        except Exception as error:
+            folder.delete_folder(SPOOL_FOLDER)  # the next wave's images take their place on the disk
+            mark_failed(folder, f"{type(error).__name__}: {error}")
+            return {"state": "failed", "message": str(error), tune.result.DONE: True}
+        return {"state": "done", **metrics, tune.result.DONE: True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to keep: results are in the store."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load."""
+
+
+def draw_pass(unit: Unit) -> dict[str, str]:
+    """Draw the images of a pass that are not there yet; what fails, each cell draws alone when it is
+    measured."""
+    import torch
+
+    from engine.sampling.generation import generate_block
+
+    store, experiment, device = Store.open(unit.storage), unit.spec, prepare_worker(unit)
+    batch_size, num_samples = experiment.eval.batch_size, experiment.eval.num_samples
+    try:
+        denoiser = warm_denoiser(unit, chosen_snapshot(unit, store), device)
+        batches = torch.arange(num_samples).split(batch_size)
+        samplers = [TypeAdapter(Sampler).validate_python(sampler) for _, sampler in unit.samplers]
+        folders = [store.cell(cell_id) for cell_id, _ in unit.samplers]
+        for cells, numbers in missing_batches(unit, folders).items():
+            indices, into = (
+                torch.cat([batches[number] for number in numbers]),
+                [folders[cell] for cell in cells],
+            )
+            generate_block(experiment, [samplers[cell] for cell in cells], indices, denoiser, into)
+    except Exception as error:
+        return {"state": "failed", "message": f"{type(error).__name__}: {error}"}
+    return {"state": "done"}
+
+
+def chosen_snapshot(unit: Unit, store: Store) -> int:
+    """Images shown at the snapshot that was chosen; RuntimeError when none was."""
+    choice = store.training(unit.train_id).read_json(f"selections/{unit.selection_id}.json")
+    if choice is None:
+        raise RuntimeError(f"training {unit.train_id} has no chosen snapshot")
+    return int(choice["chosen"])
+
+
+def measure_cell(unit: Unit) -> dict[str, float]:
+    """Measure one cell, write its folder and return its metrics; a finished cell is only read."""
+    from engine.evaluation.evaluate import evaluate_cell
+    from engine.evaluation.model_metrics import model_metrics
+    from engine.evaluation.snapshot_cache import Snapshot, analytic_variance, reference_images
+    from engine.sampling.generation import read_generated
+
+    store = Store.open(unit.storage)
+    folder = store.cell(unit.unit_id)
+    if folder.exists(DONE):
+        return dict(folder.read_json("cell.json")["metrics"])
+    device, experiment = prepare_worker(unit), unit.spec
+    judge = load_reference_context(
+        unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root
+    )
+    chosen = chosen_snapshot(unit, store)
+    started = time.perf_counter()
+    drawn, denoiser = read_generated(experiment, folder), warm_denoiser(unit, chosen, device)
+    snapshot = Snapshot(experiment, denoiser, store.training(unit.train_id), chosen)
+    if getattr(experiment.sample, "covariance", None) == "analytic":
+        denoiser.variance_model = analytic_variance(snapshot, load_data(experiment.data.name, unit.data_root))
+    denoiser.nfe = 0
+    more = model_metrics(
+        snapshot, lambda split: load_data(experiment.data.name, unit.data_root, split), folder
+    )
+    reference = reference_images(snapshot)
+    besides = denoiser.nfe * experiment.eval.batch_size
+    measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)
+    metrics = {**measured.metrics, **more}
+    folder.write("panel.png", measured.panel)
+    folder.write_json("cell.json", cell_record(unit, snapshot, replace(measured, metrics=metrics), judge))
+    seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
+    environment = worker_environment(str(device))
+    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations + besides}
+    mark_done(folder, {**done, "environment": environment})
+    folder.delete_folder(SPOOL_FOLDER)
+    return metrics
+
+
+def cell_record(
+    unit: Unit, snapshot: "Snapshot", measured: "CellMeasurement", judge: "ReferenceContext"
+) -> dict[str, Any]:
+    """All that is kept of a measured cell, as plain data."""
+    return {
+        "cell_id": unit.unit_id,
+        "train_id": unit.train_id,
+        "experiment": unit.experiment,
+        "sampler": snapshot.experiment.sample.canonical().form,
+        "snapshot_kimg": snapshot.images_shown / 1000,
+        "metrics": measured.metrics,
+        "jackknife": measured.jackknife,
+        "nfe": measured.nfe,
+        "evaluations": measured.evaluations,
+        "macs": measured.macs,
+        "num_params": sum(parameter.numel() for parameter in snapshot.denoiser.parameters()),
+        "extractor_sha256": judge.extractor.sha256,
+        "reference_id": judge.reference.id,
+    }
+
+
+_LOADED: dict[tuple[str, ...], "Denoiser"] = {}
+"""The one network this process keeps loaded."""
+
+
+def warm_denoiser(unit: Unit, images_shown: int, device: "torch.device") -> "Denoiser":
+    """The chosen snapshot's denoiser, read from the store unless the previous unit used it too."""
+    from engine.build import variance_model
+    from engine.evaluation.evaluate import load_denoiser
+
+    experiment = unit.spec
+    key = (unit.storage, unit.train_id, str(images_shown), experiment.weights.model_dump_json())
+    if key not in _LOADED:
+        _LOADED.clear()
+        folder = Store.open(unit.storage).training(unit.train_id)
+        _LOADED[key] = load_denoiser(experiment, folder, images_shown, device)
+    _LOADED[key].variance_model = variance_model(experiment)
+    return _LOADED[key]

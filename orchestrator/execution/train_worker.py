@@ -1,0 +1,111 @@
+"""A training unit: Ray Train runs the engine's loop on its workers, then the first worker chooses the
+snapshot."""
+
+import io
+import uuid
+from typing import Any
+
+from orchestrator.execution.unit import Unit, load_data, load_reference_context, prepare_worker
+from orchestrator.storage.provenance import worker_environment
+from orchestrator.storage.store import CURVES_FILE, DONE, FAILED, Store, mark_done, mark_failed
+
+
+def train_trial(config: dict[str, Any]) -> None:
+    """Body of the Tune trial: start Ray Train's workers for one unit and wait for them.
+
+    The trial itself asks for no CPU: a trial that held one while its workers wait for theirs would deadlock.
+    """
+    import ray.train
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    resources, unit = config["resources"], Unit.from_json(config["unit"])
+    per_worker = {"CPU": resources["cpus_per_worker"], "GPU": resources["gpus_per_worker"]}
+    TorchTrainer(
+        train_loop,
+        train_loop_config={"unit": config["unit"]},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources["workers"],
+            use_gpu=resources["gpus_per_worker"] > 0,
+            resources_per_worker={name: amount for name, amount in per_worker.items() if amount > 0},
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{unit.unit_id}-{uuid.uuid4().hex[:8]}",
+            storage_path=config["scratch"],
+            callbacks=[TuneReportCallback()],
+            failure_config=ray.train.FailureConfig(max_failures=2),
+        ),
+    ).fit()
+
+
+def train_loop(config: dict[str, Any]) -> None:
+    """Body of each Ray Train worker.
+
+    State lives in the store, not in Ray: a worker that dies is started again and resumes from the store's
+    checkpoint. An exception of ours would only repeat, so it is recorded as the unit's failure instead of
+    being retried.
+    """
+    import ray.train
+
+    unit = Unit.from_json(config["unit"])
+    folder = Store.open(unit.storage).training(unit.train_id)
+    try:
+        run_training(unit, ray.train.get_context().get_world_rank(), ray.train.report)
+    except Exception as error:
+        mark_failed(folder, f"{type(error).__name__}: {error}")
+        ray.train.report({"state": "failed", "message": str(error)})
+
+
+def run_training(unit: Unit, rank: int, report: Any) -> None:
+    """Train what is missing, then choose the snapshot under the sweep's protocol."""
+    from engine.evaluation.evaluate import select_snapshot
+    from engine.training.loop import Tick, train
+
+    device, experiment = prepare_worker(unit), unit.spec
+    folder = Store.open(unit.storage).training(unit.train_id)
+    images = load_data(experiment.data.name, unit.data_root)
+
+    def on_tick(tick: Tick) -> None:
+        if rank == 0:
+            folder.write(CURVES_FILE, curves_parquet(unit.train_id, tick.curves))
+        kimg = tick.images_shown / 1000
+        report(
+            {"state": "train", "kimg": kimg, "loss": tick.loss, "images_per_second": tick.images_per_second}
+        )
+
+    if rank == 0:
+        folder.write_json("spec.json", unit.experiment)
+    if not folder.exists(DONE):
+        parent = Store.open(unit.storage).training(unit.parent_id) if unit.parent_id else None
+        seconds = train(experiment, images, folder, on_tick, device, parent)
+        if rank == 0:
+            mark_done(
+                folder,
+                {
+                    "train_id": unit.train_id,
+                    "seconds": seconds,
+                    "environment": worker_environment(str(device)),
+                },
+            )
+    if rank == 0:
+        judge = load_reference_context(
+            unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root
+        )
+        choice = select_snapshot(experiment, folder, judge, device)
+        folder.write_json(f"selections/{unit.selection_id}.json", choice.to_json())
+        folder.delete(FAILED)
+    report({"state": "done"})
+
+
+def curves_parquet(train_id: str, rows: list[tuple[float, str, float]]) -> bytes:
+    """Curve rows as the bytes of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from reports.read.schema import CURVES
+
+    columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
+    table = pa.table([[train_id] * len(rows), *map(list, columns)], schema=CURVES)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,111 @@
+"""Which unit Ray Tune runs next: the missing ones in order, or those a search proposes."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from orchestrator.execution.unit import Unit
+
+
+class Draining:
+    """A switch that is turned once, when the user asks to stop: running units finish, no other starts."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+class MissingUnits(Searcher):
+    """Enumerates a fixed list of units; ends early when draining.
+
+    Cells wait for the shared passes before them, which draw their images, and passes for the cells before
+    them, whose images are then deleted.
+    """
+
+    def __init__(self, units: Iterable[Unit], settings: dict[str, Any], draining: Draining) -> None:
+        super().__init__()
+        self.waiting = deque(units)
+        self.settings, self.draining = settings, draining
+        self.running: dict[str, str] = {}
+        """Trial -> the kind of its unit."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Configuration of the next trial, None to ask again later, or FINISHED."""
+        if self.draining.requested or not self.waiting:
+            return str(Searcher.FINISHED)
+        kind = self.waiting[0].kind
+        if set(self.running.values()) - {kind}:
+            return None
+        self.running[trial_id] = kind
+        return {"unit": self.waiting.popleft().to_json(), **self.settings}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A unit that has ended, well or not, is waited for no longer."""
+        self.running.pop(trial_id, None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: what is finished is in the store."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to load."""
+
+
+class SearchedUnits(Searcher):
+    """Passes a search algorithm's proposals on as units.
+
+    A proposal whose training is under way waits for it, so that no model is trained twice at the same time.
+    """
+
+    def __init__(
+        self,
+        inner: Searcher,
+        to_unit: Callable[[dict[str, Any]], Unit],
+        trained: set[str],
+        settings: dict[str, Any],
+        draining: Draining,
+    ) -> None:
+        super().__init__()
+        self.inner, self.to_unit, self.settings, self.draining = inner, to_unit, settings, draining
+        self.trained = set(trained)
+        self.held: Unit | None = None
+        self.held_proposal = ""
+        self.running: dict[str, tuple[str, str]] = {}
+        """Trial -> (the search algorithm's own name for it, the training it needs)."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher for a restore that never happens here."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Configuration of the next trial, None to ask again later, or FINISHED."""
+        if self.draining.requested:
+            return str(Searcher.FINISHED)
+        if self.held is None:
+            proposal = self.inner.suggest(trial_id)
+            if not isinstance(proposal, dict):
+                return None if proposal is None else str(proposal)
+            self.held, self.held_proposal = self.to_unit(proposal), trial_id
+        needed = self.held.train_id
+        if needed not in self.trained and any(training == needed for _, training in self.running.values()):
+            return None
+        unit, self.held = self.held, None
+        self.running[trial_id] = (self.held_proposal, unit.train_id)
+        return {"unit": unit.to_json(), **self.settings}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the search algorithm what its proposal was worth."""
+        proposal, training = self.running.pop(trial_id)
+        if not error:
+            self.trained.add(training)
+        self.inner.on_trial_complete(proposal, result, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: finished proposals are replayed from the store."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to load."""

@@ -1,0 +1,98 @@
+"""Content hashes: two experiments that would do the same work have the same name, on every machine."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from engine import ENGINE_VERSION
+from engine.config.experiment import Experiment
+from engine.config.model import Model, UNetBase
+from engine.config.train import Train
+from engine.config.weights import canonical_weights
+from engine.data.catalog import CATALOG
+
+ID_LENGTH = 16
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """First 16 hex digits (64 bits) of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:ID_LENGTH]
+
+
+def non_default_fields(value: Any) -> Any:
+    """A configuration without the fields that have their default, as plain data; kinds always stay.
+
+    So a field that is added later, whose default means what was done before, changes no identity.
+    """
+    if not isinstance(value, BaseModel):
+        return [non_default_fields(item) for item in value] if isinstance(value, tuple) else value
+    fields = type(value).model_fields
+    return {
+        name: non_default_fields(getattr(value, name))
+        for name, field in fields.items()
+        if name == "kind" or getattr(value, name) != field.get_default(call_default_factory=True)
+    }
+
+
+def train_id(experiment: Experiment) -> str:
+    """Identity of a training: data, model, objective, train, the training it starts from, and the engine's
+    version."""
+    sections = {name: non_default_fields(getattr(experiment, name)) for name in ("data", "objective")}
+    sections |= {
+        "model": non_default_fields(canonical_model(experiment)),
+        "train": non_default_fields(_weights_of(experiment.train)),
+    }
+    if (start := experiment.start) is not None:
+        sections["start"] = non_default_fields(start.model_copy(update={"train": _weights_of(start.train)}))
+    return digest({"engine": ENGINE_VERSION, **sections})
+
+
+def canonical_model(experiment: Experiment) -> Model:
+    """The one form of all configurations that are the same network for the data set's images."""
+    model = experiment.model
+    return (
+        model.for_images_of(CATALOG[experiment.data.name].resolution)
+        if isinstance(model, UNetBase)
+        else model
+    )
+
+
+def _weights_of(train: Train) -> Train:
+    """The settings without what changes no weight: checkpointing trades time for memory, bit for bit."""
+    return train.model_copy(update={"checkpointing": False})
+
+
+def protocol_id(experiment: Experiment) -> str:
+    """Identity of the evaluation protocol; rows that differ in it never share a table. Seeds are not part of
+    it."""
+    protocol = non_default_fields(experiment.eval.model_copy(update={"sample_seed": 0}))
+    return digest({"data": experiment.data.name, **protocol})
+
+
+def selection_id(experiment: Experiment, training: str) -> str:
+    """Identity of a snapshot selection: the training and everything its scores depend on."""
+    rule = experiment.eval
+    scored_by = [non_default_fields(rule.selection), rule.extractor, rule.batch_size]
+    return digest({"training": training, "scored_by": scored_by})
+
+
+def cell_id(experiment: Experiment, selection: str) -> str:
+    """Identity of a cell: the selected snapshot, the weights, the sampler's canonical form and the
+    protocol."""
+    sampler = experiment.sample.canonical().form
+    weights = non_default_fields(canonical_weights(experiment.weights, experiment.train))
+    return digest(
+        {
+            "selection": selection,
+            "weights": weights,
+            "sampler": sampler,
+            "eval": non_default_fields(experiment.eval),
+        }
+    )

@@ -1,0 +1,37 @@
+"""Which fields vary over points, each a mapping from dotted fields to values, and in which order values
+come."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def is_sampler_field(field: str) -> bool:
+    """Whether an axis belongs to sampling and not to training."""
+    return field == "sample" or field.startswith("sample.")
+
+
+def varied_fields(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """Fields with several values over the points, and the values in order."""
+    fields = dict.fromkeys(field for axes in points for field in axes)
+    return {field: values for field in fields if len(values := _values(field, points)) > 1}
+
+
+def partly_there(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """Training fields that some points have and others lack, as a DyDiT has a budget and its start has
+    none."""
+    fields = dict.fromkeys(field for axes in points for field in axes if not is_sampler_field(field))
+    lacking = [field for field in fields if any(field not in axes for axes in points)]
+    return {field: _values(field, points) for field in lacking}
+
+
+def _values(field: str, points: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """The distinct values of a field over the points that have it, in order."""
+    found = {json.dumps(axes[field], sort_keys=True): axes[field] for axes in points if field in axes}
+    return tuple(sorted(found.values(), key=value_order))
+
+
+def value_order(value: Any) -> tuple[bool, float, str]:
+    """Sort key of axis values: numbers by size, then everything else, NaN included, by its text."""
+    number = isinstance(value, int | float) and value == value
+    return not number, float(value) if number else 0.0, str(value)

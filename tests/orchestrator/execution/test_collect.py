@@ -1,0 +1,324 @@
+"""From finished units to tables and a manifest whose numbers add up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.execution.collect import collect
+from orchestrator.execution.driver import newly_finished
+from orchestrator.planning.cost import model_cost
+from orchestrator.planning.plan import Plan
+from reports.read.schema import CURVES, RESULTS
+
+NOTHING = {"trainings": 0, "cells": 0}
+METRICS = ["fd_classifier", "precision", "recall", "seconds_per_image"]
+
+
+def collected(fake: Any, ran: dict[str, int] = NOTHING) -> bool:
+    """Collect the sweep's tables as they are now; whether anything changed."""
+    return collect(fake.plan(), fake.store, fake.store.sweep("tiny"), command="orch sweep grid.yaml", ran=ran)
+
+
+def table(fake: Any, name: str) -> Any:
+    return pq.read_table(fake.path / "sweeps/tiny" / name)
+
+
+def manifest(fake: Any) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((fake.path / "sweeps/tiny/manifest.json").read_text())
+    return read
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and modification time of every file."""
+    return {
+        str(path): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# Tables.
+
+
+def test_tables_have_exactly_the_columns_that_reports_read(finished: Any) -> None:
+    collected(finished)
+    assert table(finished, "results.parquet").schema.equals(RESULTS)
+    assert table(finished, "curves.parquet").schema.equals(CURVES)
+
+
+def test_tables_of_a_sweep_without_results_have_the_same_columns(fake: Any) -> None:
+    collected(fake)
+    results, curves = table(fake, "results.parquet"), table(fake, "curves.parquet")
+    assert results.schema.equals(RESULTS)
+    assert curves.schema.equals(CURVES)
+    assert results.num_rows == curves.num_rows == 0
+
+
+def test_there_is_a_row_for_every_cell_and_metric(finished: Any) -> None:
+    collected(finished)
+    rows = table(finished, "results.parquet").to_pylist()
+    cells = [cell.cell_id for cell in finished.plan().cells]
+    assert [(row["cell_id"], row["metric"]) for row in rows] == [
+        (cell, name) for cell in cells for name in METRICS
+    ]
+
+
+def test_a_row_says_what_was_measured_of_which_weights_with_which_sampler(finished: Any) -> None:
+    collected(finished)
+    row = table(finished, "results.parquet").to_pylist()[0]
+    cell = finished.plan().cells[0]
+    expected = {
+        "sweep": "tiny", "recipe": "tiny_digits", "varies": "scale", "smoke": False, "metric": "fd_classifier",
+        "value": 7.5, "num_samples": 100, "extractor": "classifier", "weights": "ema, half-life 1 kimg",
+        "snapshot_kimg": 4.0, "train_seed": 0, "sample_seed": 0, "num_steps": 3, "nfe": 5, "sampler_label": "Heun 3",
+        "train_id": cell.training.train_id, "protocol_id": cell.protocol_id, "num_params": 12_345,
+        "panel": f"cells/{cell.cell_id}/panel.png",
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected
+    assert json.loads(row["axes"]) == {"model.channels": 8}
+    assert json.loads(row["model"])["channels"] == 8
+    assert json.loads(row["sampler"])["kind"] == "heun"
+    assert json.loads(row["collapsed"]) == ["s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing"]
+    assert json.loads(row["off_playbook"]) == ["model.channels = 8"]
+
+
+def test_a_row_has_the_macs_that_were_executed_where_they_were_measured(finished: Any) -> None:
+    first, second = finished.plan().cells[:2]
+    record = json.loads((finished.path / f"cells/{first.cell_id}/cell.json").read_text())
+    finished.json(f"cells/{first.cell_id}/cell.json", {**record, "macs": 123})
+    collected(finished)
+    macs = {row["cell_id"]: row["macs"] for row in table(finished, "results.parquet").to_pylist()}
+    assert (macs[first.cell_id], macs[second.cell_id]) == (123, model_cost(second.experiment).macs)
+
+
+def recorded(fake: Any, **facts: Any) -> None:
+    """Every cell's record with these facts besides."""
+    for cell in fake.plan().cells:
+        name = f"cells/{cell.cell_id}/cell.json"
+        fake.json(name, {**json.loads((fake.path / name).read_text()), **facts})
+
+
+def test_a_distances_row_has_its_values_without_a_block_where_they_were_taken(finished: Any) -> None:
+    collected(finished)
+    assert {row["jackknife"] for row in table(finished, "results.parquet").to_pylist()} == {""}
+    recorded(finished, jackknife={"fd_classifier": [7.25, 7.75]})
+    collected(finished)
+    found = {(row["metric"], row["jackknife"]) for row in table(finished, "results.parquet").to_pylist()}
+    assert found == {(name, "[7.25, 7.75]" if name == "fd_classifier" else "") for name in METRICS}
+
+
+def test_manifest_counts_the_evaluations_of_points_of_cells_and_of_what_was_done(finished: Any) -> None:
+    collected(finished)
+    assert manifest(finished)["evaluations"] is None  # these cells did not record theirs
+    recorded(finished, evaluations=100)
+    assert collected(finished)
+    # 100 images are two batches of 64, and 3 steps of Heun take 5 evaluations: 640 a point.
+    counts = {"points": 8, "cells": 4, "naive": 8 * 640, "distinct": 4 * 640, "done": 400}
+    assert manifest(finished)["evaluations"] == counts
+    cell = finished.plan().cells[0]
+    (finished.path / cell.done_file).unlink()
+    collected(finished)
+    left = {"points": 6, "cells": 3, "naive": 6 * 640, "distinct": 3 * 640, "done": 300}
+    assert manifest(finished)["evaluations"] == left
+
+
+def test_rows_and_manifest_have_the_published_name_of_the_network(fake: Any) -> None:
+    published = (
+        "set: {model.kind: dit, model.width: 384, model.depth: 12, model.num_heads: 6, model.patch_size: 2}"
+    )
+    for cells, name in ((fake, ""), (fake.changed("axes: {model.channels: [8, 16]}", published), "DiT-S/2")):
+        cells.finish_everything()
+        collected(cells)
+        assert {row["network"] for row in table(cells, "results.parquet").to_pylist()} == {name}
+        assert {one["name"] for one in manifest(cells)["networks"]} == {name}
+    (network,) = manifest(fake)["networks"]
+    assert network["model"]["width"] == 384
+    assert "P5 Table 7" in network["source"]
+
+
+def test_budgets_of_one_dydit_are_one_network(fake: Any) -> None:
+    small = "{model.kind: dydit, model.width: 16, model.depth: 2, model.num_heads: 4, model.patch_size: 4}"
+    budgets = f"set: {small}\naxes: {{model.flops_ratio: [0.5, 0.7]}}"
+    cells = fake.changed("axes: {model.channels: [8, 16]}", budgets, "budget")
+    cells.finish_everything()
+    collected(cells)
+    told = manifest(cells)
+    assert len(told["trainings"]) == 2
+    assert [one["model"]["kind"] for one in told["networks"]] == ["dydit"]
+
+
+def test_a_cell_that_is_not_finished_has_no_rows(finished: Any) -> None:
+    cell = finished.plan().cells[1]
+    (finished.path / cell.done_file).unlink()
+    collected(finished)
+    names = table(finished, "results.parquet").column("cell_id").to_pylist()
+    assert cell.cell_id not in names
+    assert len(set(names)) == 3
+
+
+def test_curves_hold_training_and_the_score_of_every_snapshot(finished: Any) -> None:
+    collected(finished)
+    unit = finished.plan().trainings[0]
+    rows = [row for row in table(finished, "curves.parquet").to_pylist() if row["train_id"] == unit.train_id]
+    values = [(row["name"], row["kimg"], row["value"]) for row in rows]
+    assert [value for value in values if value[0] == "train/loss"] == [
+        ("train/loss", kimg, 10 / kimg) for kimg in (1.0, 2.0, 3.0, 4.0)
+    ]
+    assert values[-2:] == [("selection/fd_classifier", 2.0, 9.0), ("selection/fd_classifier", 4.0, 7.0)]
+
+
+def test_a_training_without_a_chosen_snapshot_has_no_curves(fake: Any) -> None:
+    fake.finish_training(fake.plan().trainings[0], select=False)
+    collected(fake)
+    assert table(fake, "curves.parquet").num_rows == 0
+
+
+def test_a_row_says_which_weights_were_sampled(fake: Any) -> None:
+    emas = "{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 2}, {weights.kind: power}"
+    points = f"[{{weights.kind: raw}}, {emas}]"
+    kept = "train.keep_raw: true, train.ema_extra_halflives_kimg: [2], train.ema_power: [0.05, 0.1]"
+    other = fake.changed("axes: {model.channels: [8, 16]}", f"set: {{{kept}}}\npoints: {points}", "weights")
+    other.finish_everything()
+    collected(other)
+    rows = table(other, "results.parquet").to_pylist()
+    assert list(dict.fromkeys(row["weights"] for row in rows)) == [
+        "raw weights",
+        "ema, half-life 1 kimg",
+        "ema, half-life 2 kimg",
+        "power-function ema, width 0.1",
+    ]
+    assert len({row["train_id"] for row in rows}) == 1
+
+
+def test_a_head_and_its_parent_have_their_curves_and_records_and_the_head_has_the_rows(head: Any) -> None:
+    head.finish_everything()
+    collected(head, ran={"trainings": 2, "cells": 2})
+    parent, child = head.plan().trainings
+    assert set(table(head, "curves.parquet").column("train_id").to_pylist()) == {
+        parent.train_id,
+        child.train_id,
+    }
+    assert set(table(head, "results.parquet").column("train_id").to_pylist()) == {child.train_id}
+    told = manifest(head)
+    assert [one["axes"] for one in told["trainings"]] == [{"start": "training"}, {}]
+    assert told["trainings"][1]["num_params"] > told["trainings"][0]["num_params"]  # the head comes on top
+    sums_hold(told["counts"], head.plan())
+
+
+# Once is enough.
+
+
+def test_collecting_again_changes_nothing_on_disk(finished: Any) -> None:
+    assert collected(finished, ran={"trainings": 2, "cells": 4})
+    before = snapshot(finished.path)
+    assert not collected(finished)
+    assert snapshot(finished.path) == before
+
+
+@pytest.mark.parametrize("event", ["failure", "another failure", "a new value", "a deviation"])
+def test_a_run_that_finishes_nothing_still_tells_what_became_of_it(finished: Any, event: str) -> None:
+    cell = finished.plan().cells[0]
+    (finished.path / cell.done_file).unlink()
+    if event == "another failure":
+        finished.fail(f"cells/{cell.cell_id}", "first")
+    collected(finished)
+    before = manifest(finished)
+    if "failure" in event:
+        finished.fail(f"cells/{cell.cell_id}", "second")
+    grown = {
+        "a new value": ("[8, 16]", "[8, 16, 4]"),
+        "a deviation": ("panel:", "set: {model.dropout: 0.05}\npanel:"),
+    }
+    assert collected(finished.changed(*grown[event]) if event in grown else finished)
+    after = manifest(finished)
+    told = {key for key in after if after[key] != before[key]} - {"created"}
+    changes = {
+        "a new value": {"counts", "lineage", "off_playbook", "collapsed"},
+        "a deviation": {"deviations"},
+    }
+    assert told == changes.get(event, {"counts", "failures"} if event == "failure" else {"failures"})
+
+
+# The manifest.
+
+
+def sums_hold(counts: dict[str, int], plan: Plan) -> None:
+    done_cells = len(plan.cells) - len(plan.missing_cells)
+    done_trainings = len(plan.trainings) - len(plan.missing_trainings)
+    assert counts["points"] == counts["cells"] + counts["collapsed"]
+    assert counts["cached_cells"] + counts["run_cells"] == done_cells
+    assert counts["cached_trainings"] + counts["run_trainings"] == done_trainings
+    assert min(counts.values()) >= 0
+
+
+def test_counts_of_a_first_and_a_later_run_add_up(fake: Any) -> None:
+    before = fake.plan()
+    fake.finish_everything()
+    collected(fake, ran=newly_finished(before, fake.plan()))
+    first = manifest(fake)["counts"]
+    sums_hold(first, fake.plan())
+    assert first == {
+        "points": 8, "cells": 4, "collapsed": 4, "trainings": 2, "cached_cells": 0, "cached_trainings": 0,
+        "run_cells": 4, "run_trainings": 2, "failed": 0,
+    }  # fmt: skip
+    grown = fake.changed("[8, 16]", "[8, 16, 4]")
+    before = grown.plan()
+    grown.finish_training(before.missing_trainings[0])
+    grown.finish_cell(before.missing_cells[0])
+    collected(grown, ran=newly_finished(before, grown.plan()))
+    later = manifest(grown)["counts"]
+    sums_hold(later, grown.plan())
+    assert (later["run_cells"], later["cached_cells"], later["run_trainings"]) == (1, 4, 1)
+
+
+def test_counts_add_up_when_a_search_proposed_its_units_during_the_run(fake: Any) -> None:
+    whole = fake.plan()
+    for unit in whole.trainings:
+        fake.finish_training(unit)
+    for cell in whole.cells[:3]:
+        fake.finish_cell(cell)
+    before = Plan(fake.sweep, 0, (), (), frozenset())
+    ran = newly_finished(before, fake.plan())
+    assert ran == {"trainings": 2, "cells": 3}
+    collected(fake, ran=ran)
+    sums_hold(manifest(fake)["counts"], fake.plan())
+
+
+def test_failures_are_listed_with_their_messages_until_the_unit_is_finished(finished: Any) -> None:
+    cell, unit = finished.plan().cells[0], finished.plan().trainings[1]
+    for file in (cell.done_file, unit.done_file):
+        (finished.path / file).unlink()
+    finished.fail(f"cells/{cell.cell_id}", "out of memory")
+    finished.fail(f"train/{unit.train_id}", "no space left")
+    collected(finished)
+    assert manifest(finished)["failures"] == [
+        {"unit": unit.train_id, "message": "no space left"},
+        {"unit": cell.cell_id, "message": "out of memory"},
+    ]
+    assert manifest(finished)["counts"]["failed"] == 2
+    finished.finish_everything()
+    collected(finished)
+    assert manifest(finished)["failures"] == []
+
+
+def test_manifest_tells_what_a_reader_needs_besides_the_numbers(finished: Any) -> None:
+    collected(finished)
+    told, plan = manifest(finished), finished.plan()
+    assert (told["schema"], told["sweep"], told["smoke"]) == ("orch/manifest@1", "tiny", False)
+    assert told["protocol"]["id"] == plan.cells[0].protocol_id
+    assert told["protocol"]["feature_dims"] == 64
+    assert told["data"] == {"name": "digits", "sha256": "d" * 64, "num_images": 1797}
+    assert told["lineage"] == {cell.cell_id: cell.training.train_id for cell in plan.cells}
+    assert told["off_playbook"] == ["model.channels = 16", "model.channels = 8", "sample.s_churn = 5"]
+    assert [len(group["points"]) for group in told["collapsed"]] == [2, 2, 2, 2]
+    assert all(group["reason"] for group in told["collapsed"])
+    training = told["trainings"][0]
+    assert (training["snapshot_kimg"], training["runner_up_kimg"], training["images_per_second"]) == (
+        4,
+        2,
+        500,
+    )
+    assert training["device"] == told["environment"]["device"] == "a test's machine"

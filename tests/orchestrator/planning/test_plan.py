@@ -1,0 +1,354 @@
+"""From grid points to distinct units of work, and which of them are left to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.commands.options import make_console
+from orchestrator.console.plan_view import show_few_images
+from orchestrator.execution.unit import Unit
+from orchestrator.grid import expand, load_sweep
+from orchestrator.grid.override import changed
+from orchestrator.grid.recipe import PACKAGED
+from orchestrator.planning.plan import Plan, describe, make_plan
+from orchestrator.storage.store import Store
+
+AXES = "axes: {sample.covariance: [ocm, beta]}"
+SCALE = "varies: scale\noff_playbook: true\naxes: {model.channels: [8, 16]}"
+SET = "{train.keep_raw: true, train.ema_extra_halflives_kimg: [2], train.ema_power: [0.05]}"
+WEIGHTS = """points:
+  - {weights.kind: raw}
+  - {weights.kind: ema}
+  - {weights.kind: ema, weights.halflife_kimg: 2}
+  - {weights.kind: power, weights.sigma_rel: 0.05}
+"""
+
+
+def shipped(name: str, tmp_path: Path) -> Plan:
+    sweep = load_sweep(PACKAGED / f"{name}.yaml")
+    return make_plan(sweep, expand(sweep), Store.open(tmp_path))
+
+
+def counts(plan: Plan) -> tuple[int, int, int]:
+    return plan.num_points, len(plan.cells), len(plan.trainings)
+
+
+# Shipped grids.
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("quickstart", (16, 16, 2)),
+        ("unet_channels", (16, 16, 4)),
+        ("dropout_schedule", (12, 12, 6)),
+        ("objectives", (150, 150, 5)),
+        ("learned_variance", (32, 32, 2)),
+        ("ocm_variance", (12, 12, 2)),
+        ("ema_lengths", (10, 10, 1)),
+        ("attention_placement", (6, 6, 3)),
+        ("capacity", (3, 3, 3)),
+        ("edm_networks", (2, 2, 2)),
+        ("dydit_flops", (7, 7, 7)),
+        ("few_step", (24, 24, 2)),
+        ("scaling_law", (5, 5, 5)),
+        ("loss_gap", (4, 4, 4)),
+    ],
+)
+def test_shipped_grid_has_points_cells_and_trainings_as_it_says(
+    name: str, expected: tuple[int, int, int], tmp_path: Path
+) -> None:
+    plan = shipped(name, tmp_path)
+    assert counts(plan) == expected
+    assert (plan.missing_cells, plan.missing_trainings) == (plan.cells, plan.trainings)
+    assert plan.num_collapsed == expected[0] - expected[1]
+
+
+def test_attention_at_resolutions_that_the_images_lack_is_no_network_of_its_own(tmp_path: Path) -> None:
+    sweep = load_sweep(PACKAGED / "attention_placement.yaml", smoke=True)
+    plan = make_plan(sweep, expand(sweep), Store.open(tmp_path))
+    assert counts(plan) == (6, 4, 2)
+    assert {cell.reasons for cell in plan.cells if len(cell.points) > 1} == {
+        ("images of 8 pixels have levels of 8, 4: attention acts at none of them",)
+    }
+
+
+def test_shipped_budget_grid_fine_tunes_one_dit_and_measures_it_too(tmp_path: Path) -> None:
+    plan = shipped("dydit_flops", tmp_path)
+    static, *routed = plan.trainings
+    assert (static.label, static.experiment.model.kind) == ("start training", "dit")
+    assert {unit.parent_id for unit in routed} == {static.train_id}
+    assert [unit.experiment.model.flops_ratio for unit in routed] == [0.9, 0.8, 0.7, 0.5, 0.4, 0.3]
+    assert plan.cells[-1].training is static
+    assert len({cell.experiment.sample for cell in plan.cells}) == 1
+
+
+def test_shipped_churn_grid_is_one_training_and_every_collapse_has_its_reason(tmp_path: Path) -> None:
+    plan = shipped("edm_stochastic", tmp_path)
+    assert (plan.num_points, len(plan.trainings)) == (40, 1)
+    assert len(plan.cells) + plan.num_collapsed == 40
+    collapsed = [cell for cell in plan.cells if len(cell.points) > 1]
+    assert collapsed
+    assert all(cell.reasons and "same point" not in " ".join(cell.reasons) for cell in collapsed)
+    assert all(not cell.reasons for cell in plan.cells if len(cell.points) == 1)
+
+
+def test_full_table_5_grid_at_18_steps_is_859_samplers_and_one_training(tmp_path: Path) -> None:
+    text = (PACKAGED / "edm_stochastic.yaml").read_text()
+    full = text.replace("enumerate: one_at_a_time\n", "").replace("num_steps: 256", "num_steps: 18")
+    (tmp_path / "full.yaml").write_text(full)
+    sweep = load_sweep(tmp_path / "full.yaml")
+    plan = make_plan(sweep, expand(sweep), Store.open(tmp_path / "runs"))
+    assert counts(plan) == (11 * 12 * 9 * 11, 859, 1)
+    reasons = {reason for cell in plan.cells for reason in cell.reasons}
+    assert "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing" in reasons
+    assert "gamma saturates at sqrt(2) - 1: s_churn above 7.46 is one sampler at 18 steps" in reasons
+
+
+# What a plan warns of.
+
+
+def test_a_plan_warns_before_it_spends_when_images_are_too_few_for_the_features(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = shipped("quickstart", tmp_path).sweep.anchor
+    show_few_images(rule, make_console())
+    assert capsys.readouterr().out == ""
+    few = changed(
+        rule, {"eval.extractor": "inception", "eval.num_samples": 2048, "eval.selection.num_samples": 2049}
+    )
+    show_few_images(few, make_console())
+    text = " ".join(capsys.readouterr().out.split())
+    assert (
+        "few images: eval.num_samples = 2,048, images of digits = 1,797, but inception features have 2,048"
+        in text
+    )
+    assert "biased upwards" in text
+
+
+# Collapsing.
+
+
+def test_equivalent_points_are_one_cell_that_knows_them_and_says_why(fake: Any) -> None:
+    plan = fake.plan()
+    assert counts(plan) == (8, 4, 2)
+    deterministic, stochastic = (cell for cell in plan.cells if cell.axes["model.channels"] == 8)
+    assert [point["model.channels"] for point in deterministic.points] == [8, 8]
+    assert deterministic.reasons == ("s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing",)
+    assert deterministic.experiment.sample.kind == "heun"  # the first point speaks for the cell
+    assert any(reason.startswith("gamma saturates at sqrt(2) - 1") for reason in stochastic.reasons)
+    assert plan.num_collapsed == 4
+
+
+def test_a_point_listed_twice_is_one_cell_and_says_so(fake: Any) -> None:
+    points = "points: [{model.channels: 8}, {train.lr: 0.002}]"  # both are the recipe
+    cell = fake.changed("axes: {model.channels: [8, 16]}", points).changed("[0, 5, 6]", "5").plan().cells[0]
+    assert (len(cell.points), cell.reasons) == (2, ("the same point is listed twice",))
+
+
+def test_seeds_of_sampling_share_the_training_and_its_snapshot(fake: Any) -> None:
+    plan = fake.changed("panel:", "seeds: {sample: [0, 1, 2]}\npanel:").plan()
+    assert counts(plan) == (24, 12, 2)
+    assert {cell.training.selection_id for cell in plan.cells} == {
+        unit.selection_id for unit in plan.trainings
+    }
+    assert len({cell.protocol_id for cell in plan.cells}) == 1
+
+
+def test_seeds_of_training_are_trainings_of_their_own(fake: Any) -> None:
+    assert counts(fake.changed("panel:", "seeds: {train: [0, 1, 2]}\npanel:").plan()) == (24, 12, 6)
+
+
+def test_weights_are_cells_of_one_training(fake: Any) -> None:
+    plan = fake.changed(SCALE, f"varies: weights\noff_playbook: true\nset: {SET}\n{WEIGHTS}").plan()
+    assert counts(plan) == (16, 8, 1)
+    assert [cell.label for cell in plan.cells][::2] == [
+        "raw weights · Heun 3",
+        "Heun 3",
+        "ema, half-life 2 kimg · Heun 3",
+        "power-function ema, width 0.05 · Heun 3",
+    ]
+
+
+def test_equal_weights_written_twice_are_one_cell_that_says_why(fake: Any) -> None:
+    points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"  # 1 kimg is the recipe's
+    plan = fake.changed(SCALE, f"varies: weights\noff_playbook: true\n{points}").plan()
+    own = "weights ema with half-life 1 kimg are the training's own average"
+    plain, churned = plan.cells
+    assert counts(plan) == (8, 2, 1)
+    assert plain.reasons == ("s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing", own)
+    assert (churned.reasons[-1], len(churned.points)) == (own, 4)
+
+
+def test_a_sampler_that_is_the_same_in_all_points_is_no_reason_for_a_collapse(fake: Any) -> None:
+    points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"
+    weights = fake.changed(SCALE, f"varies: weights\noff_playbook: true\n{points}")
+    deterministic = weights.changed("  - {kind: heun, num_steps: 3}\n", "").plan().cells[0]
+    assert deterministic.experiment.sample.canonical().reasons  # churn 0 is Heun, but no point says Heun
+    assert deterministic.reasons == ("weights ema with half-life 1 kimg are the training's own average",)
+
+
+# A training that starts from another.
+
+
+def test_a_parent_is_planned_once_and_first_and_cells_depend_on_the_child(head: Any) -> None:
+    plan = head.plan()
+    parent, child = plan.trainings
+    assert counts(plan) == (2, 2, 2)
+    assert (child.parent_id, parent.parent_id) == (parent.train_id, "")
+    assert all(cell.training is child for cell in plan.cells)
+    assert (parent.label, child.label) == ("start training", "the recipe")
+    assert (parent.experiment.objective.kind, parent.experiment.start) == ("simple", None)
+
+
+def test_several_children_share_one_parent_unless_it_varies_too(head: Any) -> None:
+    heads = head.changed(
+        AXES, "axes: {objective.head: [simple, complex]}\nseeds: {train: [0, 1]}", "objective"
+    )
+    assert [unit.label for unit in heads.plan().trainings] == [
+        "start training", "head simple", "head simple, seed 1", "head complex", "head complex, seed 1",
+    ]  # fmt: skip
+    widths = head.changed(AXES, "off_playbook: true\naxes: {model.channels: [8, 16]}", "scale")
+    assert [unit.label for unit in widths.plan().trainings] == [
+        "start training, channels 8", "channels 8", "start training, channels 16", "channels 16",
+    ]  # fmt: skip
+
+
+def test_a_start_is_measured_with_the_samplers_that_suit_it(head: Any) -> None:
+    plan = head.changed("\naxes:", "\nmeasure_start: true\naxes:").plan()
+    parent = plan.trainings[0]
+    assert [cell.training.label for cell in plan.cells] == ["the recipe", "the recipe", "start training"]
+    assert [cell.experiment.sample.covariance for cell in plan.cells if cell.training is parent] == ["beta"]
+
+
+def test_a_worker_can_read_the_parent_whatever_the_child_is_sampled_with(head: Any) -> None:
+    """The child's sampler may need what only the child learns; its parent is sampled only to choose a
+    snapshot."""
+    plan = head.plan()
+    assert plan.cells[0].experiment.sample.covariance == "ocm"
+    for unit in plan.trainings:
+        told = Unit.from_json(Unit.of_training(unit, "runs", None, 1).to_json())
+        assert (told.spec, told.parent_id) == (unit.experiment, unit.parent_id)
+    told = Unit.from_json(Unit.of_cell(plan.cells[0], "runs", None, 1).to_json())
+    assert (told.spec, told.parent_id) == (plan.cells[0].experiment, plan.trainings[0].train_id)
+
+
+def test_a_parent_that_another_sweep_has_trained_is_cached(head: Any) -> None:
+    start = head.sweep.source.split("axes:")[0]
+    alone = "".join(line for line in start.splitlines(keepends=True) if "objective.kind: ocm" not in line)
+    other = head.changed(head.sweep.source, alone.replace("start.", ""))
+    (unit,) = other.plan().trainings
+    assert head.plan().training_state(head.plan().trainings[0]) == "train"
+    other.finish_training(unit)
+    plan = head.plan()
+    assert plan.trainings[0].train_id == unit.train_id
+    assert [plan.training_state(unit) for unit in plan.trainings] == ["cached", "train"]
+    assert plan.missing_trainings == plan.trainings[1:]
+
+
+# What is left to do.
+
+
+def test_a_finished_sweep_has_nothing_left(finished: Any) -> None:
+    plan = finished.plan()
+    assert (plan.missing_cells, plan.missing_trainings) == ((), ())
+    assert {plan.training_state(unit) for unit in plan.trainings} == {"cached"}
+
+
+def test_a_new_value_on_an_axis_leaves_every_other_unit_finished(finished: Any) -> None:
+    before, after = finished.plan(), finished.changed("[8, 16]", "[4, 8, 16]").plan()
+    assert counts(after) == (12, 6, 3)
+    assert before.finished <= after.finished
+    assert [unit.axes for unit in after.missing_trainings] == [{"model.channels": 4}]
+    assert {cell.training.train_id for cell in after.missing_cells} == {after.missing_trainings[0].train_id}
+
+
+def test_a_new_sampler_needs_no_training(finished: Any) -> None:
+    plan = finished.changed("s_churn: [0, 5, 6]", "s_churn: [0, 1, 5, 6]").plan()
+    assert (len(plan.missing_trainings), len(plan.missing_cells)) == (0, 2)
+
+
+def test_a_training_without_a_snapshot_for_this_protocol_is_only_to_be_selected(fake: Any) -> None:
+    ready, undecided = fake.plan().trainings
+    fake.finish_training(ready)
+    fake.finish_training(undecided, select=False)
+    plan = fake.plan()
+    assert [plan.training_state(unit) for unit in plan.trainings] == ["cached", "select"]
+    assert plan.missing_trainings == (undecided,)
+
+
+def test_another_selection_rule_reuses_the_weights(finished: Any) -> None:
+    plan = finished.changed("panel:", "set: {eval.selection.num_samples: 128}\npanel:").plan()
+    assert {plan.training_state(unit) for unit in plan.trainings} == {"select"}
+    assert plan.missing_cells == plan.cells
+
+
+def test_more_measured_images_reuse_weights_and_snapshots(finished: Any) -> None:
+    plan = finished.changed("panel:", "set: {eval.num_samples: 128}\npanel:").plan()
+    assert (plan.missing_trainings, plan.missing_cells) == ((), plan.cells)
+
+
+def test_a_cell_without_its_done_file_is_missing_whatever_else_is_there(finished: Any) -> None:
+    cell = finished.plan().cells[0]
+    (finished.path / cell.done_file).unlink()
+    assert (finished.path / f"cells/{cell.cell_id}/cell.json").exists()
+    assert finished.plan().missing_cells == (cell,)
+
+
+def test_a_training_without_its_done_file_is_trained_though_a_snapshot_was_chosen(finished: Any) -> None:
+    unit = finished.plan().trainings[0]
+    (finished.path / unit.done_file).unlink()
+    assert finished.plan().training_state(unit) == "train"
+
+
+def test_the_same_sweep_and_store_give_the_same_plan(finished: Any) -> None:
+    assert finished.plan() == finished.plan()
+
+
+def test_planning_writes_nothing(fake: Any) -> None:
+    fake.plan()
+    assert not fake.path.exists()
+
+
+# Words and imports.
+
+
+def test_labels_name_what_varies_in_short_words(fake: Any) -> None:
+    plan = fake.plan()
+    assert [unit.label for unit in plan.trainings] == ["channels 8", "channels 16"]
+    assert plan.cells[0].label == "channels 8 · Heun 3"
+    assert describe({"train.lr": 0.00025, "model.channel_mult": (1, 2)}) == "lr 0.00025, channel_mult 1-2"
+    assert describe({"model.attention_resolutions": ()}) == "attention_resolutions none"
+    kinds = {"objective.kind": "regression", "objective.weighting.kind": "min_snr"}
+    assert describe(kinds) == "objective regression, weighting min_snr"
+
+
+def test_a_training_that_nothing_varies_is_the_recipe(tmp_path: Path) -> None:
+    (unit,) = shipped("edm_stochastic", tmp_path).trainings
+    assert (unit.label, unit.axes) == ("the recipe", {})
+
+
+def test_planning_imports_neither_ray_nor_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from orchestrator.grid import expand, load_sweep; "
+        "from orchestrator.planning.plan import make_plan; from orchestrator.storage.store import Store; "
+        f"sweep = load_sweep(Path({str(PACKAGED / 'quickstart.yaml')!r})); "
+        "make_plan(sweep, expand(sweep), Store.open('nowhere')); "
+        "heavy = {'torch', 'ray', 'pandas', 'mlflow', 'optuna'} & set(sys.modules); "
+        "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_axis_that_changes_nothing_is_named(fake: Any) -> None:
+    text = fake.sweep.source
+    axes = text[text.index("axes:") :]
+    kind = "set: {sample.kind: edm_stochastic, sample.s_churn: 0}"
+    inert = f"axes: {{sample.s_noise: [1.0, 1.003], sample.num_steps: [3, 4]}}\n{kind}\n"
+    assert fake.changed(axes, inert, varies="sampler").plan().idle_axes == ("sample.s_noise",)
+    churned = inert.replace("s_churn: 0", "s_churn: 1")
+    assert fake.changed(axes, churned, varies="sampler").plan().idle_axes == ()
