@@ -14,8 +14,10 @@ from engine.config.train import Train
 from engine.config.weights import EmaWeights, Weights, check_weights
 from engine.data.catalog import CATALOG, Split
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers import Flow, Heun, Sampler
 from engine.samplers.chain import ChainSampler
+from engine.samplers.flow import Flow
+from engine.samplers.heun import Heun
+from engine.samplers.registry import Sampler
 
 
 class Data(Frozen):

@@ -11,7 +11,7 @@ from engine.config.experiment import Experiment
 from engine.data.images import save_grid
 from engine.denoiser import Denoiser
 from engine.metrics.features import FeatureExtractor
-from engine.samplers import SamplerBase
+from engine.samplers.base import SamplerBase
 from engine.sampling.generate import PANEL_PIXELS, draw
 
 PANEL_COLUMNS = 10

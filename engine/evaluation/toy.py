@@ -12,7 +12,10 @@ from torch import Tensor
 
 from engine.evaluation.oracle import EmpiricalOracle
 from engine.noise import Purpose, generator_seed, normal, uniform, uniforms
-from engine.samplers import Ddim, Ddpm, Flow, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.flow import Flow
 
 NUM_POINTS = 512
 NUM_SAMPLES = 1000

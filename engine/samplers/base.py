@@ -117,6 +117,13 @@ class SamplerBase(Frozen):
     """Classifier-free guidance w in x0_u + w (x0_c - x0_u): 1 is plain conditional sampling, 0
     unconditional."""
 
+    if TYPE_CHECKING:
+        # Every sampler has a field `kind: Literal["its_name"] = "its_name"`; what does not is no sampler but a
+        # base of some, such as SigmaGridSampler.
+        @property
+        def kind(self) -> str:
+            """The sampler's name in grids."""
+
     @property
     @abstractmethod
     def evaluations(self) -> int:

@@ -13,7 +13,7 @@ from engine.data.datasets import to_uint8
 from engine.data.images import save_grid
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
-from engine.samplers import SamplerBase
+from engine.samplers.base import SamplerBase
 from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import NOISES_KEPT, guided_trees, sample_shared
 from engine.sampling.step_packing import PackedSteps, repeated, steps_per_batch

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.config.experiment import Experiment
 from engine.denoiser import Denoiser
 from engine.files import Files, pack, unpack
-from engine.samplers import Sampler
+from engine.samplers.registry import Sampler
 from engine.sampling.generate import sample_images_shared
 from engine.sampling.image_spool import block_path
 from engine.sampling.prefix_sharing import shared_evaluations

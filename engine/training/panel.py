@@ -10,7 +10,7 @@ from engine.build import build_denoiser
 from engine.config.experiment import Experiment
 from engine.config.train import Precision
 from engine.files import Files
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 from engine.sampling.generate import draw, panel_png, panel_size
 
 PANEL_SAMPLER = Heun(num_steps=18)

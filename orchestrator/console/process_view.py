@@ -16,8 +16,7 @@ from engine.process.precond import Coefficients, Preconditioning
 from engine.process.processes import DiscreteProcess, ProcessBase
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.process.weighting import target_weight
-from engine.samplers import SamplerBase
-from engine.samplers.base import Posterior
+from engine.samplers.base import Posterior, SamplerBase
 from reports.figures.process import DesignCurves
 
 Array = NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from ray import tune
 
-from engine.samplers import Sampler
+from engine.samplers.registry import Sampler
 from engine.sampling.image_spool import SPOOL_FOLDER
 from orchestrator.execution.unit import (
     Unit,

@@ -14,7 +14,7 @@ from typing import Any
 from engine.config.experiment import Experiment, config_conflicts
 from engine.config.linked import LINKED_RULES
 from engine.metrics.names import distance_name, is_distance
-from engine.samplers import Sampler
+from engine.samplers.registry import Sampler
 from orchestrator.errors import GridError, Problem
 from orchestrator.grid.building import building_fault
 from orchestrator.grid.check import bind, grid_faults

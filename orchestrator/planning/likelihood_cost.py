@@ -4,8 +4,8 @@ loss."""
 from collections.abc import Sequence
 
 from engine.config.experiment import EvaluationProtocol
-from engine.samplers import SamplerBase
 from engine.samplers.as_ddpm import as_ddpm
+from engine.samplers.base import SamplerBase
 
 GRADIENT = 3
 """A network evaluation with its gradient, in evaluations."""

@@ -19,7 +19,7 @@ from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
-from engine.samplers import EdmStochastic
+from engine.samplers.edm_stochastic import EdmStochastic
 from engine.sampling.generate import draw
 
 PROTOCOL, SEED = 64, 0

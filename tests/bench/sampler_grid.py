@@ -30,7 +30,9 @@ from engine.config.objective import EdmObjective
 from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.config.train import Train
 from engine.denoiser import Denoiser
-from engine.samplers import EdmStochastic, Heun, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.heun import Heun
 from engine.sampling.generate import draw, sample_images_shared
 from engine.sampling.prefix_sharing import shared_evaluations
 

@@ -27,7 +27,7 @@ from engine.config.objective import EdmObjective
 from engine.config.train import Compile, Train
 from engine.data.datasets import ImageSet
 from engine.files import LocalFiles
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 from engine.training.start import starting_state
 from engine.training.step import TrainingStep, World
 

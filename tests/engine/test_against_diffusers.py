@@ -12,9 +12,12 @@ from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
 from engine.process.covariance import ReverseStep
 from engine.process.schedules import alpha_bars
-from engine.samplers import Ddim, Ddpm, Euler, Heun
 from engine.samplers.base import Posterior
 from engine.samplers.chain import ChainSampler
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.euler import Euler
+from engine.samplers.heun import Heun
 from engine.samplers.sigma_grid import sigma_grid
 from engine.samplers.timesteps import timesteps
 

@@ -15,7 +15,7 @@ from engine.config.objective import Objective
 from engine.config.train import Train
 from engine.data.datasets import load_images
 from engine.objectives import OBJECTIVES
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 from engine.training.batches import make_batch
 from engine.training.step import LossModel
 

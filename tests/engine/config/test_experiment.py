@@ -27,7 +27,10 @@ from engine.config.train import Train
 from engine.config.weights import EmaWeights, PowerWeights, RawWeights
 from engine.process.processes import DiscreteProcess
 from engine.process.training_schedule import LossGapSchedule
-from engine.samplers import Ddim, Ddpm, Flow, Heun
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.flow import Flow
+from engine.samplers.heun import Heun
 
 TRAIN = Train(batch_size=10, total_kimg=1, snapshot_kimg=1)
 

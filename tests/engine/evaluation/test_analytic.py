@@ -20,7 +20,7 @@ from engine.files import LocalFiles
 from engine.noise import Purpose, normal
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import vp_sigmas
-from engine.samplers import Ddpm
+from engine.samplers.ddpm import Ddpm
 from engine.sampling.guidance import NULL_LABEL
 
 STD = 0.5

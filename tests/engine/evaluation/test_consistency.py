@@ -19,7 +19,9 @@ from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers import Ddim, Euler, Heun
+from engine.samplers.ddim import Ddim
+from engine.samplers.euler import Euler
+from engine.samplers.heun import Heun
 
 COUNT = 40
 ORACLE = GaussianOracle(0.25)

@@ -26,7 +26,7 @@ from engine.metrics.frechet import FeatureStats
 from engine.metrics.reference import Reference
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 
 EXPERIMENT = Experiment(
     data=Data(name="digits"),

@@ -19,7 +19,10 @@ from engine.evaluation.model_metrics import BOUND_FILE, model_metrics
 from engine.evaluation.snapshot_cache import Snapshot, diagnosis, loss_gap, reference_images
 from engine.files import LocalFiles
 from engine.metrics.bound import variational_bound
-from engine.samplers import Ddim, Ddpm, EdmStochastic, Heun
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.heun import Heun
 
 LIKELIHOOD = Likelihood(num_images=4, ode_steps=4)
 

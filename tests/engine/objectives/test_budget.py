@@ -17,7 +17,7 @@ from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.objectives.base import Terms
 from engine.objectives.budget import budget_losses, target_ratio
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 from engine.training.step import LossModel
 
 MODEL = DyDit(depth=1, width=16, num_heads=2, patch_size=4, flops_ratio=0.4, dense_kimg=1, ramp_kimg=10)

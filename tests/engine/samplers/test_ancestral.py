@@ -15,9 +15,10 @@ from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
 from engine.process.covariance import ReverseStep, learned_range, pixel_std, reverse_betas
 from engine.process.schedules import TERMINAL_SIGMA, alpha_bars
-from engine.samplers import Ddim, Ddpm
 from engine.samplers.base import Posterior
 from engine.samplers.chain import ChainSampler, clipped
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
 
 STD = 0.5
 SHAPE = (1, 4, 4)

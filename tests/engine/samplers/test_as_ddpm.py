@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 
-from engine.samplers import Ddim, Ddpm, Heun
 from engine.samplers.as_ddpm import as_ddpm
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.heun import Heun
 
 
 @pytest.mark.parametrize(

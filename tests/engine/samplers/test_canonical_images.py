@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine.noise import Purpose, normal
-from engine.samplers import SAMPLERS, SamplerBase
-from engine.samplers.base import Posterior
+from engine.samplers.base import Posterior, SamplerBase
+from engine.samplers.registry import SAMPLERS
 from engine.samplers.timesteps import TAU_RULES
 
 ITEMS, SHAPE = torch.arange(4), (64,)

@@ -12,7 +12,10 @@ from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
 from engine.process.processes import VeProcess, VpProcess
 from engine.process.schedules import vp_sigmas
-from engine.samplers import EdmStochastic, Euler, Heun, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.euler import Euler
+from engine.samplers.heun import Heun
 from engine.samplers.sigma_grid import IDDPM_MAX_STEPS, TABLE_GRIDS, iddpm_grid, iddpm_table, ve_grid, vp_grid
 
 ORACLE = GaussianOracle(0.5)

@@ -17,9 +17,11 @@ from engine.noise import Purpose, normal
 from engine.process.precond import Preconditioning
 from engine.process.processes import FlowProcess
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers import Ddim, Euler, Flow, Heun, SamplerBase
-from engine.samplers.base import DenoiseRequest, Posterior, resume_step
-from engine.samplers.flow import path_at, velocity
+from engine.samplers.base import DenoiseRequest, Posterior, SamplerBase, resume_step
+from engine.samplers.ddim import Ddim
+from engine.samplers.euler import Euler
+from engine.samplers.flow import Flow, path_at, velocity
+from engine.samplers.heun import Heun
 
 GAUSSIAN = GaussianOracle(0.7)
 MIXTURE = MixtureOracle(

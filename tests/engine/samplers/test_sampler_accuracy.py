@@ -10,7 +10,11 @@ from torch import Tensor
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
 from engine.process.schedules import alpha_bars
-from engine.samplers import Ddim, EdmStochastic, Euler, Heun, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.ddim import Ddim
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.euler import Euler
+from engine.samplers.heun import Heun
 
 STD = 0.5
 ORACLE = GaussianOracle(STD)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.samplers import Ddim, Ddpm
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
 from engine.samplers.timesteps import TAU_RULES, TauName, timesteps
 
 

@@ -16,8 +16,12 @@ from engine.denoiser import Denoiser
 from engine.files import LocalFiles
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers import Ddim, Ddpm, EdmStochastic, Euler, Heun, SamplerBase
-from engine.samplers.base import Posterior
+from engine.samplers.base import Posterior, SamplerBase
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.euler import Euler
+from engine.samplers.heun import Heun
 from engine.sampling.generation import generate_block, generate_cell, read_generated
 from engine.sampling.prefix_sharing import shared_evaluations
 

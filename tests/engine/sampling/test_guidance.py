@@ -10,7 +10,8 @@ from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers import SAMPLERS, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.registry import SAMPLERS
 from engine.sampling.generate import generate
 from engine.sampling.guidance import Guided
 

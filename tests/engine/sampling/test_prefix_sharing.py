@@ -14,8 +14,20 @@ from torch import Tensor
 from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.samplers import Ddim, Ddpm, EdmStochastic, Euler, Flow, Heun, SamplerBase
-from engine.samplers.base import DenoiseRequest, NoiseFn, Posterior, StepCoroutine, answer_request
+from engine.samplers.base import (
+    DenoiseRequest,
+    NoiseFn,
+    Posterior,
+    SamplerBase,
+    StepCoroutine,
+    answer_request,
+)
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.euler import Euler
+from engine.samplers.flow import Flow
+from engine.samplers.heun import Heun
 from engine.sampling.prefix_sharing import Node, prefix_tree, sample_shared, shared_evaluations
 
 SHAPE = (1, 2, 2)

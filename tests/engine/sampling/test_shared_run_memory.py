@@ -18,7 +18,12 @@ from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnP
 from engine.config.network_shape import net_shape
 from engine.config.objective import EdmObjective
 from engine.config.train import Train
-from engine.samplers import Ddpm, EdmStochastic, Euler, Flow, Heun, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.euler import Euler
+from engine.samplers.flow import Flow
+from engine.samplers.heun import Heun
 from engine.sampling.generate import sample_images_shared
 from engine.sampling.prefix_sharing import NOISES_KEPT
 from engine.sampling.shared_run_memory import FP64, WORKING_BATCHES, rooms, shared_run_memory

@@ -14,8 +14,11 @@ from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
 from engine.process.analytic import AnalyticVariance
-from engine.samplers import Ddim, Ddpm, EdmStochastic, Heun, SamplerBase
-from engine.samplers.base import DenoiseRequest
+from engine.samplers.base import DenoiseRequest, SamplerBase
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.heun import Heun
 from engine.sampling.generate import generate, generate_shared
 from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import shared_evaluations

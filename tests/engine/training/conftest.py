@@ -16,7 +16,7 @@ from engine.config.objective import EdmObjective, Objective, OcmObjective, Simpl
 from engine.config.train import Train
 from engine.data.datasets import ImageSet, load_images
 from engine.files import LocalFiles, unpack
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 from engine.training.loop import Tick, train
 from engine.training.snapshot import CHECKPOINT
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet, load_images
 from engine.files import LocalFiles
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 from engine.training import panel
 from engine.training.loop import Tick, train
 

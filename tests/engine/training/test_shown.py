@@ -13,7 +13,7 @@ from engine.data.catalog import NUM_AUGMENT_LABELS
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser, Output
 from engine.files import LocalFiles
-from engine.samplers import Heun
+from engine.samplers.heun import Heun
 from engine.sampling.generate import draw
 from engine.sampling.guidance import NULL_LABEL
 from engine.training.batches import make_batch

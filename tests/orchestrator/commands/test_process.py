@@ -25,7 +25,9 @@ from engine.config.objective import (
 from engine.process.processes import DiscreteProcess, VeProcess, VpProcess
 from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import ClippedSnrWeight, MinSnrWeight, P2Weight
-from engine.samplers import SAMPLERS, Ddim, Heun
+from engine.samplers.ddim import Ddim
+from engine.samplers.heun import Heun
+from engine.samplers.registry import SAMPLERS
 from orchestrator.console.process_view import (
     DRAWS,
     density_of,

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
-from engine.samplers import Ddim, EdmStochastic, Heun
+from engine.samplers.ddim import Ddim
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.heun import Heun
 from orchestrator.errors import GridError
 from orchestrator.grid import Point, Resources, Sweep, expand, load_sweep, points_for, search_dimensions
 from orchestrator.grid.recipe import PACKAGED, read_recipe

@@ -10,7 +10,10 @@ from engine.config.model import DdpmPlusPlus
 from engine.config.objective import EdmObjective, SimpleObjective
 from engine.config.train import Train
 from engine.config.weights import EmaWeights
-from engine.samplers import Ddim, EdmStochastic, Euler, Heun
+from engine.samplers.ddim import Ddim
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.euler import Euler
+from engine.samplers.heun import Heun
 from orchestrator.planning import identity
 from orchestrator.planning.identity import (
     canonical_json,

@@ -10,7 +10,11 @@ from engine.data.datasets import ImageSet, load_images
 from engine.evaluation.model_metrics import model_metrics
 from engine.evaluation.snapshot_cache import Snapshot
 from engine.files import LocalFiles
-from engine.samplers import Ddim, Ddpm, EdmStochastic, Heun, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.ddim import Ddim
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.heun import Heun
 from orchestrator.grid.recipe import PACKAGED, read_recipe
 from orchestrator.planning.likelihood_cost import GRADIENT, bound_evaluations, shared_model_evaluations
 

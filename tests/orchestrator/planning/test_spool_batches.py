@@ -15,7 +15,10 @@ from engine.config.experiment import Experiment
 from engine.denoiser import Denoiser
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers import Ddim, EdmStochastic, Heun, SamplerBase
+from engine.samplers.base import SamplerBase
+from engine.samplers.ddim import Ddim
+from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.heun import Heun
 from engine.sampling.generation import generate_cell, read_generated
 from engine.sampling.image_spool import SPOOL_FOLDER
 from orchestrator.console.sharing_view import sharing_lines
