@@ -20,11 +20,6 @@ DYDIT_STEPS = {"S": 50_000, "B": 100_000, "XL": 200_000}
 DYDIT_XL_STEPS_AT_07 = 150_000
 DYDIT_WARMUP_STEPS = {"S": 0, "B": 0, "XL": 30_000}
 
-# The protocol of published FIDs: images against the whole training set, and sets of them [P3 p19; playbook
-# 5.5].
-FULL_SAMPLES = 50_000
-SAMPLE_SETS = 3
-
 # Stochastic sampling grid [P3 Table 5; playbook A.3]: 11 x 12 x 9 x 11 = 13,068 configurations.
 S_CHURN = tuple(float(value) for value in range(0, 101, 10))
 S_TMIN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

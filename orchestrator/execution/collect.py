@@ -13,6 +13,7 @@ from engine import ENGINE_VERSION
 from engine.backbones.published import published
 from engine.config.experiment import Experiment
 from engine.metrics.names import FEATURE_DIMS
+from engine.records.tables import CURVES, RESULTS
 from orchestrator.console.model_view import network_name
 from orchestrator.grid import Sweep
 from orchestrator.planning.cost import model_cost
@@ -21,7 +22,6 @@ from orchestrator.planning.plan import Cell, Plan, Training
 from orchestrator.planning.prefix_groups import evaluations_alone
 from orchestrator.storage.provenance import code_fingerprint, environment, package_version
 from orchestrator.storage.store import CURVES_FILE, DONE, FAILED, Folder, Store, now
-from reports.read.schema import CURVES, RESULTS
 
 Records = Mapping[str, Mapping[str, Any]]
 """Cell id -> content of its cell.json."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean
 
 from engine.config.experiment import Experiment
-from engine.config.playbook import FULL_SAMPLES, SAMPLE_SETS
+from engine.records.metric_facts import judging_distance
+from engine.records.protocol import FULL_SAMPLES, SAMPLE_SETS
 from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.execution import driver
 from orchestrator.execution.collect import cell_records
@@ -16,7 +17,6 @@ from orchestrator.grid import Point, Sweep
 from orchestrator.planning.identity import canonical_json, non_default_fields
 from orchestrator.planning.plan import Cell, Plan
 from orchestrator.storage.store import Store
-from reports.read.distance import judging_distance
 
 SMOKE_FACTOR = 2
 """How many times its own number of images a smoke run's winners are measured with: it only shows the

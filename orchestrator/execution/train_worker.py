@@ -102,7 +102,7 @@ def curves_parquet(train_id: str, rows: list[tuple[float, str, float]]) -> bytes
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from reports.read.schema import CURVES
+    from engine.records.tables import CURVES
 
     columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
     table = pa.table([[train_id] * len(rows), *map(list, columns)], schema=CURVES)

@@ -13,7 +13,8 @@ from typing import Any
 
 from engine.config.experiment import Experiment, config_conflicts
 from engine.config.linked import LINKED_RULES
-from engine.metrics.names import distance_name, is_distance
+from engine.metrics.names import distance_name
+from engine.records.metric_facts import is_distance
 from engine.samplers.registry import Sampler
 from orchestrator.errors import GridError, Problem
 from orchestrator.grid.building import building_fault

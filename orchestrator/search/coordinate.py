@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from engine.records.metric_facts import judging_distance
 from orchestrator.grid import Point, Sweep, points_for, search_dimensions
 from orchestrator.grid.fields import value_of
 from orchestrator.grid.points import merged
 from orchestrator.planning.plan import Cell, make_plan
 from orchestrator.storage.store import FAILED, Store
-from reports.read.distance import judging_distance
 
 Position = tuple[int, ...]
 """The number of an option in each dimension of the grid."""

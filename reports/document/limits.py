@@ -3,8 +3,8 @@
 import json
 import math
 
+from engine.records.protocol import FULL_SAMPLES
 from reports.document.checks import missing_cells
-from reports.document.protocol import PAPER_SAMPLES
 from reports.formatting import axis_label, counted, listed
 from reports.read.overfitting import by_training
 from reports.read.overview import Overview
@@ -35,9 +35,9 @@ def limits(overview: Overview) -> tuple[str, ...]:
             f"{overview.distance} is a Fréchet distance between features of the extractor {first['extractor']}: "
             "it ranks the cells of this sweep and cannot be held against published numbers."
         )
-    if int(first["num_samples"]) < PAPER_SAMPLES:
+    if int(first["num_samples"]) < FULL_SAMPLES:
         found.append(
-            f"{int(first['num_samples']):,} images per cell; published numbers use {PAPER_SAMPLES:,}. "
+            f"{int(first['num_samples']):,} images per cell; published numbers use {FULL_SAMPLES:,}. "
             "A Fréchet distance falls as images are added, so only equal counts compare."
         )
     found += _few_images(overview)

@@ -3,21 +3,20 @@
 from dataclasses import replace
 from typing import Literal
 
+from engine.records.protocol import FULL_SAMPLES
 from reports.formatting import sentence
 from reports.read.overview import Overview
 from reports.tables.table import Table
 
 Level = Literal["quick", "full"]
 
-PAPER_SAMPLES = 50_000
-"""Images behind a published FID [P3; playbook 5.5]."""
 SAMPLED = ("precision", "recall", "density", "coverage")
 """Metrics of images, beside the distance, whose values depend on how many there are."""
 
 
 def level(overview: Overview) -> Level:
     """`full` for FID, which is Inception's, on at least 50,000 images; anything else is `quick`."""
-    enough = int(overview.sweep.results["num_samples"].iloc[0]) >= PAPER_SAMPLES
+    enough = int(overview.sweep.results["num_samples"].iloc[0]) >= FULL_SAMPLES
     return "full" if enough and overview.distance == "fid" else "quick"
 
 

@@ -67,7 +67,7 @@ def overfitting(loss: Points, metric: Points) -> Overfitting | None:
 
 
 def by_training(curves: pd.DataFrame) -> dict[str, Overfitting]:
-    """Train id -> its window, for the trainings that overfit [columns: reports.read.schema.CURVES]."""
+    """Train id -> its window, for the trainings that overfit [columns: engine.records.tables.CURVES]."""
     found = {str(train_id): _of_curves(own) for train_id, own in curves.groupby("train_id", sort=False)}
     return {train_id: window for train_id, window in found.items() if window is not None}
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from engine.records.metric_facts import judging_distance
+from reports.errors import ReportError
 from reports.formatting import describe, sentence
 from reports.read.axes import is_sampler_field, partly_there, value_order, varied_fields
-from reports.read.distance import judging_distance
 from reports.read.solvers import family, is_deterministic
 from reports.read.stats import Estimate, best, estimate, seeds_label
 from reports.read.sweep import SEED_FIELDS, SweepResults
@@ -171,7 +172,14 @@ def overview(sweep: SweepResults) -> Overview:
     configurations = [_configuration(group, labels[key], fields) for (_, key), group in groups.items()]
     order = {label: number for number, label in enumerate(_natural(configurations, fields))}
     configurations.sort(key=lambda one: (order[one.training], one.nfe, not one.deterministic))
-    return Overview(sweep, judging_distance(sweep.results["metric"].unique()), tuple(configurations), varied)
+    return Overview(sweep, _distance(sweep), tuple(configurations), varied)
+
+
+def _distance(sweep: SweepResults) -> str:
+    try:
+        return judging_distance(sweep.results["metric"].unique())
+    except LookupError as error:
+        raise ReportError(str(error)) from None
 
 
 def collapsed_points(sweep: SweepResults) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.records.tables import ADDED, CURVES, RESULTS
 from reports.errors import ReportError
-from reports.read.schema import ADDED, CURVES, RESULTS
 
 MANIFEST = "orch/manifest@1"
 SEED_FIELDS = frozenset({"train.seed", "eval.sample_seed"})
@@ -32,9 +32,9 @@ class SweepResults:
     """What one sweep left behind."""
 
     results: pd.DataFrame
-    """Long table, one row per cell, seed and metric [reports.read.schema.RESULTS]."""
+    """Long table, one row per cell, seed and metric [engine.records.tables.RESULTS]."""
     curves: pd.DataFrame
-    """Training curves over kimg [reports.read.schema.CURVES]; may be empty."""
+    """Training curves over kimg [engine.records.tables.CURVES]; may be empty."""
     manifest: dict[str, Any]
     """What ran, with which code, data and machine."""
     storage: Path

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from engine.records.tables import CURVES, RESULTS
 from reports.build import build_report
 from reports.document.compose import Document, compose
-from reports.read.schema import CURVES, RESULTS
 from reports.read.sweep import SweepResults, read_sweep
 
 NFE = {kind: lambda n: 2 * n - 1 for kind in ("heun", "edm_stochastic")}

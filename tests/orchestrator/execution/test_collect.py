@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from engine.records.tables import CURVES, RESULTS
 from orchestrator.execution.collect import collect
 from orchestrator.execution.driver import newly_finished
 from orchestrator.planning.cost import model_cost
 from orchestrator.planning.plan import Plan
-from reports.read.schema import CURVES, RESULTS
 
 NOTHING = {"trainings": 0, "cells": 0}
 METRICS = ["fd_classifier", "precision", "recall", "seconds_per_image"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.config.playbook import FULL_SAMPLES
+from engine.records.protocol import FULL_SAMPLES
 from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.execution.collect import deviations
 from orchestrator.execution.confirm import confirming, ranked

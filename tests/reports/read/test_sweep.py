@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.records.tables import RESULTS
 from reports.errors import ReportError
-from reports.read.schema import RESULTS
 from reports.read.sweep import read_sweep
 
 

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.records.tables import CURVES
 from reports.figures import flops_quality as figure
 from reports.figures.style import styled
 from reports.read.overview import overview
-from reports.read.schema import CURVES
 from reports.references import published_numbers
 from reports.tables import TABLES
 
