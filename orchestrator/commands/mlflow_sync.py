@@ -12,13 +12,14 @@ def command(grid: GridPath, storage: StoragePath = DEFAULT_STORAGE, smoke: Smoke
 
     Example: orch mlflow-sync grids/quickstart.yaml
     """
-    from orchestrator.execution.driver import current_plan, mirror_now
-    from orchestrator.execution.ray_session import storage_lock
+    from orchestrator.execution.mirroring import mirror_now
+    from orchestrator.execution.storage_lock import storage_lock
     from orchestrator.grid import load_sweep
-    from orchestrator.planning.plan import counted
+    from orchestrator.search.current_plan import current_plan
     from orchestrator.storage.provenance import redacted
     from orchestrator.storage.store import Store
     from orchestrator.tracking.mlflow_mirror import tracking_uri
+    from reports.formatting import counted
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     with storage_lock(store):

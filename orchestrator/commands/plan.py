@@ -36,12 +36,12 @@ def command(
     Example: orch plan grids/edm_stochastic.yaml --smoke
     """
     from orchestrator.console.plan_view import show_plan
-    from orchestrator.grid import expand, load_sweep
-    from orchestrator.planning.plan import make_plan
+    from orchestrator.grid import load_sweep
+    from orchestrator.search.current_plan import whole_plan
     from orchestrator.storage.store import Store
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
-    plan = make_plan(sweep, expand(sweep), store)
+    plan = whole_plan(sweep, store)
     if calibrate:
         from orchestrator.planning.calibration import calibrate as measure_speed
 

@@ -54,17 +54,18 @@ def command(
 
     Example: orch sweep grids/quickstart.yaml
     """
+    from orchestrator.commands.preflight import refuse_hopeless_sweep
     from orchestrator.execution.confirm import run_and_confirm
-    from orchestrator.execution.driver import Options, run_sweep
+    from orchestrator.execution.driver import run_sweep
+    from orchestrator.execution.options import Options
     from orchestrator.grid import load_sweep
-    from orchestrator.planning.preflight import refuse_hopeless
     from orchestrator.storage.store import Store
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
     options = Options(store, data_root, address, make_console(stderr=True))
-    refuse_hopeless(sweep, options, grid, force=yes)
+    refuse_hopeless_sweep(sweep, options, grid, force=yes)
     if confirm:
-        check = partial(refuse_hopeless, options=options, grid=grid, force=yes)
+        check = partial(refuse_hopeless_sweep, options=options, grid=grid, force=yes)
         sweep, report = run_and_confirm(sweep, options, confirm, check)
     else:
         report = run_sweep(sweep, options)

@@ -2,6 +2,7 @@
 picture."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from rich.table import Table
 from engine.config.experiment import Experiment, LossGap
 from engine.config.objective import Design
 from engine.config.weights import EmaWeights
+from engine.data.datasets import ImageSet, load_images
+from engine.device import worker_device
 from engine.evaluation.evaluate import load_denoiser
 from engine.evaluation.snapshot_cache import Snapshot, diagnosis, loss_gap
 from engine.metrics.diagnosis import Diagnosis, log_levels
 from orchestrator.console.process_view import density_of, drawn_levels, short
 from orchestrator.console.status_view import planned_sweeps, planned_units
 from orchestrator.errors import UsageError
-from orchestrator.execution.unit import load_data, worker_device
 from orchestrator.storage.store import DONE, Folder, Store
 from reports.figures.diagnosis import DiagnosisCurves
 
@@ -34,7 +36,12 @@ class Asked:
     label: str
     experiment: Experiment
     folder: Folder
-    data_root: str | None
+    data_root: Path | None
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """The images it was trained on."""
+        return load_images(self.experiment.data.name, self.data_root, "train")
 
     def snapshot_at(self, kimg: float | None) -> Snapshot:
         """The snapshot asked for, the last one by default. Raises UsageError when there is none."""
@@ -79,7 +86,7 @@ def find_training(store: Store, name: str, draws: int, data_root: Path | None) -
     [identity] = found
     folder = store.training(identity)
     experiment = trained_experiment(folder, draws)
-    return Asked(identity, labels[identity], experiment, folder, str(data_root) if data_root else None)
+    return Asked(identity, labels[identity], experiment, folder, data_root)
 
 
 def trained_experiment(folder: Folder, draws: int) -> Experiment:
@@ -102,7 +109,7 @@ def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
     """The snapshot's losses at noise levels even in log sigma."""
     rule, design = asked.experiment.eval.loss_gap, asked.experiment.base_objective.design
     assert rule is not None
-    images = load_data(asked.experiment.data.name, asked.data_root)
+    images = asked.images
     found = diagnosis(snapshot, images, log_levels(design, NUM_LEVELS), rule.num_draws)
     density = density_of(drawn_levels(design), np.log(found.sigmas))
     shown = f"{found.num_draws:,} noisy images of {asked.experiment.data.name} at each of {NUM_LEVELS} noise levels"
@@ -126,7 +133,7 @@ def loss_name(design: Design) -> str:
 
 def excess_words(asked: Asked, snapshot: Snapshot) -> str:
     """The weighted loss per dimension, its optimum and the gap between them."""
-    overall: Diagnosis = loss_gap(snapshot, load_data(asked.experiment.data.name, asked.data_root))
+    overall: Diagnosis = loss_gap(snapshot, asked.images)
     gap = f"{overall.excess:.3g} ± {overall.excess_stderr:.1g}"
     return f"{overall.mean_model_loss:.4g} = optimum {overall.mean_optimal_loss:.4g} + gap {gap}"
 

@@ -9,8 +9,8 @@ from engine.config.experiment import Experiment
 from engine.data.catalog import CATALOG, missing_files
 from engine.metrics.names import FEATURE_DIMS, lacks_rank
 from orchestrator.console.model_view import sweep_words
-from orchestrator.console.progress import clock
 from orchestrator.console.sharing_view import sharing_lines
+from orchestrator.formatting import clock
 from orchestrator.planning.cost import (
     model_cost,
     place_for,
@@ -22,9 +22,10 @@ from orchestrator.planning.cost import (
     training_macs,
 )
 from orchestrator.planning.memory import largest_memory, largest_pass, memory_words, shortage
-from orchestrator.planning.plan import Plan, counted
+from orchestrator.planning.plan import Plan
 from orchestrator.planning.spool_batches import spooled_groups
 from orchestrator.storage.store import Store
+from reports.formatting import counted
 
 MAX_ROWS = 20
 STATES = {"cached": "finished", "select": "choose snapshot", "train": "train"}

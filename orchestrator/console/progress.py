@@ -13,9 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.execution.unit import Unit
-from orchestrator.planning.plan import counted
+from engine.records import paths
+from orchestrator.formatting import clock
+from orchestrator.planning.unit import Unit
 from orchestrator.storage.store import Folder, now
+from reports.formatting import counted
 
 MEASURING_SECONDS = 0.5
 """Predicted seconds of a cell whose images are there already."""
@@ -66,11 +68,11 @@ class Progress:
         if self.live:
             self.live.stop()
 
-    def expect_passes(self, cells: Sequence[str], passes: Sequence[str]) -> None:
-        """Some cells' images will be drawn in shared passes: that is where their predicted seconds will be
+    def expect_shared_runs(self, cells: Sequence[str], shared_runs: Sequence[str]) -> None:
+        """Some cells' images will be sampled in shared runs: that is where their predicted seconds will be
         spent."""
         seconds = sum(self.predicted.pop(cell, 0.0) for cell in cells)
-        self.predicted |= dict.fromkeys(passes, seconds / len(passes))
+        self.predicted |= dict.fromkeys(shared_runs, seconds / len(shared_runs))
         self.predicted |= dict.fromkeys(cells, MEASURING_SECONDS)
 
     def unit_started(self, unit: Unit) -> None:
@@ -169,22 +171,8 @@ class Progress:
 
     def _log(self, unit: Unit, state: str, **details: Any) -> None:
         row = {"time": now(), "unit": unit.unit_id, "kind": unit.kind, "state": state, **details}
-        self.folder.append("attempts.jsonl", json.dumps(row))
+        self.folder.append(paths.ATTEMPTS, json.dumps(row))
 
     def _say(self, line: str) -> None:
         if self.live is None:
             self.console.print(line, highlight=False, markup=False)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as `45 s`, `3 min 20 s`, `5 h 10 min` or `12 days`."""
-    whole, minutes = round(seconds), round(seconds / 60)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if minutes < 120:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes / 1440:,.0f} days"

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from orchestrator.planning.plan import Cell, counted
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.prefix_groups import PrefixGroup, prefix_groups
 from orchestrator.planning.spool_batches import GIB, SPOOL_VARIABLE, SpoolBatch, spool_batches, spool_limit
+from reports.formatting import counted
 
 
 def sharing_lines(cells: Iterable[Cell]) -> list[str]:

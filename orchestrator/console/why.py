@@ -6,7 +6,8 @@ from rich.console import Console
 
 from orchestrator.console.status_view import PlannedUnit, planned_sweeps, planned_units
 from orchestrator.errors import UsageError
-from orchestrator.planning.plan import MEASURED_SECTIONS, TRAINED_SECTIONS, describe
+from orchestrator.planning.cell import MEASURED_SECTIONS
+from orchestrator.planning.training import TRAINED_SECTIONS, describe
 from orchestrator.storage.store import DONE, Store
 
 

@@ -16,10 +16,12 @@ from engine.metrics.names import FEATURE_DIMS
 from engine.records.tables import CURVES, RESULTS
 from orchestrator.console.model_view import network_name
 from orchestrator.grid import Sweep
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.cost import model_cost
 from orchestrator.planning.identity import canonical_json, protocol_id
-from orchestrator.planning.plan import Cell, Plan, Training
+from orchestrator.planning.plan import Plan
 from orchestrator.planning.prefix_groups import evaluations_alone
+from orchestrator.planning.training import Training
 from orchestrator.storage.provenance import code_fingerprint, environment, package_version
 from orchestrator.storage.store import CURVES_FILE, DONE, FAILED, Folder, Store, now
 

@@ -12,10 +12,12 @@ from engine.records.protocol import FULL_SAMPLES, SAMPLE_SETS
 from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.execution import driver
 from orchestrator.execution.collect import cell_records
-from orchestrator.execution.driver import Options
+from orchestrator.execution.options import Options
 from orchestrator.grid import Point, Sweep
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.identity import canonical_json, non_default_fields
-from orchestrator.planning.plan import Cell, Plan
+from orchestrator.planning.plan import Plan
+from orchestrator.search.current_plan import current_plan
 from orchestrator.storage.store import Store
 
 SMOKE_FACTOR = 2
@@ -37,7 +39,7 @@ def run_and_confirm(
         driver.run_sweep(sweep, options)
     except UnitsFailed as error:
         failed = error
-    winners = confirming(driver.current_plan(sweep, options.store), options.store, count)
+    winners = confirming(current_plan(sweep, options.store), options.store, count)
     check(winners)
     report = driver.run_sweep(winners, options)
     if failed:

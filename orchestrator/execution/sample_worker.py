@@ -9,13 +9,9 @@ from ray import tune
 
 from engine.samplers.registry import Sampler
 from engine.sampling.image_spool import SPOOL_FOLDER
-from orchestrator.execution.unit import (
-    Unit,
-    load_data,
-    load_reference_context,
-    missing_batches,
-    prepare_worker,
-)
+from orchestrator.execution.spooled import missing_batches
+from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
+from orchestrator.planning.unit import Unit
 from orchestrator.storage.provenance import worker_environment
 from orchestrator.storage.store import DONE, Store, mark_done, mark_failed
 

@@ -5,7 +5,8 @@ import io
 import uuid
 from typing import Any
 
-from orchestrator.execution.unit import Unit, load_data, load_reference_context, prepare_worker
+from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
+from orchestrator.planning.unit import Unit
 from orchestrator.storage.provenance import worker_environment
 from orchestrator.storage.store import CURVES_FILE, DONE, FAILED, Store, mark_done, mark_failed
 

@@ -1,10 +1,11 @@
 """Grid files: from YAML to the experiments they stand for, every error with its line, column and field."""
 
-from orchestrator.grid.file import Grid, Resources, Search
+from orchestrator.grid.file import Grid, Overrides, Resources, Search
 from orchestrator.grid.sweep import Point, Sweep, expand, load_sweep, points_for, search_dimensions
 
 __all__ = [
     "Grid",
+    "Overrides",
     "Point",
     "Resources",
     "Search",

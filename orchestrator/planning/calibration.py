@@ -38,8 +38,8 @@ def batch_cost(experiment: Experiment, threads: int) -> tuple[float, float]:
     """Multiply-accumulates and seconds of a forward pass of the protocol's batch on so many threads."""
     import torch
 
+    from engine.device import worker_device
     from engine.evaluation.forward_benchmark import measure_forwards
-    from orchestrator.execution.unit import worker_device
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -18,8 +18,10 @@ from engine.config.network_shape import net_shape
 from engine.config.objective import OcmObjective
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
-from orchestrator.planning.plan import TRAINED_SECTIONS, Cell, Plan, Training
+from orchestrator.planning.cell import Cell
+from orchestrator.planning.plan import Plan
 from orchestrator.planning.spool_batches import spooled_groups
+from orchestrator.planning.training import TRAINED_SECTIONS, Training
 from orchestrator.storage.store import DONE, Store
 
 SPEED_FILE = "speed.json"

@@ -7,9 +7,10 @@ import subprocess
 from engine.sampling.shared_run_memory import SharedRunMemory, shared_run_memory
 from engine.training.memory import Memory, memory_budget
 from orchestrator.planning.cost import model_cost
-from orchestrator.planning.plan import Plan, Training
+from orchestrator.planning.plan import Plan
 from orchestrator.planning.prefix_groups import PrefixGroup
 from orchestrator.planning.spool_batches import GIB, spooled_groups
+from orchestrator.planning.training import Training
 
 MIB = 2**20
 

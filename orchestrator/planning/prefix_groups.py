@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from engine.data.catalog import CATALOG
 from engine.sampling.prefix_sharing import guided_trees, shared_evaluations
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.identity import canonical_json, non_default_fields
 from orchestrator.planning.likelihood_cost import bound_evaluations, shared_model_evaluations
-from orchestrator.planning.plan import Cell
 
 Item = TypeVar("Item")
 
@@ -121,7 +121,7 @@ class PrefixGroup:
             compared |= found[-1]._references.keys()
         return found
 
-    def passes(self, workers: int) -> list[tuple[tuple[Cell, ...], tuple[int, ...]]]:
+    def shared_runs(self, workers: int) -> list[tuple[tuple[Cell, ...], tuple[int, ...]]]:
         """Work for `workers` workers: cells, and the batches of sample indices to draw for them.
 
         Batches are shared out first, because every one costs the whole tree once. Where they are fewer than

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 
 from orchestrator.errors import UsageError
-from orchestrator.planning.plan import Cell
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.prefix_groups import PrefixGroup, prefix_groups
 
 GIB = 2**30

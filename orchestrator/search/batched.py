@@ -1,13 +1,19 @@
-"""Optuna over the samplers of one model: proposals come in batches, and a common pass draws what they do
+"""Optuna over the samplers of one model: proposals come in batches, and a shared run does once what they do
 alike."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from orchestrator.grid import Point, Sweep, points_for, search_dimensions
-from orchestrator.search.optuna_search import objective_value, option_numbers, optuna_sampler
+from orchestrator.grid import Point, Search, Sweep, search_dimensions
+from orchestrator.search.objective import value_of_first_cell
+from orchestrator.search.optuna_space import option_numbers, optuna_sampler
 from orchestrator.search.proposals import Proposals
 from orchestrator.storage.store import Folder, Store
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import FrozenTrial
 
 BATCH = 16
 """Proposals at a time: the more, the more they share, and the less each knows of the others' results."""
@@ -19,9 +25,8 @@ Run = Callable[[tuple[Point, ...]], None]
 def varies_samplers_alone(sweep: Sweep) -> bool:
     """Whether every field that is searched belongs to the sampler: no proposal then has to be trained
     first."""
-    return all(
-        field.startswith("sample.") for _, options in search_dimensions(sweep) for o in options for field in o
-    )
+    fields = {field for _, options in search_dimensions(sweep) for option in options for field in option}
+    return all(field.startswith("sample.") for field in fields)
 
 
 def run_batches(sweep: Sweep, store: Store, folder: Folder, run: Run) -> None:
@@ -30,33 +35,46 @@ def run_batches(sweep: Sweep, store: Store, folder: Folder, run: Run) -> None:
     A proposal is worth its first cell's metric. It is written down before it runs, so a search that goes on
     after a stop finishes what it proposed, tells Optuna all it knows, and then proposes new points.
     """
-    import optuna
+    from optuna.trial import TrialState
 
     settings, proposals = sweep.grid.search, Proposals(sweep, folder)
     assert settings is not None, "run_batches needs a grid with search"
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    direction = "minimize" if settings.mode == "min" else "maximize"
-    sampler = optuna_sampler(settings.sampler, settings.seed + len(proposals.tried()), batched=True)
-    study = optuna.create_study(sampler=sampler, direction=direction)
     space = option_numbers(sweep)
 
-    def run_all(batch: list[dict[str, int]]) -> list[float | None]:
-        run(tuple(point for one in batch for point in points_for(sweep, proposals.overrides(one))))
-        return [objective_value(proposals, one, store, settings.metric) for one in batch]
+    def values_of(batch: list[dict[str, int]]) -> list[float | None]:
+        """Run a batch and read what each proposal is worth; None where its cell has failed."""
+        points = [proposals.points_of(proposal) for proposal in batch]
+        run(tuple(point for of_one in points for point in of_one))
+        return [value_of_first_cell(sweep, of_one, settings.metric, store) for of_one in points]
 
     earlier = proposals.tried()
-    for proposal, value in zip(earlier, run_all(earlier) if earlier else (), strict=True):
+    study = _new_study(settings, len(earlier))
+    for proposal, value in zip(earlier, values_of(earlier) if earlier else (), strict=True):
         study.add_trial(finished_trial(proposal, value, space))
-    while (remaining := settings.num_trials - len(proposals.tried())) > 0:
-        trials = [study.ask(space) for _ in range(min(BATCH, remaining))]
+    remaining = settings.num_trials - len(earlier)
+    while remaining > 0:
+        trials = [study.ask(dict(space)) for _ in range(min(BATCH, remaining))]
         batch = [dict(trial.params) for trial in trials]
         for proposal in batch:
             proposals.add(proposal)
-        for trial, value in zip(trials, run_all(batch), strict=True):
-            study.tell(trial, value, state=None if value is not None else optuna.trial.TrialState.FAIL)
+        for trial, value in zip(trials, values_of(batch), strict=True):
+            study.tell(trial, value, state=TrialState.FAIL if value is None else None)
+        remaining -= len(trials)
 
 
-def finished_trial(proposal: Mapping[str, int], value: float | None, space: Mapping[str, Any]) -> Any:
+def _new_study(settings: Search, tried: int) -> "Study":
+    """Optuna's memory of one run; what earlier runs know is added to it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    direction = "minimize" if settings.mode == "min" else "maximize"
+    sampler = optuna_sampler(settings, tried=tried, batched=True)
+    return optuna.create_study(sampler=sampler, direction=direction)
+
+
+def finished_trial(
+    proposal: Mapping[str, int], value: float | None, space: "Mapping[str, CategoricalDistribution]"
+) -> "FrozenTrial":
     """An earlier proposal as Optuna keeps it; one without a value has failed."""
     from optuna.trial import TrialState, create_trial
 

@@ -16,7 +16,9 @@ from urllib.parse import urlencode
 
 import pyarrow.parquet as pq
 
-from orchestrator.planning.plan import TRAINED_SECTIONS, Cell, Plan, Training
+from orchestrator.planning.cell import Cell
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.training import TRAINED_SECTIONS, Training
 from orchestrator.storage.store import CURVES_FILE, DONE, FAILED, Folder, Store
 
 MAX_PARAM_LENGTH = 500

@@ -22,10 +22,12 @@ from engine.metrics.features import build_extractor
 from engine.metrics.reference import load_reference
 from engine.training.loop import train
 from orchestrator.console.progress import Progress
-from orchestrator.execution.ray_session import ray_session, storage_lock
-from orchestrator.execution.unit import Unit
-from orchestrator.grid import expand, load_sweep
-from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.execution.ray_session import ray_session
+from orchestrator.execution.storage_lock import storage_lock
+from orchestrator.grid import load_sweep
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.unit import Unit
+from orchestrator.search.current_plan import whole_plan
 from orchestrator.storage.store import Store
 
 RECIPE = """\
@@ -55,7 +57,7 @@ def make_bench_plan(root: Path, cells: int) -> tuple[Plan, Store]:
     rhos = [round(3 + 0.05 * number, 2) for number in range(cells // 2)]
     (root / "grid.yaml").write_text(GRID.format(rhos=rhos))
     sweep, store = load_sweep(root / "grid.yaml"), Store.open(root / "runs")
-    return make_plan(sweep, expand(sweep), store), store
+    return whole_plan(sweep, store), store
 
 
 def bare_loops(plan: Plan, root: Path) -> tuple[float, float]:
@@ -86,8 +88,9 @@ def bare_loops(plan: Plan, root: Path) -> tuple[float, float]:
 def through_ray(plan: Plan, store: Store) -> tuple[float, float]:
     """The same through the driver, one unit at a time: seconds of both phases, Ray itself being up
     already."""
-    from orchestrator.execution.run_units import Job, run_cells, run_trainings
-    from orchestrator.execution.unit_queue import Draining
+    from orchestrator.execution.draining import Draining
+    from orchestrator.execution.job import Job
+    from orchestrator.execution.run_units import run_cells, run_trainings
 
     class OneAtATime(Job):
         def slots(self) -> int:

@@ -15,9 +15,12 @@ from PIL import Image
 from rich.console import Console
 
 from orchestrator import cli
-from orchestrator.execution.driver import plan_record
-from orchestrator.grid import Sweep, expand, load_sweep
-from orchestrator.planning.plan import Cell, Plan, Training, make_plan
+from orchestrator.grid import Sweep, load_sweep
+from orchestrator.planning.cell import Cell
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.plan_record import plan_record
+from orchestrator.planning.training import Training
+from orchestrator.search.current_plan import whole_plan
 from orchestrator.storage.store import Store
 
 RECIPE = """
@@ -90,7 +93,7 @@ class FakeStore:
 
     def plan(self) -> Plan:
         """The sweep's plan against what is there now."""
-        return make_plan(self.sweep, expand(self.sweep), self.store)
+        return whole_plan(self.sweep, self.store)
 
     def changed(self, old: str, new: str, varies: str | None = None) -> "FakeStore":
         """The same store under a grid whose text has `new` in the place of `old` and may vary another knob

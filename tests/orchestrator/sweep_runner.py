@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
-from orchestrator.execution.ray_session import scratch_folder
+from orchestrator.execution.leftovers import scratch_folder
 from orchestrator.storage.store import Store
 
 ORCH = str(Path(sys.executable).with_name("orch"))

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from orchestrator.console import progress as module
-from orchestrator.console.progress import Progress, clock
-from orchestrator.execution.unit import Unit
+from orchestrator.console.progress import Progress
+from orchestrator.formatting import clock
+from orchestrator.planning.unit import Unit
 
 TRAIN = {"state": "train", "kimg": 2.0, "loss": 0.5, "images_per_second": 1234.0}
 DONE, FAILED = {"state": "done"}, {"state": "failed", "message": "loss is not finite"}

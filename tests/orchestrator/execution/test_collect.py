@@ -9,7 +9,7 @@ import pytest
 
 from engine.records.tables import CURVES, RESULTS
 from orchestrator.execution.collect import collect
-from orchestrator.execution.driver import newly_finished
+from orchestrator.execution.finishing import newly_finished
 from orchestrator.planning.cost import model_cost
 from orchestrator.planning.plan import Plan
 

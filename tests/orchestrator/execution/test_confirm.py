@@ -8,8 +8,7 @@ from engine.records.protocol import FULL_SAMPLES
 from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.execution.collect import deviations
 from orchestrator.execution.confirm import confirming, ranked
-from orchestrator.grid import expand
-from orchestrator.planning.plan import make_plan
+from orchestrator.search.current_plan import whole_plan
 
 
 def measured(fake, distances):
@@ -23,7 +22,7 @@ def measured(fake, distances):
 def test_the_winner_gets_the_full_count_of_images_in_three_fresh_sets(fake):
     plan = measured(fake, [5.0, 4.0, 3.0, 6.0])
     sweep = confirming(plan, fake.store, 1)
-    again = make_plan(sweep, expand(sweep), fake.store)
+    again = whole_plan(sweep, fake.store)
     assert sweep.output_name == "tiny-full"
     assert [cell.experiment.eval.num_samples for cell in again.cells] == [FULL_SAMPLES] * 3
     assert [cell.experiment.eval.sample_seed for cell in again.cells] == [1, 2, 3]
@@ -34,7 +33,7 @@ def test_the_winner_gets_the_full_count_of_images_in_three_fresh_sets(fake):
 def test_confirming_trains_nothing_and_chooses_no_snapshot_again(fake):
     plan = measured(fake, [5.0, 4.0, 3.0, 6.0])
     sweep = confirming(plan, fake.store, 2)
-    again = make_plan(sweep, expand(sweep), fake.store)
+    again = whole_plan(sweep, fake.store)
     assert (len(again.missing_trainings), len(again.missing_cells)) == (0, 6)
 
 

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import Interrupted, StorageBusy, UnitsFailed
-from orchestrator.execution import driver
-from orchestrator.execution.driver import Options, newly_finished, plan_record, run_sweep
-from orchestrator.execution.ray_session import storage_lock
+from orchestrator.execution import driver, mirroring
+from orchestrator.execution.driver import run_sweep
+from orchestrator.execution.finishing import newly_finished
+from orchestrator.execution.options import Options
+from orchestrator.execution.storage_lock import storage_lock
+from orchestrator.planning.plan_record import plan_record
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def without_mlflow_and_report(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]
         def finish(self, status: str) -> None:
             calls[status] = calls.get(status, 0) + 1
 
-    monkeypatch.setattr(driver, "mirror_now", mirror_now)
+    monkeypatch.setattr(mirroring, "mirror_now", mirror_now)
     monkeypatch.setattr("orchestrator.tracking.mlflow_mirror.LiveMirror", NoMirror)
     monkeypatch.setattr("reports.build.build_report", build_report)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -14,18 +14,14 @@ import pytest
 from pyarrow import fs
 
 from orchestrator.errors import StorageBusy, UsageError
-from orchestrator.execution.ray_session import (
-    check_shared_storage,
-    cluster_address,
-    reap_leftovers,
-    scratch_folder,
-    storage_lock,
-)
+from orchestrator.execution.cluster import check_shared_storage, cluster_address
+from orchestrator.execution.leftovers import reap_leftovers, scratch_folder
+from orchestrator.execution.storage_lock import storage_lock
 from orchestrator.storage.store import Folder, Store
 
 HOLDER = """
 import sys, time
-from orchestrator.execution.ray_session import storage_lock
+from orchestrator.execution.storage_lock import storage_lock
 from orchestrator.storage.store import Store
 with storage_lock(Store.open(sys.argv[1])):
     print("held", flush=True)
@@ -142,7 +138,7 @@ def test_a_process_that_ends_by_itself_meanwhile_is_no_problem(
     gone = psutil.Process(start("pass", RAY_TMPDIR=str(tmp_path)).pid)
     gone.wait(timeout=10)
     monkeypatch.setattr(psutil, "process_iter", lambda: [gone])
-    monkeypatch.setattr("orchestrator.execution.ray_session._started_in", lambda process, scratch: True)
+    monkeypatch.setattr("orchestrator.execution.leftovers._started_in", lambda process, scratch: True)
     started = time.monotonic()
     assert reap_leftovers(tmp_path / "scratch") == 1
     assert time.monotonic() - started < 5  # it is not waited for: the limit is 10 s

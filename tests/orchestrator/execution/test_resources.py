@@ -8,8 +8,9 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from orchestrator.errors import UsageError  # noqa: E402
+from orchestrator.execution.job import Job  # noqa: E402
 from orchestrator.execution.ray_session import check_shared_storage  # noqa: E402
-from orchestrator.execution.run_units import Job, generations  # noqa: E402
+from orchestrator.execution.run_units import generations  # noqa: E402
 from orchestrator.grid import Resources  # noqa: E402
 from orchestrator.storage.store import Store  # noqa: E402
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from orchestrator.execution.unit import load_data, worker_device
+from engine.device import worker_device
+from orchestrator.execution.warm_process import load_data
 
 
 def test_a_data_set_is_kept_once_however_its_split_is_named() -> None:

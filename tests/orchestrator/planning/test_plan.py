@@ -9,11 +9,13 @@ import pytest
 
 from orchestrator.commands.options import make_console
 from orchestrator.console.plan_view import show_few_images
-from orchestrator.execution.unit import Unit
-from orchestrator.grid import expand, load_sweep
+from orchestrator.grid import load_sweep
 from orchestrator.grid.override import changed
 from orchestrator.grid.recipe import PACKAGED
-from orchestrator.planning.plan import Plan, describe, make_plan
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.training import describe
+from orchestrator.planning.unit import Unit
+from orchestrator.search.current_plan import whole_plan
 from orchestrator.storage.store import Store
 
 AXES = "axes: {sample.covariance: [ocm, beta]}"
@@ -29,7 +31,7 @@ WEIGHTS = """points:
 
 def shipped(name: str, tmp_path: Path) -> Plan:
     sweep = load_sweep(PACKAGED / f"{name}.yaml")
-    return make_plan(sweep, expand(sweep), Store.open(tmp_path))
+    return whole_plan(sweep, Store.open(tmp_path))
 
 
 def counts(plan: Plan) -> tuple[int, int, int]:
@@ -69,7 +71,7 @@ def test_shipped_grid_has_points_cells_and_trainings_as_it_says(
 
 def test_attention_at_resolutions_that_the_images_lack_is_no_network_of_its_own(tmp_path: Path) -> None:
     sweep = load_sweep(PACKAGED / "attention_placement.yaml", smoke=True)
-    plan = make_plan(sweep, expand(sweep), Store.open(tmp_path))
+    plan = whole_plan(sweep, Store.open(tmp_path))
     assert counts(plan) == (6, 4, 2)
     assert {cell.reasons for cell in plan.cells if len(cell.points) > 1} == {
         ("images of 8 pixels have levels of 8, 4: attention acts at none of them",)
@@ -101,7 +103,7 @@ def test_full_table_5_grid_at_18_steps_is_859_samplers_and_one_training(tmp_path
     full = text.replace("enumerate: one_at_a_time\n", "").replace("num_steps: 256", "num_steps: 18")
     (tmp_path / "full.yaml").write_text(full)
     sweep = load_sweep(tmp_path / "full.yaml")
-    plan = make_plan(sweep, expand(sweep), Store.open(tmp_path / "runs"))
+    plan = whole_plan(sweep, Store.open(tmp_path / "runs"))
     assert counts(plan) == (11 * 12 * 9 * 11, 859, 1)
     reasons = {reason for cell in plan.cells for reason in cell.reasons}
     assert "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing" in reasons
@@ -334,9 +336,9 @@ def test_a_training_that_nothing_varies_is_the_recipe(tmp_path: Path) -> None:
 def test_planning_imports_neither_ray_nor_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from orchestrator.grid import expand, load_sweep; "
-        "from orchestrator.planning.plan import make_plan; from orchestrator.storage.store import Store; "
+        "from orchestrator.planning.make_plan import make_plan; "
         f"sweep = load_sweep(Path({str(PACKAGED / 'quickstart.yaml')!r})); "
-        "make_plan(sweep, expand(sweep), Store.open('nowhere')); "
+        "make_plan(sweep, expand(sweep)); "
         "heavy = {'torch', 'ray', 'pandas', 'mlflow', 'optuna'} & set(sys.modules); "
         "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
     )

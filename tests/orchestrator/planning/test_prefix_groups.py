@@ -6,10 +6,12 @@ import pytest
 
 from engine.sampling.prefix_sharing import shared_evaluations
 from orchestrator.console.progress import Progress
-from orchestrator.execution.unit import Unit, missing_batches
-from orchestrator.execution.unit_queue import Draining, MissingUnits
-from orchestrator.planning.plan import Cell
+from orchestrator.execution.draining import Draining
+from orchestrator.execution.missing_units import MissingUnits
+from orchestrator.execution.spooled import missing_batches
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.prefix_groups import PrefixGroup, prefix_groups
+from orchestrator.planning.unit import Unit
 
 CHURN = """panel:
   - {kind: heun, num_steps: 12}
@@ -63,12 +65,12 @@ def test_a_group_is_drawn_together_only_when_that_saves_a_tenth(churn: Any, fake
 def test_batches_are_shared_out_before_samplers_are_cut(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
     everything = ids(group.cells)
-    assert [(ids(cells), batches) for cells, batches in group.passes(1)] == [(everything, (0, 1))]
-    assert [(ids(cells), batches) for cells, batches in group.passes(2)] == [
+    assert [(ids(cells), batches) for cells, batches in group.shared_runs(1)] == [(everything, (0, 1))]
+    assert [(ids(cells), batches) for cells, batches in group.shared_runs(2)] == [
         (everything, (0,)),
         (everything, (1,)),
     ]
-    halves = group.passes(4)
+    halves = group.shared_runs(4)
     assert [batches for _, batches in halves] == [(0,), (0,), (1,), (1,)]
     assert [len(cells) for cells, _ in halves] == [2, 2, 2, 2]
     assert set().union(*(ids(cells) for cells, batches in halves if batches == (1,))) == everything
@@ -79,7 +81,7 @@ def test_a_cut_keeps_samplers_with_long_common_beginnings_together(fake: Any) ->
     panel = "panel: [{kind: edm_stochastic, num_steps: 12, s_churn: [1, 2], s_tmin: [0, 5], s_tmax: [80, 1]}]"
     plan = fake.changed(fake.sweep.source, head + panel).plan()
     group = prefix_groups(plan.cells)[0]
-    parts = [cells for cells, batches in group.passes(6) if batches == (0,)]
+    parts = [cells for cells, batches in group.shared_runs(6) if batches == (0,)]
     cut = sum(shared_evaluations(cell.experiment.sample for cell in cells) for cells in parts)
     in_order = [group.cells[number :: len(parts)] for number in range(len(parts))]
     assert cut < sum(shared_evaluations(cell.experiment.sample for cell in cells) for cells in in_order)
@@ -87,7 +89,7 @@ def test_a_cut_keeps_samplers_with_long_common_beginnings_together(fake: Any) ->
 
 def test_a_pass_survives_json_and_has_a_name_of_its_own(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
-    units = [Unit.of_pass(cells, batches, unit_of(cells[0])) for cells, batches in group.passes(4)]
+    units = [Unit.of_shared_run(cells, batches, unit_of(cells[0])) for cells, batches in group.shared_runs(4)]
     assert len({unit.unit_id for unit in units}) == 4
     again = Unit.from_json(units[0].to_json())
     assert (again.kind, list(again.batches)) == ("draw", [0])
@@ -96,7 +98,7 @@ def test_a_pass_survives_json_and_has_a_name_of_its_own(churn: Any) -> None:
 
 def test_a_pass_goes_on_with_the_images_that_each_cell_lacks(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
-    unit = Unit.of_pass(group.cells, (0, 1), unit_of(group.cells[0]))
+    unit = Unit.of_shared_run(group.cells, (0, 1), unit_of(group.cells[0]))
     folders = [churn.store.cell(cell.cell_id) for cell in group.cells]
     everyone = tuple(range(len(folders)))
     assert missing_batches(unit, folders) == {everyone: [0, 1]}
@@ -111,7 +113,9 @@ def test_a_pass_goes_on_with_the_images_that_each_cell_lacks(churn: Any) -> None
 
 def test_cells_wait_for_the_passes_that_draw_their_images(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
-    passes = [Unit.of_pass(cells, batches, unit_of(cells[0])) for cells, batches in group.passes(2)]
+    passes = [
+        Unit.of_shared_run(cells, batches, unit_of(cells[0])) for cells, batches in group.shared_runs(2)
+    ]
     search = MissingUnits([*passes, unit_of(group.cells[0])], {}, Draining())
     assert isinstance(search.suggest("a"), dict)
     assert isinstance(search.suggest("b"), dict)
@@ -126,7 +130,7 @@ def test_cells_wait_for_the_passes_that_draw_their_images(churn: Any) -> None:
 
 def test_the_passes_of_a_wave_wait_for_the_cells_before_them(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
-    drawn = Unit.of_pass(group.cells, (0,), unit_of(group.cells[0]))
+    drawn = Unit.of_shared_run(group.cells, (0,), unit_of(group.cells[0]))
     search = MissingUnits([unit_of(group.cells[0]), unit_of(group.cells[1]), drawn], {}, Draining())
     assert isinstance(search.suggest("a"), dict)
     assert isinstance(search.suggest("b"), dict)
@@ -140,5 +144,5 @@ def test_the_passes_of_a_wave_wait_for_the_cells_before_them(churn: Any) -> None
 
 def test_predicted_seconds_move_from_cells_to_their_passes(console: Any, fake: Any) -> None:
     progress = Progress(console, fake.store.sweep("tiny"), {"a": 6.0, "b": 6.0, "other": 1.0}, {"sample": 2})
-    progress.expect_passes(["a", "b"], ["one", "two"])
+    progress.expect_shared_runs(["a", "b"], ["one", "two"])
     assert progress.predicted == {"other": 1.0, "one": 6.0, "two": 6.0, "a": 0.5, "b": 0.5}

@@ -24,11 +24,11 @@ from engine.sampling.image_spool import SPOOL_FOLDER
 from orchestrator.console.sharing_view import sharing_lines
 from orchestrator.errors import UsageError
 from orchestrator.execution import sample_worker
-from orchestrator.execution.run_units import spool_batch_units, spool_batches_left
-from orchestrator.execution.unit import Unit
-from orchestrator.planning.plan import Cell
+from orchestrator.execution.spool_order import spool_batch_units, spool_batches_left
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.prefix_groups import prefix_groups
 from orchestrator.planning.spool_batches import GIB, spool_batches, spool_limit, spooled_groups
+from orchestrator.planning.unit import Unit
 
 CELL_BYTES = 100 * 8 * 8
 """Of the tiny sweep: 100 digits of 8x8 grey pixels."""
@@ -190,7 +190,7 @@ class FakeJob:
     def slots(self) -> int:
         return 2
 
-    def expect_passes(self, cells: list[str], passes: list[str]) -> None:
+    def expect_shared_runs(self, cells: list[str], shared_runs: list[str]) -> None:
         """Nothing is shown."""
 
 

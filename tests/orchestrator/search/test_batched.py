@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import GridError, UsageError
-from orchestrator.execution.driver import current_plan, is_complete
 from orchestrator.grid import load_sweep
-from orchestrator.planning.plan import make_plan
 from orchestrator.search import batched as batched_search
 from orchestrator.search.batched import run_batches, varies_samplers_alone
+from orchestrator.search.current_plan import current_plan, is_complete, plan_of
 from orchestrator.search.proposals import Proposals
 
 SEARCH = """search: {name: optuna, num_trials: 10, metric: fd_classifier}
@@ -35,7 +34,7 @@ class Lab:
         self.batches: list[int] = []
 
     def __call__(self, points: Any) -> None:
-        plan = make_plan(self.search.sweep, points, self.search.store)
+        plan = plan_of(self.search.sweep, points, self.search.store)
         self.batches.append(len(plan.missing_cells))
         for unit in plan.missing_trainings:
             self.search.finish_training(unit)

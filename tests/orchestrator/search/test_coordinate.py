@@ -5,9 +5,8 @@ import math
 
 import pytest
 
-from orchestrator.execution.driver import current_plan, is_complete
-from orchestrator.planning.plan import make_plan
 from orchestrator.search.coordinate import current_walk, points_at, run_lines, start_position, walk
+from orchestrator.search.current_plan import current_plan, is_complete, plan_of
 
 SEARCH = "enumerate: coordinate\naxes: {sample.num_steps: [2, 3, 4], sample.sigma_max: [40, 60, 80]}"
 
@@ -22,7 +21,7 @@ def search(fake):
 
 def measure(search, points, distance):
     """Finish the cells of these points at what `distance` says of steps and sigma_max."""
-    plan = make_plan(search.sweep, points, search.store)
+    plan = plan_of(search.sweep, points, search.store)
     for unit in plan.missing_trainings:
         search.finish_training(unit)
     for cell in plan.missing_cells:
@@ -108,7 +107,7 @@ def test_a_training_that_diverges_is_never_the_best_and_stops_nothing(fake):
     )
 
     def run(points):
-        plan = make_plan(search.sweep, points, search.store)
+        plan = plan_of(search.sweep, points, search.store)
         for unit in plan.missing_trainings:
             if unit.experiment.model.channels == 8:
                 search.fail(f"train/{unit.train_id}", "NonFiniteLoss: the loss is nan")
@@ -135,7 +134,8 @@ def test_what_fails_in_a_run_is_tried_again_by_the_next_one_alone(search, monkey
     pytest.importorskip("ray")
     from types import SimpleNamespace
 
-    from orchestrator.execution import driver, run_units
+    from orchestrator.execution import run_units
+    from orchestrator.execution.run_plan import run_search
 
     runs = []
 
@@ -153,5 +153,5 @@ def test_what_fails_in_a_run_is_tried_again_by_the_next_one_alone(search, monkey
     for expected in ([3, 2], [1]):
         runs.clear()
         plan = current_plan(search.sweep, search.store)
-        driver.search(plan, SimpleNamespace(store=search.store), search.store.sweep("tiny"))
+        run_search(plan, SimpleNamespace(store=search.store), search.store.sweep("tiny"))
         assert runs == expected

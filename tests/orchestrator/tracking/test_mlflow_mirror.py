@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.planning.plan import Training
+from orchestrator.planning.training import Training
 from orchestrator.tracking.mlflow_mirror import LiveMirror, Mirror, tracking_uri
 
 SECRET = "hunter2"

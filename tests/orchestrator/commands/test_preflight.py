@@ -7,13 +7,14 @@ import pytest
 from rich.console import Console
 
 from engine.data.catalog import CATALOG
+from orchestrator.commands.preflight import refuse_hopeless_sweep
 from orchestrator.errors import UsageError
-from orchestrator.execution.driver import Options, current_plan
+from orchestrator.execution.options import Options
 from orchestrator.grid import load_sweep
 from orchestrator.grid.recipe import PACKAGED
 from orchestrator.planning import cost
 from orchestrator.planning.cost import search_share, trained_share
-from orchestrator.planning.preflight import refuse_hopeless
+from orchestrator.search.current_plan import current_plan
 from orchestrator.storage.store import Store
 
 LONG = "panel:", "set: {train.total_kimg: 1000000, train.snapshot_kimg: 1000000}\npanel:"
@@ -30,7 +31,7 @@ def plain_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def check(
     sweep: Any, store: Any, data_root: Path | None = None, address: str | None = None, force: bool = False
 ) -> None:
-    refuse_hopeless(sweep, Options(store, data_root, address, Console()), Path("g.yaml"), force=force)
+    refuse_hopeless_sweep(sweep, Options(store, data_root, address, Console()), Path("g.yaml"), force=force)
 
 
 def refusal(*arguments: Any, **named: Any) -> str:

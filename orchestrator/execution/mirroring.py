@@ -1,0 +1,35 @@
+"""Whether MLflow equals the store, and making it so at once."""
+
+from pathlib import Path
+
+from engine.records import paths
+from orchestrator.planning.plan import Plan
+from orchestrator.storage.store import Folder, Store
+
+
+def mirror_now(plan: Plan, store: Store) -> None:
+    """Mirror a sweep's end state at once."""
+    from orchestrator.tracking.mlflow_mirror import Mirror
+
+    mirror = Mirror(plan, store)
+    mirror.open()
+    mirror.close("FAILED" if plan.missing_cells else "FINISHED")
+
+
+def remember_mirrored(plan: Plan, folder: Folder) -> None:
+    """Write down that MLflow holds the finished cells of this plan."""
+    folder.write_json(paths.MIRRORED, _mark(plan))
+
+
+def mirror_is_current(plan: Plan, store: Store, folder: Folder) -> bool:
+    """Whether the last mirroring saw these cells and its database is still there."""
+    from orchestrator.tracking.mlflow_mirror import tracking_uri
+
+    uri = tracking_uri(store)
+    gone = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+    return not gone and folder.read_json(paths.MIRRORED) == _mark(plan)
+
+
+def _mark(plan: Plan) -> dict[str, list[str]]:
+    """What MLflow holds when it equals the store."""
+    return {"cells": sorted(cell.cell_id for cell in plan.finished_cells)}

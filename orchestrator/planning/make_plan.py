@@ -1,0 +1,84 @@
+"""From the points of a sweep to distinct trainings and cells: points that would do the same work are one."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from engine.config.experiment import Experiment
+from orchestrator.grid import Point, Sweep
+from orchestrator.grid.fields import value_of
+from orchestrator.planning.cell import Cell
+from orchestrator.planning.collapse import collapse_reasons
+from orchestrator.planning.identity import cell_id, protocol_id, selection_id, train_id
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.training import TRAINED_SECTIONS, Training
+
+
+def make_plan(sweep: Sweep, points: Iterable[Point]) -> Plan:
+    """Turn grid points into distinct trainings and cells, in the order of the points; none counts as finished.
+
+    What lies in the store is told afterwards, with `Plan.with_finished`, so that planning reads nothing.
+    """
+    trainings: dict[str, Training] = {}
+    points_of_cell: dict[str, list[Point]] = {}
+    training_of_cell: dict[str, Training] = {}
+    for point in points:
+        training = _training(point)
+        if training.parent_id and training.parent_id not in trainings:
+            trainings[training.parent_id] = _parent(point)
+        training = trainings.setdefault(training.train_id, training)
+        identity = cell_id(point.experiment, training.selection_id)
+        points_of_cell.setdefault(identity, []).append(point)
+        training_of_cell[identity] = training
+    cells = tuple(
+        _cell(identity, training_of_cell[identity], members) for identity, members in points_of_cell.items()
+    )
+    num_points = sum(len(cell.points) for cell in cells)
+    return Plan(sweep, num_points, tuple(trainings.values()), cells)
+
+
+def _training(point: Point) -> Training:
+    experiment = point.experiment
+    identity = train_id(experiment)
+    swept = {field: value for field, value in point.axes.items() if field.split(".")[0] in TRAINED_SECTIONS}
+    parent = train_id(experiment.parent) if experiment.parent else ""
+    return Training(
+        identity, selection_id(experiment, identity), experiment, swept, point.off_playbook, parent
+    )
+
+
+def _parent(point: Point) -> Training:
+    """The training that a point's training starts from."""
+    experiment = point.experiment.parent
+    assert experiment is not None, "only a point with a start has a parent"
+    identity = train_id(experiment)
+    shared = {
+        field: value for field, value in point.axes.items() if _acts_on_parent(field, value, experiment)
+    }
+    return Training(identity, selection_id(experiment, identity), experiment, {"start": "training", **shared})
+
+
+def _acts_on_parent(field: str, value: Any, parent: Experiment) -> bool:
+    """Whether a swept field is one of the parent's too. Its network may lack some: a DiT has no budget of
+    FLOPs."""
+    section = field.split(".")[0]
+    return section in ("data", "start") or (section == "model" and value_of(parent, field) == value)
+
+
+def _cell(identity: str, training: Training, members: list[Point]) -> Cell:
+    first = members[0]
+    return Cell(
+        identity,
+        training,
+        protocol_id(first.experiment),
+        first.experiment,
+        first.axes,
+        tuple(_asked(point) for point in members),
+        collapse_reasons(members) if len(members) > 1 else (),
+        first.off_playbook,
+    )
+
+
+def _asked(point: Point) -> dict[str, Any]:
+    """A point's swept fields and, when its sampler comes from the panel, that sampler."""
+    swept = any(field.startswith("sample.") for field in point.axes)
+    return point.axes if swept else {**point.axes, "sampler": point.experiment.sample.label}
