@@ -3,7 +3,6 @@ torch."""
 
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -12,7 +11,9 @@ from engine.config.model import Dit, DyDit, Mlp, Model, Probability, Transformer
 from engine.config.objective import Objective, OcmObjective
 from engine.config.train import Train
 from engine.config.weights import EmaWeights, Weights, check_weights
-from engine.data.catalog import CATALOG, Split
+from engine.data.base import Split
+from engine.data.registry import DATASETS, DatasetName
+from engine.metrics.extractors.registry import ExtractorName
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers.chain import ChainSampler
 from engine.samplers.flow import Flow
@@ -23,7 +24,7 @@ from engine.samplers.registry import Sampler
 class Data(Frozen):
     """Which images are learned."""
 
-    name: Literal["digits", "cifar10", "fashion_mnist"]
+    name: DatasetName
     """digits: scikit-learn's 1,797 bundled 8x8 images; cifar10 and fashion_mnist: read from the data root."""
     x_flip: bool = False
     """Show every image mirrored half of the time (EDM keeps this off on CIFAR-10)."""
@@ -81,7 +82,7 @@ class LossGap(Frozen):
 class EvaluationProtocol(Frozen):
     """The evaluation protocol: the same for every cell of a sweep."""
 
-    extractor: Literal["classifier", "inception", "pixels"] = "classifier"
+    extractor: ExtractorName = "classifier"
     """Feature space: a small CNN trained on the data set's labels, Inception-v3, or randomly projected
     pixels."""
     num_samples: int = Field(default=10_000, ge=2)
@@ -239,7 +240,7 @@ def _sampler_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
             needs = "the model needs class_conditional: true and label_dropout above 0"
             fields = (f"{place}.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
             yield fields, f"guidance mixes predictions with and without label: {needs}"
-    likelihood, data = experiment.eval.likelihood, CATALOG[experiment.data.name]
+    likelihood, data = experiment.eval.likelihood, DATASETS[experiment.data.name]
     if likelihood and likelihood.split == "test" and not data.num_test_images:
         reason = f"{experiment.data.name} has no test split; use train"
         yield ("eval.likelihood.split", "data.name"), reason

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from engine.config.experiment import Experiment
-from engine.data.catalog import CATALOG, NUM_AUGMENT_LABELS
+from engine.data.catalog import NUM_AUGMENT_LABELS
+from engine.data.registry import DATASETS
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class NetShape:
 
 def net_shape(experiment: Experiment) -> NetShape:
     """The shape of an experiment's network."""
-    info = CATALOG[experiment.data.name]
+    info = DATASETS[experiment.data.name]
     return NetShape(
         resolution=info.resolution,
         in_channels=info.channels,

@@ -4,7 +4,7 @@ is."""
 import json
 from collections.abc import Callable
 
-from engine.data.catalog import Split
+from engine.data.base import Split
 from engine.data.datasets import ImageSet
 from engine.evaluation.snapshot_cache import Snapshot, flow_likelihood, loss_gap
 from engine.files import Files

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from engine.data.datasets import ImageSet, to_unit
 from engine.files import Files, pack, unpack
-from engine.metrics.names import FEATURE_DIMS
+from engine.metrics.extractors.kinds.classifier import CLASSIFIER
 
-DIMS = FEATURE_DIMS["classifier"]
+DIMS = CLASSIFIER.dims
 """Size of the feature vector."""
 WEIGHTS_FILE = "classifier.safetensors"
 

@@ -1,9 +1,7 @@
 """Feature extractors: images to vectors, independent of how the images are split into calls."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from engine.data.datasets import ImageSet
 from engine.files import Files
-from engine.metrics import classifier, pixels
+from engine.metrics.extractors.registry import EXTRACTORS
 
 BATCH_SIZE = 64
 """The one batch shape networks are evaluated at."""
@@ -63,48 +61,6 @@ class NetworkExtractor:
         return features
 
 
-def build_classifier(
-    images: ImageSet, files: Files, weights: Path | None, device: torch.device
-) -> NetworkExtractor:
-    """The data set's own classifier, trained on first use and kept in `files`."""
-    net, data = classifier.load_classifier(images, files)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return NetworkExtractor("classifier", classifier.DIMS, sha256, net.to(device).features, device)
-
-
-def build_inception(
-    images: ImageSet, files: Files, weights: Path | None, device: torch.device
-) -> NetworkExtractor:
-    """Inception-v3 pool3 with weights from the path `weights`, the environment or the published file.
-
-    Weights that are not the published ones are named `other_inception`, so that no distance under them is
-    called fid.
-    """
-    from engine.metrics import inception  # torch-fidelity takes seconds to import
-
-    net, data = inception.load_inception(weights)
-    sha256 = hashlib.sha256(data).hexdigest()
-    name = "inception" if sha256.startswith(inception.PUBLISHED_SHA256_PREFIX) else "other_inception"
-    return NetworkExtractor(name, inception.DIMS, sha256, net.to(device), device)
-
-
-def build_pixels(
-    images: ImageSet, files: Files, weights: Path | None, device: torch.device
-) -> NetworkExtractor:
-    """A random projection of the pixels, for sets without labels."""
-    matrix = pixels.projection(images.images[0].numel())
-    network = partial(pixels.project, matrix=matrix.to(device))
-    return NetworkExtractor("pixels", pixels.DIMS, pixels.sha256(matrix), network, device)
-
-
-EXTRACTORS: dict[str, Callable[[ImageSet, Files, Path | None, torch.device], FeatureExtractor]] = {
-    "classifier": build_classifier,
-    "inception": build_inception,
-    "pixels": build_pixels,
-}
-"""How each feature extractor is built."""
-
-
 def build_extractor(
     name: str,
     images: ImageSet,
@@ -118,4 +74,4 @@ def build_extractor(
     `files` is where weights trained on the data set are kept; `weights_path` is for Inception. Raises
     KeyError for an unknown name and engine.metrics.inception.WeightsNotFound.
     """
-    return EXTRACTORS[name](images, files, weights_path, device or torch.device("cpu"))
+    return EXTRACTORS[name].build(images, files, weights_path, device or torch.device("cpu"))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-from engine.metrics.names import FEATURE_DIMS
+from engine.metrics.extractors.kinds.inception import INCEPTION
 
-DIMS = FEATURE_DIMS["inception"]
+DIMS = INCEPTION.dims
 """Size of the pool3 feature vector."""
 PUBLISHED_SHA256_PREFIX = Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[-1]
 """How the SHA-256 of the published weights begins; torch-fidelity's file name ends with it."""

@@ -1,14 +1,18 @@
 """What a Frechet distance may be called, and how many images it needs. Imports no torch, so plans can ask."""
 
+from engine.metrics.extractors.registry import EXTRACTORS
 from engine.records.protocol import FULL_SAMPLES
-
-FEATURE_DIMS = {"classifier": 64, "inception": 2048, "pixels": 64}
-"""Size of each extractor's feature vector."""
 
 
 def distance_name(extractor_name: str, num_samples: int) -> str:
-    """`fid` for Inception features of at least 50,000 samples; anything else is `fd_<extractor>`."""
-    return "fid" if extractor_name == "inception" and num_samples >= FULL_SAMPLES else f"fd_{extractor_name}"
+    """`fid` for Inception features of at least 50,000 samples; anything else is `fd_<extractor>`.
+
+    An extractor whose weights are not the published ones has a name of its own, which is no kind's.
+    """
+    kind = EXTRACTORS.get(extractor_name)
+    if kind is not None and kind.published_distance and num_samples >= FULL_SAMPLES:
+        return kind.published_distance
+    return f"fd_{extractor_name}"
 
 
 def lacks_rank(count: int, dims: int) -> bool:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from engine.config.experiment import Experiment
-from engine.data.catalog import CATALOG
 from engine.data.datasets import to_uint8
 from engine.data.images import save_grid
+from engine.data.registry import DATASETS
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
 from engine.samplers.base import SamplerBase
@@ -63,7 +63,7 @@ def sample_images_shared(
 
     Returns what `generate_shared` does.
     """
-    info = CATALOG[experiment.data.name]
+    info = DATASETS[experiment.data.name]
     return generate_shared(
         denoiser,
         samplers,
@@ -78,7 +78,7 @@ def sample_images_shared(
 
 def panel_size(experiment: Experiment) -> tuple[int, int]:
     """Images and columns of a sample panel: a column for each class where there are few, else 8 by 8."""
-    classes = CATALOG[experiment.data.name].num_classes
+    classes = DATASETS[experiment.data.name].num_classes
     columns = classes if experiment.model.class_conditional and classes <= 10 else PANEL_ROWS
     return PANEL_ROWS * columns, columns
 

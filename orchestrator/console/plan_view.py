@@ -6,8 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.config.experiment import Experiment
-from engine.data.catalog import CATALOG, missing_files
-from engine.metrics.names import FEATURE_DIMS, lacks_rank
+from engine.data.catalog import missing_files
+from engine.data.registry import DATASETS
+from engine.metrics.extractors.registry import EXTRACTORS
+from engine.metrics.names import lacks_rank
 from orchestrator.console.model_view import sweep_words
 from orchestrator.console.sharing_view import sharing_lines
 from orchestrator.formatting import clock
@@ -145,11 +147,11 @@ def show_memory(plan: Plan, console: Console) -> None:
 
 def show_few_images(experiment: Experiment, console: Console) -> None:
     """A warning when distances are taken from too few images for the features' covariance."""
-    rule, dims = experiment.eval, FEATURE_DIMS[experiment.eval.extractor]
+    rule, dims = experiment.eval, EXTRACTORS[experiment.eval.extractor].dims
     counts = {
         "eval.num_samples": rule.num_samples,
         "eval.selection.num_samples": rule.selection.num_samples,
-        f"images of {experiment.data.name}": CATALOG[experiment.data.name].num_images,
+        f"images of {experiment.data.name}": DATASETS[experiment.data.name].num_images,
     }
     few = [f"{name} = {count:,}" for name, count in counts.items() if lacks_rank(count, dims)]
     if few:

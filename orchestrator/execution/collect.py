@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from engine import ENGINE_VERSION
 from engine.backbones.published import published
 from engine.config.experiment import Experiment
-from engine.metrics.names import FEATURE_DIMS
+from engine.metrics.extractors.registry import EXTRACTORS
 from engine.records.tables import CURVES, RESULTS
 from orchestrator.console.model_view import network_name
 from orchestrator.grid import Sweep
@@ -167,7 +167,7 @@ def protocol_record(experiment: Experiment) -> dict[str, Any]:
     return {
         "id": protocol_id(experiment),
         **rule.model_dump(mode="json"),
-        "feature_dims": FEATURE_DIMS[rule.extractor],
+        "feature_dims": EXTRACTORS[rule.extractor].dims,
     }
 
 
@@ -254,11 +254,11 @@ def unit_failures(plan: Plan, store: Store) -> list[dict[str, str]]:
 
 def data_record(plan: Plan, store: Store) -> dict[str, Any]:
     """Name, size and content hash of the data set, as the workers saw it."""
-    from engine.data.catalog import CATALOG
+    from engine.data.registry import DATASETS
 
     data, extractor = plan.sweep.anchor.data.name, plan.sweep.anchor.eval.extractor
     seen = store.references(data, extractor).read_json("data.json") or {}
-    return {"name": data, "sha256": seen.get("sha256"), "num_images": CATALOG[data].num_images}
+    return {"name": data, "sha256": seen.get("sha256"), "num_images": DATASETS[data].num_images}
 
 
 def _says_more(manifest: dict[str, Any], earlier: dict[str, Any] | None) -> bool:

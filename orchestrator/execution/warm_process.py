@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.data.catalog import Split
+from engine.data.base import Split
 from engine.device import worker_device
 from orchestrator.planning.unit import Unit
 from orchestrator.storage.store import Store

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from engine.config.experiment import Experiment
 from engine.config.model import UNetBase
-from engine.data.catalog import CATALOG
+from engine.data.registry import DATASETS
 from orchestrator.grid import Point
 from orchestrator.planning.identity import canonical_model
 
@@ -27,7 +27,7 @@ def _idle_attention(experiment: Experiment) -> str:
     """Why networks with other attention resolutions are this one."""
     model = canonical_model(experiment)
     assert isinstance(model, UNetBase), "other networks have one form"
-    side = CATALOG[experiment.data.name].resolution
+    side = DATASETS[experiment.data.name].resolution
     levels = ", ".join(str(side >> level) for level in range(len(model.channel_mult)))
     attended = ", ".join(map(str, model.attention_resolutions)) or "none"
     return f"images of {side} pixels have levels of {levels}: attention acts at {attended} of them"

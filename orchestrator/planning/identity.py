@@ -11,7 +11,7 @@ from engine.config.experiment import Experiment
 from engine.config.model import Model, UNetBase
 from engine.config.train import Train
 from engine.config.weights import canonical_weights
-from engine.data.catalog import CATALOG
+from engine.data.registry import DATASETS
 
 ID_LENGTH = 16
 
@@ -58,7 +58,7 @@ def canonical_model(experiment: Experiment) -> Model:
     """The one form of all configurations that are the same network for the data set's images."""
     model = experiment.model
     return (
-        model.for_images_of(CATALOG[experiment.data.name].resolution)
+        model.for_images_of(DATASETS[experiment.data.name].resolution)
         if isinstance(model, UNetBase)
         else model
     )

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 
-from engine.data.catalog import CATALOG
+from engine.data.registry import DATASETS
 from engine.sampling.prefix_sharing import guided_trees, shared_evaluations
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.identity import canonical_json, non_default_fields
@@ -54,7 +54,7 @@ class PrefixGroup:
     def cell_bytes(self) -> int:
         """Bytes of the images of one cell, uint8."""
         experiment = self.cells[0].experiment
-        info = CATALOG[experiment.data.name]
+        info = DATASETS[experiment.data.name]
         return experiment.eval.num_samples * info.channels * info.resolution**2
 
     @property

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.data.catalog import CATALOG, DataNotFound, missing_files
-from engine.data.datasets import LOADERS, ImageSet, load_images, read_idx, to_uint8, to_unit
+from engine.data.base import DataNotFound
+from engine.data.catalog import missing_files
+from engine.data.datasets import ImageSet, load_images, to_uint8, to_unit
+from engine.data.registry import DATASETS
+from engine.data.sets.fashion_mnist import read_idx
 
-FASHION = CATALOG["fashion_mnist"].files
+FASHION = DATASETS["fashion_mnist"].files
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def write_idx(path: Path, values: np.ndarray, pack: bool) -> None:
 
 
 def test_digits_are_what_the_catalogue_says(digits):
-    info = CATALOG["digits"]
+    info = DATASETS["digits"]
     assert digits.images.shape == (info.num_images, info.channels, info.resolution, info.resolution)
     assert digits.images.dtype == torch.uint8
     assert digits.labels.dtype == torch.int64
@@ -64,8 +67,15 @@ def test_the_hash_does_not_depend_on_memory_layout():
     )
 
 
-def test_every_data_set_of_the_catalogue_has_a_loader():
-    assert LOADERS.keys() == CATALOG.keys()
+def test_a_grid_may_name_the_three_data_sets_in_their_order():
+    from engine.config.experiment import Data
+
+    assert Data.model_fields["name"].annotation.__args__ == ("digits", "cifar10", "fashion_mnist")
+
+
+def test_a_split_that_there_is_not_is_refused_before_any_file_is_looked_for():
+    with pytest.raises(KeyError, match="digits has no test split"):
+        load_images("digits", None, "test")
 
 
 def test_digits_are_always_available():
@@ -74,7 +84,7 @@ def test_digits_are_always_available():
 
 @pytest.mark.parametrize("root", [None, Path("no-such-folder")])
 def test_without_its_files_a_data_set_misses_all_of_them(root):
-    assert missing_files("cifar10", root) == list(CATALOG["cifar10"].files)
+    assert missing_files("cifar10", root) == list(DATASETS["cifar10"].files)
 
 
 def test_a_data_set_misses_only_the_absent_files(tmp_path):
@@ -110,7 +120,7 @@ def test_the_error_survives_pickling():
 
 
 def test_altered_cifar10_files_are_refused_unread(tmp_path):
-    for file in CATALOG["cifar10"].files:
+    for file in DATASETS["cifar10"].files:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_bytes(b"not what was published")
     with pytest.raises(DataNotFound, match="differs from its published MD5"):
@@ -155,8 +165,8 @@ def test_the_catalogue_needs_no_torch():
 
 
 def test_the_test_split_of_fashion_mnist_is_read_from_files_of_its_own(tmp_path, monkeypatch):
-    info = replace(CATALOG["fashion_mnist"], num_test_images=3)
-    monkeypatch.setitem(CATALOG, "fashion_mnist", info)
+    info = replace(DATASETS["fashion_mnist"], num_test_images=3)
+    monkeypatch.setitem(DATASETS._kinds, "fashion_mnist", info)
     pixels, labels = np.arange(3 * 28 * 28).reshape(3, 28, 28) % 256, np.array([7, 0, 9])
     for file, values in zip(info.test_files, (pixels, labels), strict=True):
         write_idx(tmp_path / file, values, pack=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.metrics.features import BATCH_SIZE, EXTRACTORS, NetworkExtractor, build_extractor
-from engine.metrics.names import FEATURE_DIMS
+from engine.metrics.extractors.registry import EXTRACTORS
+from engine.metrics.features import BATCH_SIZE, NetworkExtractor, build_extractor
 
 
 def test_extractors_are_those_an_evaluation_may_name():
@@ -17,9 +17,13 @@ def test_extractors_are_those_an_evaluation_may_name():
 
 
 def test_every_extractor_says_how_large_its_features_are(extractor, digits, trained_files):
-    assert set(FEATURE_DIMS) == set(EXTRACTORS)
+    assert {name: kind.dims for name, kind in EXTRACTORS.items()} == {
+        "classifier": 64,
+        "inception": 2048,
+        "pixels": 64,
+    }
     for built in (extractor, build_extractor("pixels", digits, files=trained_files)):
-        assert built.dims == FEATURE_DIMS[built.name]
+        assert built.dims == EXTRACTORS[built.name].dims
 
 
 def test_features_are_float32_rows_of_the_declared_size(extractor, digits):

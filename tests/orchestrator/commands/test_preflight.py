@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.data.catalog import CATALOG
+from engine.data.registry import DATASETS
 from orchestrator.commands.preflight import refuse_hopeless_sweep
 from orchestrator.errors import UsageError
 from orchestrator.execution.options import Options
@@ -50,7 +50,7 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Store]:
 
 def data_set(root: Path) -> Path:
     """A data root with CIFAR-10's files, all of them empty."""
-    for name in CATALOG["cifar10"].files:
+    for name in DATASETS["cifar10"].files:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return root

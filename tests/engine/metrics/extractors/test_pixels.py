@@ -7,8 +7,8 @@ import torch
 
 from engine.data.datasets import ImageSet
 from engine.files import LocalFiles
+from engine.metrics.extractors.kinds.pixels import DIMS, projection
 from engine.metrics.features import build_extractor
-from engine.metrics.pixels import DIMS, projection
 
 
 def images(count: int, seed: int) -> ImageSet:

@@ -1,0 +1,1 @@
+"""Feature extractors, one file each; `engine.metrics.extractors.registry` finds them."""
