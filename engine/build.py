@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
-from engine.backbones.checkpointing import set_checkpointing
 from engine.backbones.ocm_head import attach_head
-from engine.backbones.registry import build_backbone
+from engine.backbones.shared.checkpointing import set_checkpointing
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
 from engine.config.objective import OcmObjective
@@ -35,7 +34,7 @@ def _network(experiment: Experiment) -> nn.Module:
 
 
 def _backbone(experiment: Experiment) -> nn.Module:
-    return build_backbone(experiment.model, net_shape(experiment))
+    return experiment.model.build(net_shape(experiment))
 
 
 def build_denoiser(experiment: Experiment, net: nn.Module, precision: Precision | None = None) -> Denoiser:

@@ -5,6 +5,7 @@ resampling without weights and table look-ups are left out. A convolution counts
 usual.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -52,3 +53,8 @@ def norm(channels: int) -> Cost:
 def products(tokens: int, channels: int) -> Cost:
     """Attention's scores and weighted sum; how many heads share the channels makes no difference."""
     return Cost(0, 2 * tokens * tokens * channels)
+
+
+def sum_of(costs: Iterable[Cost]) -> Cost:
+    """All costs together."""
+    return sum(costs, Cost(0, 0))

@@ -6,7 +6,8 @@ from typing import Protocol, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.backbones.layers import GroupNorm, zero_init
+from engine.backbones.shared.layers import zero_init
+from engine.backbones.unets.layers import GroupNorm
 from engine.config.objective import OcmObjective
 
 

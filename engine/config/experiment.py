@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from pydantic import Field, model_validator
 
-from engine.config.frozen import Frozen
-from engine.config.model import Dit, DyDit, Mlp, Model, Probability, Transformers
+from engine.backbones.base import Probability
+from engine.backbones.registry import Model
 from engine.config.objective import Objective, OcmObjective
 from engine.config.train import Train
 from engine.config.weights import EmaWeights, Weights, check_weights
 from engine.data.base import Split
 from engine.data.registry import DATASETS, DatasetName
+from engine.frozen import Frozen
 from engine.metrics.extractors.registry import ExtractorName
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers.chain import ChainSampler
@@ -141,7 +142,7 @@ class Experiment(Frozen):
         """The experiment whose training this one starts from."""
         if self.start is None:
             return None
-        model = self.start.model or (self.model.static if isinstance(self.model, DyDit) else self.model)
+        model = self.start.model or self.model.default_start()
         sections = {"model": model, "objective": self.start.objective, "train": self.start.train}
         # A parent is only sampled to choose its snapshot, and this one's sampler may need what only this one
         # learns.
@@ -176,7 +177,7 @@ def _start_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
         if head:
             yield ("objective.kind",), "ocm completes a finished training: say which in `start`"
         return
-    if head and isinstance(model, Transformers | Mlp):
+    if head and not model.has_head_features:
         yield (
             ("objective.kind", "model.kind"),
             f"ocm reads a U-Net's last features, and {model.kind} has none",
@@ -188,7 +189,7 @@ def _start_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
         )
     elif head and start.model not in (None, model):
         yield ("start.model", "model"), "ocm trains a head on its start's network: leave start.model out"
-    elif not head and start.model and not _weights_fit(start.model, model):
+    elif not head and start.model and not model.accepts_weights_of(start.model):
         allowed = "only the dropout, and a DyDiT's budget, may be changed; a DyDiT also starts from the DiT of its size"
         yield ("start.model", "model"), f"weights of one network do not fit another: {allowed}"
     elif not head and start.objective.design.learned_variance != objective.design.learned_variance:
@@ -200,24 +201,10 @@ def _start_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
 
 
 def _schedule_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
-    if (
-        isinstance(experiment.model, DyDit)
-        and experiment.objective.design.training_schedule.kind == "loss_gap"
-    ):
-        reason = (
-            "its weights would act on DyDiT's budget too, which says nothing of the noise level; use fixed"
-        )
+    extra = experiment.model.extra_loss
+    if extra and experiment.objective.design.training_schedule.kind == "loss_gap":
+        reason = f"its weights would act on {extra} too, which says nothing of the noise level; use fixed"
         yield ("objective.training_schedule.kind", "model.kind"), f"loss_gap: {reason}"
-
-
-def _weights_fit(start: Model, model: Model) -> bool:
-    """Whether a network can go on from another's weights. Dropout and budgets have none; a DyDiT adds its
-    routers."""
-    if isinstance(start, DyDit) and isinstance(model, DyDit) and start.routes == model.routes:
-        start, model = start.static, model.static
-    elif isinstance(model, DyDit) and isinstance(start, Dit):
-        model = model.static
-    return start.model_copy(update={"dropout": model.dropout}) == model
 
 
 def _weights_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:

@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.config.model import DyDit, UNetBase
 from engine.config.playbook import (
-    DIT_SIZES,
     DYDIT_BATCH,
     DYDIT_STEPS,
     DYDIT_WARMUP_STEPS,
@@ -23,9 +21,10 @@ def lr_from_channels(anchor: "Experiment", point: "Experiment") -> float:
     With iDDPM's anchor (C = 128, lr = 1e-4) this gives 1.41e-4, 1.15e-4, 1e-4, 8.16e-5 for C = 64, 96, 128,
     192.
     """
-    if not (isinstance(anchor.model, UNetBase) and isinstance(point.model, UNetBase)):
+    anchor_width, width = anchor.model.reference_width, point.model.reference_width
+    if anchor_width is None or width is None:
         raise ValueError(f"lr_from_channels scales with a U-Net's channels, which {point.model.kind} has not")
-    return anchor.train.lr / math.sqrt(point.model.channels / anchor.model.channels)
+    return anchor.train.lr / math.sqrt(width / anchor_width)
 
 
 def dydit_total_kimg(anchor: "Experiment", point: "Experiment") -> float:
@@ -47,17 +46,12 @@ def dydit_complete_kimg(anchor: "Experiment", point: "Experiment") -> float:
 
 
 def _dydit_size(point: "Experiment", rule: str) -> str:
-    model = point.model
-    for size, sizes in DIT_SIZES.items():
-        if (
-            isinstance(model, DyDit)
-            and sizes == (model.depth, model.width, model.num_heads)
-            and size in DYDIT_STEPS
-        ):
-            return size
-    raise ValueError(
-        f"{rule} knows DyDiT's sizes S, B and XL of P5's Table 6, and this {model.kind} is none of them"
-    )
+    size = point.model.published_size
+    if size is None:
+        raise ValueError(
+            f"{rule} knows DyDiT's sizes S, B and XL of P5's Table 6, and this {point.model.kind} is none of them"
+        )
+    return size
 
 
 LINKED_RULES: dict[str, Callable[["Experiment", "Experiment"], float]] = {

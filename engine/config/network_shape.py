@@ -1,30 +1,9 @@
-"""What a network is built for: the images it takes, what it predicts, what it is told. Imports no torch."""
+"""What an experiment's network is built for. Imports no torch."""
 
-from dataclasses import dataclass
-
+from engine.backbones.shape import NetShape
 from engine.config.experiment import Experiment
 from engine.data.catalog import NUM_AUGMENT_LABELS
 from engine.data.registry import DATASETS
-
-
-@dataclass(frozen=True)
-class NetShape:
-    """Inputs and outputs: images [B, in_channels, resolution, resolution] become [B, out_channels, same,
-    same]."""
-
-    resolution: int
-    """Pixels, or latent positions, a side."""
-    in_channels: int
-    num_classes: int
-    learned_variance: bool = False
-    """The network also predicts the variance of the reverse step, with as many channels again."""
-    augment_labels: int = 0
-    """Numbers that tell the network how an image was augmented; 0 without that input."""
-
-    @property
-    def out_channels(self) -> int:
-        """Channels of the output."""
-        return self.in_channels * (2 if self.learned_variance else 1)
 
 
 def net_shape(experiment: Experiment) -> NetShape:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 from engine.process.noise_levels import LogitNormal, LogNormal, LossSecondMoment, NoiseLevelsBase, UniformTime
 from engine.process.noise_levels import NoiseLevels as AnyNoiseLevels
 from engine.process.processes import DiscreteProcess, EdmProcess, FlowProcess, Process, ProcessBase

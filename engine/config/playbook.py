@@ -1,20 +1,12 @@
 """The papers' discrete levels and tables as constants, each with its source."""
 
-# First-layer channels C of the iDDPM U-Net [P1 p11; playbook 2.1, A.6].
-UNET_CHANNELS = (64, 96, 128, 192)
+from engine.backbones.registry import BACKBONES
 
 # iDDPM's reference learning rate at C = 128 [P1 p11; playbook A.6].
 UNET_REFERENCE_CHANNELS = 128
 UNET_REFERENCE_LR = 1e-4
 
-# DiT's sizes: depth, width, heads [P5 Table 7 without L; playbook 2.6*, A.1]; patch sizes [Peebles & Xie
-# 2023].
-DIT_SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
-DIT_PATCHES = (2, 4, 8)
-
-# DyDiT's budgets, fine-tuning steps and warm-up steps of L_complete, at 256 images a step [P5 Table 6;
-# playbook A.2].
-DYDIT_BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+# DyDiT's fine-tuning steps and warm-up steps of L_complete, at 256 images a step [P5 Table 6; playbook A.2].
 DYDIT_BATCH = 256
 DYDIT_STEPS = {"S": 50_000, "B": 100_000, "XL": 200_000}
 DYDIT_XL_STEPS_AT_07 = 150_000
@@ -26,21 +18,22 @@ S_TMIN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 S_TMAX = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0)
 S_NOISE = tuple(round(1.0 + step / 1000, 3) for step in range(11))
 
-# Dropout: iDDPM's CIFAR-10 grid and EDM's final values [P1 p11, P3 Table 7; playbook 4.5].
-DROPOUT = (0.05, 0.1, 0.13, 0.2, 0.25, 0.3)
-
 # DDIM's step counts and stochasticity [P2 Table 1; playbook 5.1].
 DDIM_STEPS = (10, 20, 50, 100)
 DDIM_ETA = (0.0, 0.2, 0.5, 1.0)
 
+
+def _model_levels() -> dict[str, tuple[float, ...]]:
+    """The levels that any kind of network gives a field, those of all kinds together."""
+    found: dict[str, tuple[float, ...]] = {}
+    for kind in BACKBONES.values():
+        for field, levels in kind.levels.items():
+            found[f"model.{field}"] = tuple(dict.fromkeys((*found.get(f"model.{field}", ()), *levels)))
+    return found
+
+
 LEVELS: dict[str, tuple[float, ...]] = {
-    "model.channels": UNET_CHANNELS,
-    "model.dropout": DROPOUT,
-    "model.depth": tuple(sorted({depth for depth, _, _ in DIT_SIZES.values()})),
-    "model.width": tuple(sorted(width for _, width, _ in DIT_SIZES.values())),
-    "model.num_heads": (4, *sorted({heads for _, _, heads in DIT_SIZES.values()})),
-    "model.patch_size": DIT_PATCHES,
-    "model.flops_ratio": DYDIT_BUDGETS,
+    **_model_levels(),
     "sample.s_churn": S_CHURN,
     "sample.s_tmin": S_TMIN,
     "sample.s_tmax": S_TMAX,

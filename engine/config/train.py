@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 
 Precision = Literal["fp32", "bf16", "fp16"]
 """Arithmetic of the network's layers."""

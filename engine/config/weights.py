@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.config.frozen import Frozen
 from engine.config.train import SigmaRel, Train
+from engine.frozen import Frozen
 
 POSTHOC_REACH = 2.0
 """Post-hoc averages may be this many times shorter than the shortest tracked one, or longer than the

@@ -7,11 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.backbones.dit_cost import executed_cost
-from engine.backbones.dydit import DyDitNet, watch_ratio
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Experiment
-from engine.config.model import DyDit
 from engine.config.network_shape import net_shape
 from engine.config.weights import EmaWeights
 from engine.denoiser import Denoiser
@@ -130,10 +127,11 @@ def evaluate_cell(
     if reference is not None:
         metrics["agreement"] = agreement(drawn.images[: len(reference)].float(), reference.float())
     panel, evaluations, macs = panel_png(drawn.images, experiment), drawn.evaluations, None
-    if isinstance(experiment.model, DyDit):
+    if experiment.model.executes_part:
         metrics["flops_ratio"], watched = sampled_ratio(experiment, denoiser)
         evaluations += watched
-        macs = executed_cost(experiment.model, net_shape(experiment), metrics["flops_ratio"]).macs
+        executed = experiment.model.executed_cost(net_shape(experiment), metrics["flops_ratio"])
+        macs = executed.macs if executed else None
     nfe, jackknife = experiment.sample.nfe, measured.jackknife
     return CellMeasurement(metrics, nfe, evaluations, drawn.seconds, panel, jackknife, macs)
 
@@ -148,8 +146,7 @@ def sampled_ratio(experiment: Experiment, denoiser: Denoiser) -> tuple[float, in
     protocol, before = experiment.eval, denoiser.nfe
     count = min(protocol.num_samples, protocol.batch_size)
     settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}
-    assert isinstance(denoiser.net, DyDitNet), "only a DyDiT chooses what to execute"
-    with watch_ratio(denoiser.net) as ratios:
+    with experiment.model.watch_executed(denoiser.net) as ratios:
         draw(denoiser, experiment, experiment.sample, **settings)
     evaluations = (denoiser.nfe - before) * protocol.batch_size
     denoiser.nfe = before

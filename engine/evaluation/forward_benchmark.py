@@ -6,7 +6,6 @@ from statistics import median
 
 import torch
 
-from engine.backbones.dydit import DyDitNet, watch_ratio
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
@@ -37,8 +36,8 @@ def measure_forwards(experiment: Experiment, count: int, device: torch.device) -
         else None
     )
     ratio = None
-    if isinstance(denoiser.net, DyDitNet):
-        with watch_ratio(denoiser.net) as ratios:
+    if experiment.model.executes_part:
+        with experiment.model.watch_executed(denoiser.net) as ratios:
             denoiser(x, 1.0, label)
         ratio = float(torch.stack(ratios).mean())
     seconds = []

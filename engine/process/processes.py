@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, vp_sigmas
 
 if TYPE_CHECKING:

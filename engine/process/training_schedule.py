@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 from engine.process.schedules import TERMINAL_SIGMA
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field, model_validator
 
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 from engine.samplers.sigma_grid import IDDPM_MAX_STEPS, TABLE_GRIDS, sigma_grid
 
 if TYPE_CHECKING:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from engine.backbones.activations import checkpointed_bytes
 from engine.config.experiment import Experiment
-from engine.config.model import DyDit
 from engine.config.network_shape import net_shape
 from engine.samplers.base import SamplerBase
 from engine.sampling.prefix_sharing import NOISES_KEPT, guided_trees
@@ -60,7 +58,7 @@ def shared_run_memory(
         weights=(FP32 + HALF * mixed) * params,
         states=(levels + WORKING_BATCHES) * FP64 * numbers,
         noise=noises * FP64 * numbers,
-        activations=batch_size * checkpointed_bytes(experiment.model, shape, HALF if mixed else FP32),
+        activations=batch_size * (experiment.model.checkpointed_bytes(shape, HALF if mixed else FP32) or 0),
     )
 
 
@@ -68,5 +66,5 @@ def rooms(experiment: Experiment) -> set[int]:
     """How many steps share a network batch in the full batches of images, and in the last one."""
     rule = experiment.eval
     full, last = divmod(rule.num_samples, rule.batch_size)
-    alone = not last or isinstance(experiment.model, DyDit)
+    alone = not last or not experiment.model.packs_steps
     return ({1} if full else set()) | {1 if alone else rule.batch_size // last}

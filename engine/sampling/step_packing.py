@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.backbones.dydit import DyDitNet
+from engine.backbones.dydit.network import DyDitNet
 from engine.denoiser import Denoiser
 from engine.samplers.base import DenoiseRequest, Posterior
 from engine.sampling.guidance import Guided

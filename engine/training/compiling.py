@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from engine.backbones.ocm_head import OcmNet
-from engine.backbones.trunk import Trunk
+from engine.backbones.unets.encoder_decoder import EncoderDecoder
 from engine.config.train import Compile
 
 # Without CUDA graphs: those overwrite gradients of one microbatch by the next one's.
@@ -27,10 +27,10 @@ def compile_network(net: nn.Module, choice: Compile, device: torch.device) -> No
 
 
 def compiled_parts(net: nn.Module) -> list[nn.Module]:
-    """What is compiled as one. OCM differentiates its frozen network on the way, so that its trunk stands
+    """What is compiled as one. OCM differentiates its frozen network on the way, so that its blocks stand
     alone."""
     if isinstance(net, OcmNet):
-        return [*(module for module in net.modules() if isinstance(module, Trunk)), net.head]
+        return [*(module for module in net.modules() if isinstance(module, EncoderDecoder)), net.head]
     return [net]
 
 

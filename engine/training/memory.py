@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from engine.backbones.activations import activation_bytes, checkpointed_bytes
 from engine.config.experiment import Experiment
-from engine.config.model import DyDit
 from engine.config.network_shape import net_shape
 from engine.config.objective import OcmObjective
 from engine.config.weights import tracked_weights
@@ -57,9 +55,7 @@ def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memor
 def _kept_per_image(experiment: Experiment, width: int) -> int:
     """Bytes kept for the backward pass: in a DyDiT's warm-up those of two passes, the complete network's
     too."""
-    model, shape = experiment.model, net_shape(experiment)
-    count = checkpointed_bytes if experiment.train.checkpointing else activation_bytes
-    complete = (
-        count(model.static, shape, width) if isinstance(model, DyDit) and model.complete_kimg > 0 else 0
+    kept = experiment.model.training_bytes(
+        net_shape(experiment), width, checkpointing=experiment.train.checkpointing
     )
-    return count(model, shape, width) + complete
+    return kept or 0

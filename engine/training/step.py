@@ -12,12 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from engine.build import build_denoiser
 from engine.config.experiment import Experiment
-from engine.config.model import DyDit
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, generator_seed
 from engine.objectives import OBJECTIVES, Noised, Terms
-from engine.objectives.budget import budget_losses
 from engine.training.batches import make_batch
 from engine.training.compiling import compile_network
 from engine.training.levels import Levels
@@ -46,7 +44,7 @@ class LossModel(nn.Module):
     def __init__(self, experiment: Experiment, denoiser: Denoiser) -> None:
         super().__init__()
         self.experiment, self.denoiser = experiment, denoiser
-        self.losses = OBJECTIVES[experiment.objective.kind]
+        self.diffusion_losses = OBJECTIVES[experiment.objective.kind]
 
     def forward(
         self,
@@ -59,11 +57,10 @@ class LossModel(nn.Module):
     ) -> Terms:
         """The loss of each image [B] and the terms it is made of, `images_shown` images into the training."""
         model, objective = self.experiment.model, self.experiment.objective
-        losses = partial(self.losses, objective, self.denoiser, Noised(x0, eps, sigma, label, augment))
-        if not isinstance(model, DyDit):
-            return losses()
+        batch = Noised(x0, eps, sigma, label, augment)
+        diffusion = partial(self.diffusion_losses, objective, self.denoiser, batch)
         pixels = x0[0].numel() if objective.design.pixels == "sum" else 1
-        return budget_losses(model, losses, self.denoiser, images_shown, pixels)
+        return model.losses(diffusion, self.denoiser.net, images_shown=images_shown, pixels=pixels)
 
 
 class TrainingStep:

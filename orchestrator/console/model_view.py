@@ -8,12 +8,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from engine.backbones.dit_cost import attention_cost, mlp_cost
-from engine.backbones.dit_layout import dit_layout
+from engine.backbones.dit.cost import attention_cost, mlp_cost
+from engine.backbones.dit.layout import dit_layout
+from engine.backbones.dydit.config import DyDit
 from engine.backbones.published import published
+from engine.backbones.registry import Model
+from engine.backbones.shape import NetShape
 from engine.config.experiment import Experiment
-from engine.config.model import DyDit, Model
-from engine.config.network_shape import NetShape, net_shape
+from engine.config.network_shape import net_shape
 from orchestrator.planning.cost import model_cost, network_layers, sampling_cost
 from reports.formatting import percent, scaled, value_text
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 

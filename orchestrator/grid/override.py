@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from engine.config.experiment import Experiment
-from engine.config.frozen import Frozen
+from engine.frozen import Frozen
 from orchestrator.grid.messages import children, faults, kind_of
 from orchestrator.grid.yaml_source import Fault
 

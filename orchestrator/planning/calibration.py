@@ -1,11 +1,9 @@
 """Sampling speed from a few forward passes of each network whose cells are missing, as a worker here would
 run them."""
 
-from engine.backbones.dit_cost import executed_cost
 from engine.config.experiment import Experiment
-from engine.config.model import DyDit
 from engine.config.network_shape import net_shape
-from orchestrator.planning.cost import remember_forwards, sampling_cost, speed_key
+from orchestrator.planning.cost import known, remember_forwards, sampling_cost, speed_key
 from orchestrator.planning.identity import canonical_json
 from orchestrator.planning.plan import Plan
 from orchestrator.storage.store import Store
@@ -48,8 +46,8 @@ def batch_cost(experiment: Experiment, threads: int) -> tuple[float, float]:
     finally:
         torch.set_num_threads(before)
     macs = sampling_cost(experiment).macs
-    if isinstance(experiment.model, DyDit) and measured.flops_ratio is not None:
-        macs = executed_cost(experiment.model, net_shape(experiment), measured.flops_ratio).macs
+    if measured.flops_ratio is not None:
+        macs = known(experiment.model.executed_cost(net_shape(experiment), measured.flops_ratio)).macs
     return experiment.eval.batch_size * macs, measured.seconds
 
 

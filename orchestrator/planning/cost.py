@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.backbones.cost import Cost, Layer
-from engine.backbones.dit_cost import budget_cost
-from engine.backbones.flops import forward_cost, forward_layers, head_cost
-from engine.backbones.layout import unet_layout
+from engine.backbones.flops import forward_cost, forward_layers
+from engine.backbones.head_cost import head_cost
 from engine.config.experiment import Experiment
-from engine.config.model import DyDit, UNets
 from engine.config.network_shape import net_shape
 from engine.config.objective import OcmObjective
 from orchestrator.errors import UsageError
@@ -73,10 +71,10 @@ def model_cost(experiment: Experiment) -> Cost:
 
 def sampling_cost(experiment: Experiment) -> Cost:
     """The same while sampling: a DyDiT then keeps to its budget. Raises UsageError as `model_cost` does."""
-    if not isinstance(experiment.model, DyDit):
+    if not experiment.model.executes_part:
         return model_cost(experiment)
     with buildable(experiment):
-        return budget_cost(experiment.model, net_shape(experiment))
+        return known(experiment.model.budget_cost(net_shape(experiment)))
 
 
 def network_layers(experiment: Experiment) -> tuple[Layer, ...]:
@@ -88,7 +86,12 @@ def network_layers(experiment: Experiment) -> tuple[Layer, ...]:
             whole, below = _model_cost(experiment), _model_cost(parent)
             head = Cost(whole.params - below.params, whole.macs - below.macs)
             return (*network_layers(parent), Layer(f"{objective.head} head", head))
-        return forward_layers(experiment.model, net_shape(experiment))
+        return forward_layers(experiment.model, net_shape(experiment)) or ()
+
+
+def known(cost: Cost | None) -> Cost:
+    """A cost; where a network's kind does not count its layers, nothing."""
+    return cost or Cost(0, 0)
 
 
 @contextmanager
@@ -104,9 +107,10 @@ def buildable(experiment: Experiment) -> Iterator[None]:
 def _model_cost(experiment: Experiment) -> Cost:
     shape, objective, parent = net_shape(experiment), experiment.objective, experiment.parent
     if isinstance(objective, OcmObjective) and parent is not None:
-        assert isinstance(parent.model, UNets), "only a U-Net has features for a head"
-        return _model_cost(parent) + head_cost(objective.head, unet_layout(parent.model, shape))
-    return forward_cost(experiment.model, shape)
+        return _model_cost(parent) + head_cost(
+            objective.head, parent.model.head_feature_channels(shape), shape
+        )
+    return known(forward_cost(experiment.model, shape))
 
 
 def training_macs(unit: Training) -> float:
@@ -116,7 +120,7 @@ def training_macs(unit: Training) -> float:
     lasts.
     """
     model, train = unit.experiment.model, unit.experiment.train
-    kimg = train.total_kimg + (min(model.complete_kimg, train.total_kimg) if isinstance(model, DyDit) else 0)
+    kimg = train.total_kimg + model.extra_training_kimg(train.total_kimg)
     forwards = FORWARDS_PER_TRAINING_IMAGE + (1 if train.checkpointing else 0)
     return kimg * 1000 * forwards * model_cost(unit.experiment).macs
 

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine import ENGINE_VERSION
+from engine.backbones.registry import Model
 from engine.config.experiment import Experiment
-from engine.config.model import Model, UNetBase
 from engine.config.train import Train
 from engine.config.weights import canonical_weights
 from engine.data.registry import DATASETS
@@ -57,11 +57,7 @@ def train_id(experiment: Experiment) -> str:
 def canonical_model(experiment: Experiment) -> Model:
     """The one form of all configurations that are the same network for the data set's images."""
     model = experiment.model
-    return (
-        model.for_images_of(DATASETS[experiment.data.name].resolution)
-        if isinstance(model, UNetBase)
-        else model
-    )
+    return model.for_images_of(DATASETS[experiment.data.name].resolution)
 
 
 def _weights_of(train: Train) -> Train:

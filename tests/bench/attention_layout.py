@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from engine.backbones.layers import GroupNorm, SelfAttention
+from engine.backbones.unets.layers import GroupNorm, SelfAttention
 
 BATCH, CHANNELS, SIDE = 16, 256, 16
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}

@@ -12,9 +12,11 @@ import argparse
 import torch
 from torch import Tensor
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.registry import Model
+from engine.backbones.unet.config import UNet
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.model import DdpmPlusPlus, Model, UNet
 from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser

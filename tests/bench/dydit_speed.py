@@ -17,12 +17,12 @@ import time
 import torch
 from torch import Tensor, nn
 
-from engine.backbones.dit import DitNet
-from engine.backbones.dit_cost import attention_cost, mlp_cost
-from engine.backbones.dydit import DyDitBlock, DyDitNet, watch_ratio
+from engine.backbones.dit.cost import attention_cost, mlp_cost
+from engine.backbones.dit.network import DitNet
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.dydit.network import DyDitBlock, DyDitNet, watch_ratio
 from engine.backbones.flops import forward_cost
-from engine.config.model import DyDit
-from engine.config.network_shape import NetShape
+from engine.backbones.shape import NetShape
 
 LATENTS = NetShape(resolution=32, in_channels=4, num_classes=1000)
 SIZES = {"S": {"depth": 12, "width": 384, "num_heads": 6}, "B": {"depth": 12, "width": 768, "num_heads": 12}}

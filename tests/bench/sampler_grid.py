@@ -23,9 +23,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.model import DdpmPlusPlus
 from engine.config.objective import EdmObjective
 from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.config.train import Train

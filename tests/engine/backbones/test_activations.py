@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from engine.backbones.activations import activation_bytes
-from engine.backbones.layers import GroupNorm, SelfAttention
-from engine.backbones.registry import build_backbone
-from engine.config.model import Adm, DdpmPlusPlus, Model, NcsnPlusPlus, UNet
-from engine.config.network_shape import NetShape
+from engine.backbones.adm.config import Adm
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.registry import Model
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.config import UNet
+from engine.backbones.unets.layers import GroupNorm, SelfAttention
 
 DIGITS = {"resolution": 8, "in_channels": 1, "num_classes": 10}
 SMALL = {"resolution": 16, "in_channels": 3, "num_classes": 10}
@@ -34,7 +36,7 @@ CASES: list[tuple[Model, dict[str, int]]] = [
 
 def kept_bytes(model: Model, shape: dict[str, int], batch: int, mixed: bool) -> int:
     """Bytes that one forward pass of a network keeps for the backward pass."""
-    net = build_backbone(model, NetShape(**shape))
+    net = model.build(NetShape(**shape))
     images = torch.randn(batch, shape["in_channels"], shape["resolution"], shape["resolution"])
     label = torch.zeros(batch, dtype=torch.long) if model.class_conditional else None
     return kept_by(net, lambda: net(images, torch.rand(batch), label), mixed)
@@ -64,7 +66,7 @@ def kept_by(net: nn.Module, forward: Callable[[], Tensor], mixed: bool) -> int:
 def test_the_count_is_within_10_per_cent_of_what_is_kept(
     model: Model, shape: dict[str, int], batch: int, mixed: bool
 ) -> None:
-    counted = batch * activation_bytes(model, NetShape(**shape), width=2 if mixed else 4)
+    counted = batch * model.activation_bytes(NetShape(**shape), width=2 if mixed else 4)
     # Not counted are the labels' embeddings, and what only the CPU's kernels keep: four bytes for each number
     # that dropout sees, where an accelerator keeps one.
     assert counted == pytest.approx(kept_bytes(model, shape, batch, mixed), rel=0.1)
@@ -90,7 +92,7 @@ def test_attention_keeps_no_scores_whatever_the_images_layout(
 )
 def test_mixed_precision_keeps_more_than_half(model: Model) -> None:
     shape = NetShape(resolution=32, in_channels=3, num_classes=0)
-    full, mixed = (activation_bytes(model, shape, width=w) for w in (4, 2))
+    full, mixed = (model.activation_bytes(shape, width=w) for w in (4, 2))
     # Group normalisation keeps its inputs in fp32.
     assert 0.55 < mixed / full < 0.85
 
@@ -99,7 +101,7 @@ def test_it_grows_with_the_square_of_the_image_where_the_same_blocks_attend() ->
     # The middle block attends in both, and keeps as much for each pixel.
     model = DdpmPlusPlus(attention_resolutions=(), channel_mult=(1, 2))
     shapes = [NetShape(resolution=side, in_channels=3, num_classes=0) for side in (8, 16, 32)]
-    small, middle, large = (activation_bytes(model, shape) for shape in shapes)
+    small, middle, large = (model.activation_bytes(shape) for shape in shapes)
     # The embedding, which has no pixels, drops out of the differences.
     assert large - middle == 4 * (middle - small)
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.backbones.adm import MIN_CHANNELS, AdmNet
-from engine.backbones.layout import Block, unet_layout
-from engine.backbones.unet import ResidualBlock
-from engine.config.model import Adm
-from engine.config.network_shape import NetShape
+from engine.backbones.adm.config import Adm
+from engine.backbones.adm.network import MIN_CHANNELS, AdmNet
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.network import ResidualBlock
+from engine.backbones.unets.layout import Block, unet_layout
 
 SMALL = Adm(
     channels=16,

@@ -8,16 +8,18 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from engine.backbones.dydit.config import DyDit
 from engine.backbones.flops import forward_cost
-from engine.backbones.layout import unet_layout
-from engine.backbones.registry import BACKBONES, build_backbone
-from engine.config.model import DyDit, Mlp, Model, UNets
-from engine.config.network_shape import NetShape
+from engine.backbones.mlp.config import Mlp
+from engine.backbones.registry import BACKBONES, Model
+from engine.backbones.shape import NetShape
+from engine.backbones.unets.base import UNetBase
+from engine.backbones.unets.layout import unet_layout
 from engine.files import pack, unpack
 
 IMAGES = {"resolution": 8, "in_channels": 1, "num_classes": 10}
-CONFIGS = {config.model_fields["kind"].default: config for config in get_args(get_args(Model)[0])}
-UNETS = sorted(kind for kind in BACKBONES if CONFIGS[kind] in get_args(UNets))
+CONFIGS = dict(BACKBONES)
+UNETS = sorted(kind for kind in BACKBONES if issubclass(BACKBONES[kind], UNetBase))
 every_backbone = pytest.mark.parametrize("kind", sorted(BACKBONES))
 every_unet = pytest.mark.parametrize("kind", UNETS)
 
@@ -38,7 +40,7 @@ def trained_looking(model, seed=0, **shape):
     """A network whose weights are nowhere zero, as after training, so that every branch takes part; its
     routers, if it has any, choose about one half."""
     torch.manual_seed(seed)
-    net = build_backbone(model, NetShape(**{**IMAGES, **shape}))
+    net = model.build(NetShape(**{**IMAGES, **shape}))
     for name, parameter in net.named_parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)
@@ -73,7 +75,8 @@ def steady(kind):
 
 
 def test_the_registry_names_exactly_the_kinds_of_the_spec():
-    assert sorted(BACKBONES) == sorted(CONFIGS)
+    names = {config.model_fields["kind"].default for config in get_args(get_args(Model)[0])}
+    assert sorted(BACKBONES) == sorted(names)
 
 
 @every_backbone
@@ -189,7 +192,7 @@ def test_the_width_sweep_divided_by_8_keeps_its_order_of_sizes(kind):
     sizes = []
     for width in (64, 96, 128, 192) if kind in UNETS else (96, 192, 384, 768):
         model = small(kind, **{"channels" if kind in UNETS else "width": width})
-        net = build_backbone(model, NetShape(**IMAGES))
+        net = model.build(NetShape(**IMAGES))
         assert net(*inputs(2)).shape == (2, 1, 8, 8)
         sizes.append(sum(parameter.numel() for parameter in net.parameters()))
         assert sizes[-1] == forward_cost(model, NetShape(**IMAGES)).params
@@ -198,7 +201,7 @@ def test_the_width_sweep_divided_by_8_keeps_its_order_of_sizes(kind):
 
 @every_backbone
 def test_out_channels_may_differ_from_in_channels(kind):
-    net = build_backbone(small(kind), NetShape(**IMAGES, learned_variance=True))
+    net = small(kind).build(NetShape(**IMAGES, learned_variance=True))
     assert net(*inputs(3)).shape == (3, 2, 8, 8)
 
 
@@ -277,4 +280,4 @@ def test_a_file_of_the_state_dict_carries_everything(kind):
 @every_unet
 def test_a_resolution_that_cannot_be_halved_is_refused(kind):
     with pytest.raises(ValueError, match="halves the image 4 times, but 8 pixels can be halved only 3 times"):
-        build_backbone(small(kind, channel_mult=(1, 1, 1, 1, 1)), NetShape(**IMAGES))
+        small(kind, channel_mult=(1, 1, 1, 1, 1)).build(NetShape(**IMAGES))

@@ -5,10 +5,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from engine.backbones.ddpmpp import DdpmPlusPlusNet, ResidualBlock
-from engine.backbones.layout import Block
-from engine.config.model import DdpmPlusPlus
-from engine.config.network_shape import NetShape
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.ddpmpp.network import DdpmPlusPlusNet, ResidualBlock
+from engine.backbones.shape import NetShape
+from engine.backbones.unets.layout import Block
 
 SMALL = DdpmPlusPlus(
     channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), class_conditional=True
@@ -48,9 +48,9 @@ def test_a_label_adds_its_column_times_the_root_of_the_class_count():
     net = small_net()
     c_noise, label = torch.tensor([0.3, -0.7]), torch.tensor([4, 1])
     angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 3)
-    spool_batches = torch.cat([angles.sin(), angles.cos()], 1)
-    spool_batches = spool_batches + math.sqrt(5) * net.map_label.weight.T[label]
-    expected = F.silu(net.map1(F.silu(net.map0(spool_batches))))
+    waves = torch.cat([angles.sin(), angles.cos()], 1)
+    waves = waves + math.sqrt(5) * net.map_label.weight.T[label]
+    expected = F.silu(net.map1(F.silu(net.map0(waves))))
     # fp32 rounding of two short matrix products of values of order 1.
     torch.testing.assert_close(net.embed(c_noise, label), expected, rtol=0, atol=64 * 2.0**-24)
 
@@ -96,10 +96,10 @@ def test_augmentation_labels_add_their_columns_before_the_layers_and_no_label_ad
     torch.nn.init.normal_(net.map_label.bias)
     c_noise, label, augment = torch.tensor([0.3, -0.7]), torch.tensor([-1, 1]), torch.randn(2, 9)
     angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 3)
-    spool_batches = torch.cat([angles.sin(), angles.cos()], 1) + net.map_label.bias
-    spool_batches[1] += math.sqrt(5) * net.map_label.weight[:, 1]
-    spool_batches = spool_batches + augment @ net.map_augment.weight.T
-    expected = F.silu(net.map1(F.silu(net.map0(spool_batches))))
+    waves = torch.cat([angles.sin(), angles.cos()], 1) + net.map_label.bias
+    waves[1] += math.sqrt(5) * net.map_label.weight[:, 1]
+    waves = waves + augment @ net.map_augment.weight.T
+    expected = F.silu(net.map1(F.silu(net.map0(waves))))
     # fp32 rounding of three short matrix products of values of order 1.
     torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-24)
     assert 0.7 * limit(net.map_augment) < net.map_augment.weight.abs().max() <= limit(net.map_augment)

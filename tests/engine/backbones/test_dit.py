@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.backbones.dit import Attention, DitBlock, DitNet, positions, to_images, to_patches
-from engine.backbones.dit_layout import dit_layout
-from engine.backbones.layers import sinusoidal_embedding
-from engine.config.model import Dit
-from engine.config.network_shape import NetShape
+from engine.backbones.dit.config import Dit
+from engine.backbones.dit.layout import dit_layout
+from engine.backbones.dit.network import Attention, DitBlock, DitNet, positions, to_images, to_patches
+from engine.backbones.shape import NetShape
+from engine.backbones.shared.layers import sinusoidal_embedding
 
 LATENTS = NetShape(resolution=8, in_channels=4, num_classes=10)
 SMALL = Dit(depth=2, width=24, num_heads=3, class_conditional=True, label_dropout=0.1)
@@ -146,8 +146,8 @@ def test_the_noise_embedding_is_two_layers_on_256_waves_cosines_first() -> None:
     conditions, c_noise = trained_looking().conditions, torch.tensor([0.0, 1.0, 999.0])
     frequencies = torch.tensor([10_000 ** (-k / 128) for k in range(128)])
     angles = c_noise[:, None] * frequencies
-    spool_batches = torch.cat([angles.cos(), angles.sin()], dim=1)
-    hidden = conditions.noise0(spool_batches)
+    waves = torch.cat([angles.cos(), angles.sin()], dim=1)
+    hidden = conditions.noise0(waves)
     expected = conditions.noise1(hidden * hidden.sigmoid())
     # Angles up to 999 are known to 3e-5 a bit; weights of 0.2 in sums of 128 and 24, squared and added: * 0.2
     # sqrt(128) and * 0.2 sqrt(24), about 2.3 and 1 of the error.

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.backbones import dydit
-from engine.backbones.dit import DitBlock, DitNet
-from engine.backbones.dit_cost import attention_cost, mlp_cost
-from engine.backbones.dit_layout import dit_layout
-from engine.backbones.dydit import DyDitBlock, DyDitNet, watch_ratio
-from engine.config.model import DyDit
-from engine.config.network_shape import NetShape
+from engine.backbones.dit.cost import attention_cost, mlp_cost
+from engine.backbones.dit.layout import dit_layout
+from engine.backbones.dit.network import DitBlock, DitNet
+from engine.backbones.dydit import network as dydit
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.dydit.network import DyDitBlock, DyDitNet, watch_ratio
+from engine.backbones.shape import NetShape
 from engine.training.start import adopt
 
 SHAPE = NetShape(resolution=8, in_channels=1, num_classes=10)

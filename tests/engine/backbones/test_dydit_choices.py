@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.backbones.dydit import ALWAYS, TEMPERATURE, choice, scores
+from engine.backbones.dydit.network import ALWAYS, TEMPERATURE, choice, scores
 
 
 def test_a_choice_is_zero_or_one_and_has_the_gradient_of_a_soft_one_at_the_same_noise() -> None:

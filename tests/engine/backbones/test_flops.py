@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.backbones.adm.config import Adm
 from engine.backbones.cost import Cost
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.backbones.flops import forward_cost
-from engine.backbones.registry import build_backbone
-from engine.config.model import Adm, DdpmPlusPlus, NcsnPlusPlus, UNet
-from engine.config.network_shape import NetShape
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.config import UNet
 
 CASES = [
     (DdpmPlusPlus(), {"resolution": 32, "in_channels": 3, "num_classes": 10}),
@@ -66,7 +68,7 @@ def measured_cost(model, shape):
     """
     side = shape["resolution"]
     with torch.device("meta"):
-        net = build_backbone(model, NetShape(**shape))
+        net = model.build(NetShape(**shape))
         label = torch.empty(1, dtype=torch.long) if model.class_conditional else None
         augment = torch.empty(1, shape["augment_labels"]) if "augment_labels" in shape else None
         with FlopCounterMode(display=False) as counter:
@@ -104,5 +106,5 @@ def test_cost_refuses_an_image_that_cannot_be_halved_often_enough():
 
 
 def test_counting_imports_no_torch():
-    code = "import sys, engine.backbones.flops, engine.backbones.layout; sys.exit('torch' in sys.modules)"
+    code = "import sys, engine.backbones.registry, engine.backbones.unets.layout; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

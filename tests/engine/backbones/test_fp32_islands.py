@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.backbones.dit import Attention
-from engine.backbones.layers import GroupNorm, SelfAttention
-from engine.backbones.registry import build_backbone
-from engine.config.model import Adm, DdpmPlusPlus, Model, NcsnPlusPlus, UNet
-from engine.config.network_shape import NetShape
+from engine.backbones.adm.config import Adm
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dit.network import Attention
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.registry import Model
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.config import UNet
+from engine.backbones.unets.layers import GroupNorm, SelfAttention
 
 SMALL: dict[str, Any] = {
     "channels": 8,
@@ -35,9 +38,7 @@ TOKENS = 4096
 
 @pytest.mark.parametrize("model", UNETS, ids=lambda model: model.kind)
 def test_a_unet_rounds_its_embedding_once_at_the_end(model: Model) -> None:
-    net = build_backbone(
-        model, NetShape(resolution=8, in_channels=1, num_classes=10, augment_labels=9)
-    ).eval()
+    net = model.build(NetShape(resolution=8, in_channels=1, num_classes=10, augment_labels=9)).eval()
     for parameter in net.parameters():
         nn.init.normal_(parameter)
     seen: list[Tensor] = []

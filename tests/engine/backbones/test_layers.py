@@ -7,15 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from engine.backbones.layers import (
-    GroupNorm,
-    SelfAttention,
-    group_count,
-    resample,
-    sinusoidal_embedding,
-    xavier_init,
-    zero_init,
-)
+from engine.backbones.shared.layers import sinusoidal_embedding, xavier_init, zero_init
+from engine.backbones.unets.layers import GroupNorm, SelfAttention, group_count, resample
 
 # Bound on fp32 rounding in short sums of numbers of order 1: some tens of roundings of at most 2^-24 each.
 ROUNDING = 64 * 2.0**-24

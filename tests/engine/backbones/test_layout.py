@@ -2,10 +2,12 @@
 
 import pytest
 
-from engine.backbones.family import heads_of_given_channels
-from engine.backbones.layout import Block, network_width, unet_layout
-from engine.config.model import Adm, DdpmPlusPlus, NcsnPlusPlus, UNet
-from engine.config.network_shape import NetShape
+from engine.backbones.adm.config import Adm
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.config import UNet
+from engine.backbones.unets.layout import Block, network_width, unet_layout
 
 UNEVEN = DdpmPlusPlus(channel_mult=(1, 2, 2), num_blocks=(4, 8, 4))
 """The capacity of (1, 2, 2, 2)'s lowest level moved two levels up [playbook 2.5]."""
@@ -107,7 +109,7 @@ def test_each_level_may_have_its_own_number_of_blocks_and_one_more_on_the_way_up
     [(192, 1, 3), (768, 1, 12), (96, 1, 1), (288, 1, 4), (24, 8, 3), (16, 8, 2), (4, 8, 1)],
 )
 def test_adms_heads_have_64_channels_or_the_fewest_above_that_divide_them(channels, divisor, heads):
-    assert heads_of_given_channels(Adm(width_divisor=divisor), channels) == heads
+    assert Adm(width_divisor=divisor).heads(channels) == heads
 
 
 def test_a_smoke_run_of_adm_keeps_its_numbers_of_heads():

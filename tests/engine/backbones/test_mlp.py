@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from engine.backbones.flops import forward_cost
-from engine.backbones.mlp import MlpNet
-from engine.config.model import Mlp
-from engine.config.network_shape import NetShape
+from engine.backbones.mlp.config import Mlp
+from engine.backbones.mlp.network import MlpNet
+from engine.backbones.shape import NetShape
 from engine.config.objective import FlowObjective
 from engine.denoiser import Denoiser
 from engine.evaluation.oracle import EmpiricalOracle

@@ -6,12 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.backbones.ddpmpp import DdpmPlusPlusNet, ResidualBlock
-from engine.backbones.layout import Block
-from engine.backbones.ncsnpp import NcsnPlusPlusNet, SmoothHalving, smooth_resample
-from engine.backbones.registry import build_backbone
-from engine.config.model import NcsnPlusPlus
-from engine.config.network_shape import NetShape
+from engine.backbones.ddpmpp.network import DdpmPlusPlusNet, ResidualBlock
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.ncsnpp.network import NcsnPlusPlusNet, SmoothHalving, smooth_resample
+from engine.backbones.shape import NetShape
+from engine.backbones.unets.layout import Block
 from engine.training.ema import Ema
 
 SMALL = NcsnPlusPlus(channels=8, channel_mult=(1, 2, 2), num_blocks=1, attention_resolutions=(4,))
@@ -115,16 +114,14 @@ def test_the_embedding_starts_from_sines_and_cosines_of_2_pi_f_c_noise():
     net = small_net(class_conditional=True)
     c_noise, label, augment = torch.tensor([0.25, -0.5]), torch.tensor([4, 1]), torch.randn(2, 9)
     angles = 2 * math.pi * c_noise[:, None] * net.frequencies
-    spool_batches = torch.cat([angles.sin(), angles.cos()], 1)
-    assert spool_batches.shape == (2, 16)
+    waves = torch.cat([angles.sin(), angles.cos()], 1)
+    assert waves.shape == (2, 16)
     # Angles reach 2 pi * 0.5 * 16 * 3 < 200, so their fp32 rounding is 200 * 2^-23 in the waves.
-    torch.testing.assert_close(net.spool_batches(c_noise), spool_batches, rtol=0, atol=200 * 2.0**-23)
-    spool_batches = (
-        net.spool_batches(c_noise)
-        + math.sqrt(5) * net.map_label.weight.T[label]
-        + augment @ net.map_augment.weight.T
+    torch.testing.assert_close(net.waves(c_noise), waves, rtol=0, atol=200 * 2.0**-23)
+    waves = (
+        net.waves(c_noise) + math.sqrt(5) * net.map_label.weight.T[label] + augment @ net.map_augment.weight.T
     )
-    expected = F.silu(net.map1(F.silu(net.map0(spool_batches))))
+    expected = F.silu(net.map1(F.silu(net.map0(waves))))
     # fp32 rounding of three short matrix products of values of order 1.
     torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-24)
 
@@ -155,7 +152,7 @@ def test_frequencies_are_kept_with_the_weights_and_the_same_in_an_average():
 def test_waves_are_fp32_under_autocast():
     net = small_net()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert net.spool_batches(torch.tensor([0.3], dtype=torch.bfloat16)).dtype == torch.float32
+        assert net.waves(torch.tensor([0.3], dtype=torch.bfloat16)).dtype == torch.float32
 
 
 def test_fresh_branches_and_outputs_are_almost_zero_as_in_ddpmpp():
@@ -168,7 +165,7 @@ def test_fresh_branches_and_outputs_are_almost_zero_as_in_ddpmpp():
 def test_its_parameters_are_ddpmpps_and_those_of_features_and_image_path():
     shape = NetShape(resolution=32, in_channels=3, num_classes=10, augment_labels=9)
     with torch.device("meta"):
-        net = build_backbone(NcsnPlusPlus(), shape)
+        net = NcsnPlusPlus().build(shape)
     wider_features, wider_augmentation = 128 * 512, 9 * 128
     image_path = (9 * 3 * 256 + 256) + (9 * 256 * 256 + 256)
     parameters = sum(parameter.numel() for parameter in net.parameters())

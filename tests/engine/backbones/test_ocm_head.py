@@ -1,23 +1,23 @@
 """OCM's head beside every registered U-Net."""
 
-from typing import get_args
-
 import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.backbones.flops import Cost, forward_cost, head_cost
-from engine.backbones.layout import unet_layout
+from engine.backbones.cost import Cost
+from engine.backbones.flops import forward_cost
+from engine.backbones.head_cost import head_cost
 from engine.backbones.ocm_head import attach_head
-from engine.backbones.registry import BACKBONES, build_backbone
-from engine.config.model import Model, UNets
-from engine.config.network_shape import NetShape
+from engine.backbones.registry import BACKBONES, Model
+from engine.backbones.shape import NetShape
+from engine.backbones.unets.base import UNetBase
+from engine.backbones.unets.layout import unet_layout
 from engine.config.objective import OcmObjective
 
 IMAGES = {"resolution": 8, "in_channels": 3, "num_classes": 10}
-UNETS = sorted({config.model_fields["kind"].default for config in get_args(UNets)} & set(BACKBONES))
+UNETS = sorted(kind for kind in BACKBONES if issubclass(BACKBONES[kind], UNetBase))
 every_unet = pytest.mark.parametrize("kind", UNETS)
 every_head = pytest.mark.parametrize("head", ["simple", "complex"])
 
@@ -27,9 +27,7 @@ def backbone(kind, seed=0, **shape):
     size = {"channels": 64, "width_divisor": 8, "channel_mult": (2, 1), "num_blocks": 1, "dropout": 0.5}
     fields = {"kind": kind, **size, "attention_resolutions": (4,), "class_conditional": True}
     torch.manual_seed(seed)
-    net = build_backbone(
-        TypeAdapter(Model).validate_python(fields), NetShape(**IMAGES, augment_labels=9, **shape)
-    )
+    net = TypeAdapter(Model).validate_python(fields).build(NetShape(**IMAGES, augment_labels=9, **shape))
     return randomise(net)
 
 
@@ -150,11 +148,12 @@ def test_cost_with_a_head_equals_the_modules_parameters_and_counted_macs_exactly
     model = TypeAdapter(Model).validate_python({"kind": kind})
     shape = {"resolution": 32, "in_channels": 3, "num_classes": 10}
     with torch.device("meta"):
-        net = attach_head(build_backbone(model, NetShape(**shape)), OcmObjective(head=head), 3)
+        net = attach_head(model.build(NetShape(**shape)), OcmObjective(head=head), 3)
         with FlopCounterMode(display=False) as counter:
             net(torch.empty(1, 3, 32, 32), torch.empty(1))
     # The counter gives two FLOPs to each multiply-accumulate of a convolution or a matrix product.
     built = Cost(sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2)
-    layout = unet_layout(model, NetShape(**shape))
-    assert layout.decoder[-1].out_channels == net.backbone.feature_channels
-    assert forward_cost(model, NetShape(**shape)) + head_cost(head, layout) == built
+    images = NetShape(**shape)
+    channels = model.head_feature_channels(images)
+    assert channels == unet_layout(model, images).decoder[-1].out_channels == net.backbone.feature_channels
+    assert forward_cost(model, images) + head_cost(head, channels, images) == built

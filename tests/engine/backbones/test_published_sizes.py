@@ -8,11 +8,17 @@ import pytest
 import torch
 from torch import nn
 
+from engine.backbones.adm.config import Adm
+from engine.backbones.base import Published
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dit.config import Dit
+from engine.backbones.dydit.config import DyDit
 from engine.backbones.flops import forward_cost
-from engine.backbones.published import PUBLISHED, Published, published
-from engine.backbones.registry import build_backbone
-from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Model, NcsnPlusPlus, UNet
-from engine.config.network_shape import NetShape
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.published import all_published, published
+from engine.backbones.registry import Model
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.config import UNet
 
 EXACT = {
     "iDDPM ImageNet-64, C = 64": 30_303_494,
@@ -39,7 +45,7 @@ EXACT = {
 def build_on_meta(model: Model, *, num_classes: int = 10, **shape: Any) -> nn.Module:
     """The network for images of three colours, without memory for its weights."""
     with torch.device("meta"):
-        return build_backbone(model, NetShape(in_channels=3, num_classes=num_classes, **shape))
+        return model.build(NetShape(in_channels=3, num_classes=num_classes, **shape))
 
 
 def count(net: nn.Module) -> int:
@@ -47,15 +53,15 @@ def count(net: nn.Module) -> int:
 
 
 def test_every_published_count_is_tested_and_no_name_stands_twice():
-    names = [entry.name for entry in PUBLISHED]
+    names = [entry.name for entry in all_published()]
     assert len(set(names)) == len(names)
-    assert {entry.name for entry in PUBLISHED if entry.millions is not None} == set(EXACT)
+    assert {entry.name for entry in all_published() if entry.millions is not None} == set(EXACT)
 
 
-@pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", all_published(), ids=lambda entry: entry.name)
 def test_the_network_has_the_parameters_counted_on_paper_and_published(entry: Published):
     with torch.device("meta"):
-        parameters = count(build_backbone(entry.model, entry.shape))
+        parameters = count(entry.model.build(entry.shape))
     assert parameters == forward_cost(entry.model, entry.shape).params
     if entry.millions is not None:
         assert parameters == EXACT[entry.name]
@@ -63,7 +69,7 @@ def test_the_network_has_the_parameters_counted_on_paper_and_published(entry: Pu
         assert round(parameters / 1e6, digits) == entry.millions
 
 
-@pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", all_published(), ids=lambda entry: entry.name)
 def test_a_published_configuration_is_known_whatever_its_dropout_and_labels(entry: Published):
     other = {"dropout": 0.37, "class_conditional": not entry.model.class_conditional, "label_dropout": 0.2}
     assert published(entry.model) == entry

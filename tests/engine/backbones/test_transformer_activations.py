@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from engine.backbones.activations import activation_bytes
-from engine.backbones.registry import build_backbone
-from engine.config.model import Dit, DyDit, Mlp, Model, Transformers
-from engine.config.network_shape import NetShape
+from engine.backbones.dit.config import Dit
+from engine.backbones.dit.settings import TransformerSettings
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.mlp.config import Mlp
+from engine.backbones.registry import Model
+from engine.backbones.shape import NetShape
 
 DIGITS = NetShape(resolution=8, in_channels=1, num_classes=10)
 LATENTS = NetShape(resolution=16, in_channels=4, num_classes=10, learned_variance=True)
@@ -31,7 +33,7 @@ CASES: list[tuple[Model, NetShape]] = [
 def kept_bytes(model: Model, shape: NetShape, batch: int, mixed: bool) -> int:
     """Bytes of all different tensors that a training pass keeps, parameters and their half-precision copies
     apart."""
-    net = build_backbone(model, shape).train()
+    net = model.build(shape).train()
     images = torch.randn(batch, shape.in_channels, shape.resolution, shape.resolution)
     label = torch.zeros(batch, dtype=torch.long) if model.class_conditional else None
     parameters = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
@@ -56,7 +58,7 @@ def kept_bytes(model: Model, shape: NetShape, batch: int, mixed: bool) -> int:
 def test_the_count_is_within_10_per_cent_of_what_is_kept(
     model: Model, shape: NetShape, batch: int, mixed: bool
 ) -> None:
-    counted = batch * activation_bytes(model, shape, width=2 if mixed else 4)
+    counted = batch * model.activation_bytes(shape, width=2 if mixed else 4)
     # Not counted are the norms' means, a transformer's embedding, and what only the CPU's kernels keep: four
     # bytes for each number that dropout sees, where an accelerator keeps one.
     assert counted == pytest.approx(kept_bytes(model, shape, batch, mixed), rel=0.1)
@@ -65,11 +67,11 @@ def test_the_count_is_within_10_per_cent_of_what_is_kept(
 @pytest.mark.parametrize("routes", [("heads",), ("groups",), ("tokens",)])
 def test_choices_are_kept_on_top_of_the_static_network(routes: tuple[str, ...]) -> None:
     routed = DyDit.model_validate({**SMALL, "routes": routes})
-    assert activation_bytes(routed, DIGITS) > activation_bytes(routed.static, DIGITS)
+    assert routed.activation_bytes(DIGITS) > routed.static.activation_bytes(DIGITS)
 
 
 @pytest.mark.parametrize("model", [Dit(**SMALL), DyDit(**SMALL)])
-def test_mixed_precision_keeps_more_than_half(model: Transformers) -> None:
-    full, mixed = (activation_bytes(model, LATENTS, width=width) for width in (4, 2))
+def test_mixed_precision_keeps_more_than_half(model: TransformerSettings) -> None:
+    full, mixed = (model.activation_bytes(LATENTS, width=width) for width in (4, 2))
     # Tokens and their norms stay in fp32.
     assert 0.55 < mixed / full < 0.7

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.backbones.layout import Block
-from engine.backbones.unet import ResamplingConv, ResidualBlock, UNetNet
-from engine.config.model import UNet
-from engine.config.network_shape import NetShape
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.config import UNet
+from engine.backbones.unet.network import ResamplingConv, ResidualBlock, UNetNet
+from engine.backbones.unets.layout import Block
 
 SMALL = UNet(
     channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), class_conditional=True
@@ -65,8 +65,8 @@ def test_a_label_adds_its_row_to_the_noise_embedding():
     net = small_net()
     c_noise, label = torch.tensor([3.0, 700.0]), torch.tensor([4, 1])
     angles = c_noise[:, None] * 1e-4 ** (torch.arange(4) / 4)
-    spool_batches = torch.cat([angles.cos(), angles.sin()], 1)
-    expected = F.silu(net.map1(F.silu(net.map0(spool_batches))) + net.map_label.weight[label])
+    waves = torch.cat([angles.cos(), angles.sin()], 1)
+    expected = F.silu(net.map1(F.silu(net.map0(waves))) + net.map_label.weight[label])
     # Angles reach 700, so their fp32 rounding is 700 * 2^-23 in the waves; the layers' weights are below 1.
     torch.testing.assert_close(net.embed(c_noise, label), expected, rtol=0, atol=8 * 700 * 2.0**-23)
 

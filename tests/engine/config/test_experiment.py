@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dydit.config import DyDit
 from engine.config.experiment import (
     Consistency,
     Data,
@@ -14,7 +16,6 @@ from engine.config.experiment import (
     Start,
     config_conflicts,
 )
-from engine.config.model import DdpmPlusPlus, DyDit
 from engine.config.objective import (
     EdmObjective,
     FlowObjective,

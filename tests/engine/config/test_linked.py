@@ -2,9 +2,11 @@
 
 import pytest
 
+from engine.backbones.dit.config import Dit
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.unet.config import UNet
 from engine.config.experiment import Experiment
 from engine.config.linked import LINKED_RULES
-from engine.config.model import Dit, DyDit, UNet
 from engine.config.train import Train
 
 

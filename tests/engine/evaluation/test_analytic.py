@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.model import DdpmPlusPlus
 from engine.config.objective import SimpleObjective
 from engine.config.train import Train
 from engine.data.datasets import ImageSet

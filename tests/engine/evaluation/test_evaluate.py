@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.backbones.dit_cost import attention_cost, executed_cost, mlp_cost
-from engine.backbones.dit_layout import dit_layout
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dit.cost import attention_cost, mlp_cost
+from engine.backbones.dit.layout import dit_layout
+from engine.backbones.dydit.config import DyDit
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Selection
-from engine.config.model import DdpmPlusPlus, DyDit
 from engine.config.network_shape import net_shape
 from engine.config.objective import EdmObjective
 from engine.config.train import Train
@@ -163,6 +164,6 @@ def test_a_cell_of_a_dydit_has_its_ratio_its_executed_macs_and_the_extra_evaluat
     assert measured.evaluations == 2 * 8 * 3
     assert measured.nfe == 3
     # Two blocks without their MLPs; the ratio is float32, so rounding may move the count by a MAC.
-    saved = executed_cost(DYDIT.model, net_shape(DYDIT), 1.0).macs - (measured.macs or 0)
+    saved = DYDIT.model.executed_cost(net_shape(DYDIT), 1.0).macs - (measured.macs or 0)
     assert saved == pytest.approx(2 * mlp_cost(layout).macs, abs=1)
     assert 0 < measured.metrics["flops_ratio"] < 1

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Consistency, Data, EvaluationProtocol, Experiment, Likelihood, LossGap
-from engine.config.model import DdpmPlusPlus
 from engine.config.objective import SimpleObjective
 from engine.config.train import Train
 from engine.data.datasets import ImageSet, load_images, to_unit

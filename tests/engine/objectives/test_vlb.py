@@ -8,9 +8,8 @@ import torch
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from engine.backbones.registry import build_backbone
-from engine.config.model import UNet
-from engine.config.network_shape import NetShape
+from engine.backbones.shape import NetShape
+from engine.backbones.unet.config import UNet
 from engine.config.objective import HybridObjective, VlbObjective
 from engine.data.datasets import load_images, to_unit
 from engine.denoiser import Denoiser
@@ -242,7 +241,7 @@ def test_training_on_digits_teaches_v_and_lowers_the_bound() -> None:
     chain = DiscreteProcess(schedule="cosine", num_timesteps=timesteps)
     torch.manual_seed(0)
     config = UNet(channels=16, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,))
-    net = build_backbone(config, NetShape(resolution=8, in_channels=1, num_classes=10, learned_variance=True))
+    net = config.build(NetShape(resolution=8, in_channels=1, num_classes=10, learned_variance=True))
     denoiser = Denoiser(net, Preconditioning(chain, "eps"))
 
     def noised(x0: Tensor, sigma: Tensor) -> Noised:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.model import DdpmPlusPlus
 from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser

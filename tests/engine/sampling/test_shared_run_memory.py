@@ -11,10 +11,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engine.backbones.activations import activation_bytes
+from engine.backbones.adm.config import Adm
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dit.config import Dit
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.mlp.config import Mlp
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.registry import Model
+from engine.backbones.unet.config import UNet
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
 from engine.config.network_shape import net_shape
 from engine.config.objective import EdmObjective
 from engine.config.train import Train
@@ -158,7 +164,7 @@ def test_a_real_pass_holds_no_more_than_the_plan_says_and_less_than_a_training_w
     counted = shared_run_memory(subject, samplers, sum(parameter.numel() for parameter in net.parameters()))
     assert counted.weights == sum(parameter.nbytes for parameter in net.parameters())
     assert most_held(subject, net, samplers) <= counted.total - counted.weights
-    assert counted.activations < BATCH_SIZE * activation_bytes(model, net_shape(subject))
+    assert counted.activations < BATCH_SIZE * model.activation_bytes(net_shape(subject))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.backbones.adm.config import Adm
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dit.config import Dit
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.mlp.config import Mlp
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.registry import Model
+from engine.backbones.unet.config import UNet
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
 from engine.config.objective import EdmObjective, HybridObjective, Objective
 from engine.config.train import Train
 from engine.denoiser import Denoiser

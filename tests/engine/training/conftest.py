@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Start
-from engine.config.model import DdpmPlusPlus
 from engine.config.objective import EdmObjective, Objective, OcmObjective, SimpleObjective
 from engine.config.train import Train
 from engine.data.datasets import ImageSet, load_images

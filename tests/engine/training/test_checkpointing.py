@@ -9,13 +9,18 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from engine.backbones import checkpointing
-from engine.backbones.activations import activation_bytes, checkpointed_bytes
-from engine.backbones.checkpointing import Blocks, set_checkpointing
-from engine.backbones.registry import BACKBONES, build_backbone
+from engine.backbones.adm.config import Adm
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dit.config import Dit
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.mlp.config import Mlp
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.registry import BACKBONES, Model
+from engine.backbones.shape import NetShape
+from engine.backbones.shared import checkpointing
+from engine.backbones.shared.checkpointing import Blocks, set_checkpointing
+from engine.backbones.unet.config import UNet
 from engine.build import build_denoiser, build_network
-from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
-from engine.config.network_shape import NetShape
 from engine.training.memory import memory_budget
 from engine.training.step import LossModel
 
@@ -137,7 +142,7 @@ def inputs_and_largest_inside(
     model: Model, shape: NetShape, mixed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> int:
     """Bytes that a pass of a batch with checkpointing keeps, and those of its largest block without."""
-    net, insides = build_backbone(model, shape), []
+    net, insides = model.build(shape), []
     set_checkpointing(net, True)
     inputs = kept_by(net, lambda: forward(net, BATCH, mixed, shape))
 
@@ -158,7 +163,7 @@ def test_inputs_and_the_largest_inside_are_counted_within_10_per_cent(
 ) -> None:
     """As for `activation_bytes`, embeddings are left out; an input that the largest inside keeps too counts
     twice."""
-    counted = BATCH * checkpointed_bytes(SIZES[kind], DIGITS, 2 if mixed else 4)
+    counted = BATCH * SIZES[kind].checkpointed_bytes(DIGITS, 2 if mixed else 4)
     assert counted == pytest.approx(
         inputs_and_largest_inside(SIZES[kind], DIGITS, mixed, monkeypatch), rel=0.1
     )
@@ -180,7 +185,7 @@ def test_what_the_residual_encoder_keeps_of_the_image_lies_outside_of_the_blocks
     model: Model = TypeAdapter(Model).validate_python({"kind": kind, **size})
     shape = NetShape(resolution=16, in_channels=3, num_classes=0)
     kept = inputs_and_largest_inside(model, shape, False, monkeypatch)
-    assert BATCH * checkpointed_bytes(model, shape) == pytest.approx(kept, rel=0.005)
+    assert BATCH * model.checkpointed_bytes(shape) == pytest.approx(kept, rel=0.005)
 
 
 def test_in_its_warm_up_a_dydit_keeps_a_complete_pass_too(short: Any) -> None:
@@ -198,7 +203,7 @@ def test_the_published_networks_keep_less_than_a_third() -> None:
     image = NetShape(resolution=32, in_channels=3, num_classes=10)
     for model in (DdpmPlusPlus(), NcsnPlusPlus(), UNet(channel_mult=(1, 2, 2, 2)), Dit(), DyDit()):
         for width in (4, 2):
-            assert checkpointed_bytes(model, image, width) < activation_bytes(model, image, width) / 3
+            assert model.checkpointed_bytes(image, width) < model.activation_bytes(image, width) / 3
 
 
 def test_the_memory_budget_counts_what_is_kept(short: Any) -> None:
@@ -206,5 +211,5 @@ def test_the_memory_budget_counts_what_is_kept(short: Any) -> None:
         short.speck(checkpointing=flag).model_copy(update={"model": Dit()}) for flag in (False, True)
     )
     shape = NetShape(resolution=8, in_channels=1, num_classes=10)
-    assert memory_budget(plain, 0, 5).activations == 5 * activation_bytes(Dit(), shape)
-    assert memory_budget(recomputing, 0, 5).activations == 5 * checkpointed_bytes(Dit(), shape)
+    assert memory_budget(plain, 0, 5).activations == 5 * Dit().activation_bytes(shape)
+    assert memory_budget(recomputing, 0, 5).activations == 5 * Dit().checkpointed_bytes(shape)

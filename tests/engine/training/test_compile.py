@@ -15,10 +15,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.backbones.registry import BACKBONES
+from engine.backbones.adm.config import Adm
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
+from engine.backbones.dit.config import Dit
+from engine.backbones.dydit.config import DyDit
+from engine.backbones.mlp.config import Mlp
+from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.registry import BACKBONES, Model
+from engine.backbones.unet.config import UNet
 from engine.build import build_network
 from engine.config.experiment import Experiment
-from engine.config.model import Adm, DdpmPlusPlus, Dit, DyDit, Mlp, Model, NcsnPlusPlus, UNet
 from engine.config.weights import RawWeights
 from engine.files import LocalFiles
 from engine.training import compiling

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.backbones.dit.config import Dit
+from engine.backbones.dydit.config import DyDit
 from engine.build import build_network
 from engine.config.experiment import Experiment, Start, config_conflicts
-from engine.config.model import Dit, DyDit
 from engine.config.objective import (
     EdmObjective,
     FlowObjective,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from engine.backbones.dydit.config import DyDit
 from engine.config.experiment import Experiment, Start
-from engine.config.model import DyDit
 from engine.config.objective import EdmObjective, SimpleObjective, VlbObjective
 from engine.config.weights import RawWeights
 from engine.files import LocalFiles

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from engine.backbones.dit_cost import attention_cost, mlp_cost
-from engine.backbones.dit_layout import dit_layout
-from engine.config.model import DyDit
+from engine.backbones.dit.cost import attention_cost, mlp_cost
+from engine.backbones.dit.layout import dit_layout
+from engine.backbones.dydit.config import DyDit
 from engine.config.network_shape import net_shape
 from orchestrator.console.model_view import network, sweep_words
 from orchestrator.grid.recipe import PACKAGED, read_recipe, recipe_names

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from engine.backbones.dit_cost import executed_cost
 from engine.config.network_shape import net_shape
 from engine.evaluation import forward_benchmark as forwards
 from engine.evaluation.forward_benchmark import ForwardTiming, measure_forwards
@@ -66,7 +65,7 @@ def test_a_dydit_counts_what_its_fresh_weights_execute(fake: Any) -> None:
     subject = fake.changed("axes: {model.channels: [8, 16]}", DYDIT).plan().cells[0].experiment
     ratio = measure_forwards(subject, 1, torch.device("cpu")).flops_ratio
     assert ratio is not None
-    assert batch_cost(subject, 1)[0] == 64 * executed_cost(subject.model, net_shape(subject), ratio).macs
+    assert batch_cost(subject, 1)[0] == 64 * subject.model.executed_cost(net_shape(subject), ratio).macs
 
 
 def test_finished_cells_replace_what_forwards_told(fake: Any, two_seconds: None) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Selection, Start
-from engine.config.model import DdpmPlusPlus
 from engine.config.objective import EdmObjective, SimpleObjective
 from engine.config.train import Train
 from engine.config.weights import EmaWeights

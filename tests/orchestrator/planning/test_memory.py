@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from engine.backbones.activations import activation_bytes
+from engine.backbones.shape import NetShape
 from engine.build import build_network
 from engine.config.experiment import Experiment
-from engine.config.network_shape import NetShape
 from engine.training.memory import Memory, memory_budget
 from orchestrator.commands.options import make_console
 from orchestrator.console.plan_view import show_memory
@@ -36,7 +35,7 @@ def test_fp32_holds_four_numbers_a_parameter_and_one_an_average(fake: Any) -> No
     experiment = fake.sweep.anchor
     params = sum(parameter.numel() for parameter in build_network(experiment).parameters())
     budget = memory_budget(experiment, params, microbatch=10)
-    per_image = activation_bytes(experiment.model, NetShape(resolution=8, in_channels=1, num_classes=10))
+    per_image = experiment.model.activation_bytes(NetShape(resolution=8, in_channels=1, num_classes=10))
     assert budget == Memory(4 * params, 4 * params, 8 * params, 4 * params, 10 * per_image)
     assert budget.total == 20 * params + 10 * per_image
 

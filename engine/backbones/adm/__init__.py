@@ -1,0 +1,1 @@
+"""The ADM U-Net."""

@@ -1,0 +1,1 @@
+"""DiT, a transformer over patches."""

@@ -1,0 +1,1 @@
+"""DyDiT, a DiT that skips."""

@@ -1,0 +1,1 @@
+"""Pieces that networks of several kinds are made of."""

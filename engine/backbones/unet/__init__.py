@@ -1,0 +1,1 @@
+"""The iDDPM U-Net."""
