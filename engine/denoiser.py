@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from engine.posterior import Posterior
 from engine.process.precond import Coefficients, Preconditioning
-from engine.samplers.base import Posterior
 
 
 class VarianceModel(Protocol):

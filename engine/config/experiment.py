@@ -1,7 +1,6 @@
 """The typed, frozen configuration of one experiment: data, model, objective, train, sample, eval. Imports no
 torch."""
 
-import math
 from collections.abc import Iterator
 
 from pydantic import Field, model_validator
@@ -11,13 +10,13 @@ from engine.backbones.registry import Model
 from engine.config.objective import Objective, OcmObjective
 from engine.config.train import Train
 from engine.config.weights import EmaWeights, Weights, check_weights
+from engine.conflicts import ConfigConflict
 from engine.data.base import Split
 from engine.data.registry import DATASETS, DatasetName
 from engine.frozen import Frozen
 from engine.metrics.extractors.registry import ExtractorName
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers.chain import ChainSampler
-from engine.samplers.flow import Flow
+from engine.samplers.base import NetworkFacts
 from engine.samplers.heun import Heun
 from engine.samplers.registry import Sampler
 
@@ -156,10 +155,6 @@ class Experiment(Frozen):
         return self.start.objective if head and self.start else self.objective
 
 
-ConfigConflict = tuple[tuple[str, ...], str]
-"""The dotted fields or sections that are at odds, the likeliest fault first, and why, in words."""
-
-
 def config_conflicts(experiment: Experiment) -> list[ConfigConflict]:
     """Sections that do not fit together."""
     return [
@@ -221,55 +216,28 @@ def _weights_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
 
 
 def _sampler_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
-    sampler, model, objective = experiment.sample, experiment.model, experiment.objective
-    for place, used in (("sample", sampler), ("eval.selection.sampler", experiment.eval.selection.sampler)):
-        if used.guidance != 1 and not model.has_null_label:
-            needs = "the model needs class_conditional: true and label_dropout above 0"
-            fields = (f"{place}.guidance", "model.label_dropout", "model.class_conditional", "model.kind")
-            yield fields, f"guidance mixes predictions with and without label: {needs}"
-    likelihood, data = experiment.eval.likelihood, DATASETS[experiment.data.name]
+    network, sampler, protocol = _network_facts(experiment), experiment.sample, experiment.eval
+    yield from sampler.guidance_conflicts(network, "sample")
+    yield from protocol.selection.sampler.guidance_conflicts(network, "eval.selection.sampler")
+    likelihood, data = protocol.likelihood, DATASETS[experiment.data.name]
     if likelihood and likelihood.split == "test" and not data.num_test_images:
         reason = f"{experiment.data.name} has no test split; use train"
         yield ("eval.likelihood.split", "data.name"), reason
-    if not _knows_pure_noise(experiment):
-        yield from _pure_noise_conflicts(sampler)
-    rule, steps = experiment.eval.consistency, math.inf
-    if isinstance(sampler, ChainSampler) and sampler.deterministic:
-        steps = sampler.num_timesteps
-    if rule is not None and rule.num_steps > steps:
-        reason = f"no sampler makes {rule.num_steps} steps of {steps} timesteps"
-        yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
-    covariance = getattr(sampler, "covariance", None)
+    rule = protocol.consistency
+    yield from sampler.conflicts(network, None if rule is None else rule.num_steps)
+
+
+def _network_facts(experiment: Experiment) -> NetworkFacts:
+    """What a sampler must know of the experiment's network."""
     base = experiment.base_objective
-    if covariance == "learned_range" and not base.design.learned_variance:
-        advice = "train with hybrid or vlb, or use beta, beta_tilde or analytic"
-        reason = f"needs a variance the network has learned, and objective {base.kind} gives it no gradient"
-        yield (
-            ("sample.covariance", "objective.kind", "start.objective.kind"),
-            f"learned_range {reason}; {advice}",
-        )
-    if covariance == "ocm" and not isinstance(objective, OcmObjective):
-        needs = f"needs the head that objective ocm trains, not objective {objective.kind}"
-        yield ("sample.covariance", "objective.kind"), f"ocm {needs}"
-
-
-def _pure_noise_conflicts(sampler: Sampler) -> Iterator[ConfigConflict]:
-    """What is wrong with a sampler that starts at pure noise, where the model was not trained."""
-    if isinstance(sampler, Flow) and sampler.sigma_max is None:
-        advice = "the model was not trained there; set sigma_max to the largest noise level the model knows"
-        yield (
-            ("sample.sigma_max", "sample.kind", "objective.kind"),
-            f"a flow starts at pure noise and {advice}",
-        )
-    if isinstance(sampler, ChainSampler) and sampler.levels[0] == TERMINAL_SIGMA**-2:
-        advice = (
-            "which the model was not trained on; set zero_terminal_snr: false, or visit earlier timesteps"
-        )
-        fields = ("sample.zero_terminal_snr", "sample.kind", "objective.kind")
-        yield fields, f"the chain starts at zero signal-to-noise ratio, {advice}"
-
-
-def _knows_pure_noise(experiment: Experiment) -> bool:
-    """Whether the network was shown pure noise and predicts something that is defined there."""
-    design = experiment.base_objective.design
-    return design.process.sigma_range[1] >= TERMINAL_SIGMA and design.target not in ("eps", "score")
+    design = base.design
+    # eps and the score say nothing of the image where there is nothing but noise.
+    defined = design.target not in ("eps", "score")
+    return NetworkFacts(
+        objective=experiment.objective.kind,
+        prediction_objective=base.kind,
+        has_null_label=experiment.model.has_null_label,
+        knows_pure_noise=defined and design.process.sigma_range[1] >= TERMINAL_SIGMA,
+        learned_variance=design.learned_variance,
+        covariance_head=isinstance(experiment.objective, OcmObjective),
+    )

@@ -1,6 +1,7 @@
 """The papers' discrete levels and tables as constants, each with its source."""
 
 from engine.backbones.registry import BACKBONES
+from engine.samplers.registry import SAMPLERS
 
 # iDDPM's reference learning rate at C = 128 [P1 p11; playbook A.6].
 UNET_REFERENCE_CHANNELS = 128
@@ -12,16 +13,6 @@ DYDIT_STEPS = {"S": 50_000, "B": 100_000, "XL": 200_000}
 DYDIT_XL_STEPS_AT_07 = 150_000
 DYDIT_WARMUP_STEPS = {"S": 0, "B": 0, "XL": 30_000}
 
-# Stochastic sampling grid [P3 Table 5; playbook A.3]: 11 x 12 x 9 x 11 = 13,068 configurations.
-S_CHURN = tuple(float(value) for value in range(0, 101, 10))
-S_TMIN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-S_TMAX = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0)
-S_NOISE = tuple(round(1.0 + step / 1000, 3) for step in range(11))
-
-# DDIM's step counts and stochasticity [P2 Table 1; playbook 5.1].
-DDIM_STEPS = (10, 20, 50, 100)
-DDIM_ETA = (0.0, 0.2, 0.5, 1.0)
-
 
 def _model_levels() -> dict[str, tuple[float, ...]]:
     """The levels that any kind of network gives a field, those of all kinds together."""
@@ -32,13 +23,18 @@ def _model_levels() -> dict[str, tuple[float, ...]]:
     return found
 
 
+def _sampler_levels() -> dict[str, tuple[float, ...]]:
+    """The levels that any kind of sampler gives a field, those of all kinds together."""
+    found: dict[str, tuple[float, ...]] = {}
+    for kind in SAMPLERS.values():
+        for field, levels in kind.levels.items():
+            found[f"sample.{field}"] = tuple(dict.fromkeys((*found.get(f"sample.{field}", ()), *levels)))
+    return found
+
+
 LEVELS: dict[str, tuple[float, ...]] = {
     **_model_levels(),
-    "sample.s_churn": S_CHURN,
-    "sample.s_tmin": S_TMIN,
-    "sample.s_tmax": S_TMAX,
-    "sample.s_noise": S_NOISE,
-    "sample.eta": DDIM_ETA,
+    **_sampler_levels(),
 }
 """Values a sweep may give each field; anything else needs `off_playbook: true` and is shown in the report."""
 

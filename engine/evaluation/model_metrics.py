@@ -9,7 +9,6 @@ from engine.data.datasets import ImageSet
 from engine.evaluation.snapshot_cache import Snapshot, flow_likelihood, loss_gap
 from engine.files import Files
 from engine.metrics.bound import variational_bound
-from engine.samplers.as_ddpm import as_ddpm
 
 BOUND_FILE = "bound.json"
 """The variational bound's terms: prior, every step by the timestep it leaves, decoder; bits per dimension."""
@@ -37,7 +36,7 @@ def _likelihood(snapshot: Snapshot, images: ImageSet, files: Files) -> dict[str,
     sampler, protocol = snapshot.experiment.sample, snapshot.experiment.eval
     rule = protocol.likelihood
     assert rule is not None
-    if (chain := as_ddpm(sampler)) is not None:
+    if (chain := sampler.as_ddpm()) is not None:
         shown = images.images[: rule.num_images].to(snapshot.device)
         labels = snapshot.labels(images, rule.num_images)
         settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}

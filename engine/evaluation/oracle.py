@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.samplers.base import Posterior
+from engine.posterior import Posterior
 
 
 @dataclass(frozen=True)

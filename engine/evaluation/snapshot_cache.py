@@ -16,8 +16,6 @@ from engine.files import Files, pack, unpack
 from engine.metrics.diagnosis import HIGHEST_SIGMA, LOWEST_SIGMA, Diagnosis, diagnose, quantile_levels
 from engine.metrics.ode_likelihood import ode_likelihood
 from engine.process.analytic import AnalyticVariance, analytic_gammas
-from engine.process.schedules import sigma_of
-from engine.samplers.chain import ChainSampler
 from engine.sampling.generate import draw
 from engine.sampling.guidance import NULL_LABEL
 
@@ -86,8 +84,8 @@ def analytic_variance(snapshot: Snapshot, images: ImageSet) -> AnalyticVariance:
     labels unless the sampler hides them.
     """
     experiment = snapshot.experiment
-    assert isinstance(experiment.sample, ChainSampler), "only a sampler of a chain has a covariance"
-    sigmas = sorted(sigma_of(alpha_bar) for alpha_bar in experiment.sample.levels[:-1])
+    sigmas = list(experiment.sample.variance_sigmas)
+    assert sigmas, "only a sampler that asks for a variance has one measured"
     count = min(ANALYTIC_IMAGES, len(images.images))
     hidden = experiment.sample.guidance == 0
 

@@ -18,11 +18,12 @@ from engine.data.datasets import to_unit
 from engine.metrics.per_image import bits_per_dim, measure_images, standard_error
 from engine.noise import Purpose, normal
 from engine.objectives.likelihood import discretised_nll, gaussian_kl
+from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep, learned_range, reverse_betas
 from engine.process.schedules import alpha_bars, sigma_of
-from engine.samplers.base import DenoiseFn, DenoiseRequest, NoiseFn, Posterior, answer_request
 from engine.samplers.chain import NEEDED, require_variance
 from engine.samplers.ddpm import Ddpm
+from engine.samplers.steps import DenoiseFn, DenoiseRequest, NoiseFn, answer_request
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +112,9 @@ def variational_bound(
 def chain_terms(denoise: DenoiseFn, sampler: Ddpm, x0: Tensor, noise: NoiseFn) -> Tensor:
     """Terms [B, 1 + timesteps] of images x0 [B, ...] in [-1, 1], float64; `noise` gives eps for a
     timestep."""
-    terms = [prior_kl(x0, sampler.levels[0])]
+    terms = [prior_kl(x0, sampler.alpha_bars[0])]
     for timestep, (alpha_bar, alpha_bar_next) in zip(
-        sampler.timesteps[::-1], pairwise(sampler.levels), strict=True
+        sampler.timesteps[::-1], pairwise(sampler.alpha_bars), strict=True
     ):
         sigma = sigma_of(alpha_bar)
         asked = DenoiseRequest(
@@ -156,7 +157,7 @@ def decoder_variance(sampler: Ddpm, posterior: Posterior) -> float | Tensor:
     timesteps, whatever the walk. So here, unless the walk ends before timestep 0, where that variance means
     nothing and the walk's own is taken.
     """
-    *_, before, last, _ = sampler.levels
+    *_, before, last, _ = sampler.alpha_bars
     if sampler.covariance in ("analytic", "ocm") and sampler.timesteps[0] == 0:
         before = alpha_bars(sampler.schedule, sampler.num_timesteps, sampler.zero_terminal_snr)[1]
     beta_tilde = reverse_betas(before, last)[1]

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from engine.metrics.per_image import measure_images, standard_error
 from engine.noise import Purpose, uniforms
-from engine.samplers.base import DenoiseFn
 from engine.samplers.sigma_grid import sigma_grid
+from engine.samplers.steps import DenoiseFn
 
 BINS_PER_UNIT = 127.5
 """Grey levels in a unit of images in [-1, 1]."""

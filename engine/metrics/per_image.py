@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.denoiser import Denoiser
-from engine.samplers.base import DenoiseFn
+from engine.samplers.steps import DenoiseFn
 from engine.sampling.guidance import Guided
 from engine.sampling.step_packing import repeated
 

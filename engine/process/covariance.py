@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.samplers.base import Posterior
+    from engine.posterior import Posterior
 
 Number = TypeVar("Number", float, "Tensor")
 

@@ -2,23 +2,20 @@
 steps."""
 
 import math
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from engine.conflicts import ConfigConflict
+from engine.posterior import Posterior
 from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
-from engine.samplers.base import (
-    Canonical,
-    DenoiseRequest,
-    NoiseFn,
-    Posterior,
-    SamplerBase,
-    Step,
-    StepCoroutine,
-)
+from engine.samplers.base import Canonical, NetworkFacts, SamplerBase
+from engine.samplers.steps import DenoiseRequest, NoiseFn, Step, StepCoroutine
 from engine.samplers.timesteps import TauName, timesteps
 
 if TYPE_CHECKING:
@@ -71,11 +68,54 @@ class ChainSampler(SamplerBase):
         return len(self.timesteps)
 
     @property
-    def levels(self) -> tuple[float, ...]:
+    def alpha_bars(self) -> tuple[float, ...]:
         """alpha_bar of each visited timestep, noisiest first, then 1; a zero is what TERMINAL_SIGMA stands
         for."""
         table = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)
         return (*(max(table[t], TERMINAL_SIGMA**-2) for t in reversed(self.timesteps)), 1.0)
+
+    @property
+    @abstractmethod
+    def reverse_variance(self) -> CovarianceName:
+        """Which variance the noise has that a step adds."""
+
+    @property
+    def variance_needed(self) -> CovarianceName | None:
+        """The covariance, where x0_hat alone does not give it."""
+        return self.reverse_variance if self.reverse_variance in NEEDED else None
+
+    @property
+    def variance_sigmas(self) -> tuple[float, ...]:
+        """Every noise level visited, rising, where the variance is analytic."""
+        if self.reverse_variance != "analytic":
+            return ()
+        return tuple(sorted(sigma_of(alpha_bar) for alpha_bar in self.alpha_bars[:-1]))
+
+    def conflicts(self, network: NetworkFacts, consistency_steps: int | None) -> Iterator[ConfigConflict]:
+        """A start where the network was not trained, more steps than timesteps, or a variance nobody
+        knows."""
+        if self.alpha_bars[0] == TERMINAL_SIGMA**-2 and not network.knows_pure_noise:
+            advice = (
+                "which the model was not trained on; set zero_terminal_snr: false, or visit earlier timesteps"
+            )
+            fields = ("sample.zero_terminal_snr", "sample.kind", "objective.kind")
+            yield fields, f"the chain starts at zero signal-to-noise ratio, {advice}"
+        if self.deterministic and consistency_steps is not None and consistency_steps > self.num_timesteps:
+            reason = f"no sampler makes {consistency_steps} steps of {self.num_timesteps} timesteps"
+            yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
+        yield from self._variance_conflicts(network)
+
+    def _variance_conflicts(self, network: NetworkFacts) -> Iterator[ConfigConflict]:
+        if self.variance_needed == "learned_range" and not network.learned_variance:
+            trained = f"objective {network.prediction_objective} gives it no gradient"
+            advice = "train with hybrid or vlb, or use beta, beta_tilde or analytic"
+            yield (
+                ("sample.covariance", "objective.kind", "start.objective.kind"),
+                f"learned_range needs a variance the network has learned, and {trained}; {advice}",
+            )
+        if self.variance_needed == "ocm" and not network.covariance_head:
+            needs = f"needs the head that objective ocm trains, not objective {network.objective}"
+            yield ("sample.covariance", "objective.kind"), f"ocm {needs}"
 
     @property
     def suffix(self) -> str:
@@ -127,7 +167,7 @@ class ChainSampler(SamplerBase):
         variance."""
         lowest = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
         steps = []
-        for number, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.levels)):
+        for number, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.alpha_bars)):
             if alpha_bar_next == 1:
                 last_clip: ClipName = "none" if clip == "none" else "x0"
                 steps.append(

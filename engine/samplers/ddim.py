@@ -1,17 +1,38 @@
-"""DDIM: few-step sampling on a variance-preserving schedule, deterministic at eta = 0."""
+"""DDIM: few-step sampling on a variance-preserving schedule, deterministic at eta = 0.
 
-from typing import Literal
+The loop, in the symbols of P2 (Eq. 12, 16), whose alpha is alpha_bar here, over timesteps
+tau_1 < ... < tau_S with alpha_{tau_0} = 1:
+
+    x_{tau_S} ~ N(0, I)
+    for i in S .. 1, a = alpha_{tau_i}, b = alpha_{tau_{i-1}}:
+        eps_hat = eps_theta(x_{tau_i})
+        x0_hat  = (x_{tau_i} - sqrt(1 - a) eps_hat) / sqrt(a)
+        s       = eta sqrt((1 - b) / (1 - a)) sqrt(1 - a / b)
+        x_{tau_{i-1}} = sqrt(b) x0_hat + sqrt(1 - b - s^2) eps_hat + s eps_i,   eps_i ~ N(0, I)
+
+`noisy` adds sqrt(1 - a / b) eps_i instead of s eps_i, and keeps s in the mean [P2 Table 1, sigma-hat].
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from engine.process.covariance import CovarianceName
-from engine.samplers.base import Canonical, Step
+from engine.samplers.base import Canonical
 from engine.samplers.chain import ChainSampler, ClipName
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.steps import Step
+
+ETA = (0.0, 0.2, 0.5, 1.0)
+"""P2's stochasticities [P2 Table 1; playbook 5.1]."""
 
 
 class Ddim(ChainSampler):
     """The generalised reverse process on a subsequence tau of the timesteps [P2 Eq. 12, 16; playbook 0.3,
     5.1, A.7]."""
+
+    levels: ClassVar[Mapping[str, tuple[float, ...]]] = {"eta": ETA}
 
     kind: Literal["ddim"] = "ddim"
     eta: float = Field(default=0.0, ge=0, le=1)
@@ -37,8 +58,21 @@ class Ddim(ChainSampler):
 
     @property
     def deterministic(self) -> bool:
-        """Whether no step adds noise."""
-        return self.evaluations == 1 or (self.eta == 0 and self._added == "beta_tilde")
+        """Whether no step adds noise: at eta 0, and where the only step lands on x0_hat."""
+        return self.evaluations == 1 or (self.eta == 0 and self.reverse_variance == "beta_tilde")
+
+    @property
+    def order(self) -> int | None:
+        """1 at eta 0: it is Euler's method on the chain's own noise levels."""
+        noiseless = self.eta == 0 and self.reverse_variance == "beta_tilde"
+        return 1 if noiseless and self.clip == "none" else None
+
+    @property
+    def family(self) -> str:
+        """The solver's name in figures: what makes it stochastic is told apart."""
+        if self.deterministic:
+            return "DDIM"
+        return "DDIM stochastic" if self.covariance == "none" else f"DDIM {self.covariance}"
 
     @property
     def label(self) -> str:
@@ -50,14 +84,22 @@ class Ddim(ChainSampler):
 
     def canonical(self) -> Canonical:
         """Schedule, the timesteps really visited, eta, and what else changes the images."""
-        return self.chain_form(self.eta, self.clip, self._added)
+        return self.chain_form(self.eta, self.clip, self.reverse_variance)
+
+    def as_ddpm(self) -> Ddpm | None:
+        """At eta = 1 it is DDPM under another name, whose `clip_x0` is clip x0_and_eps here."""
+        if self.deterministic or self.eta != 1 or self.clip == "x0":
+            return None
+        common = {field: getattr(self, field) for field in ChainSampler.model_fields}
+        return Ddpm(**common, covariance=self.reverse_variance, clip_x0=self.clip == "x0_and_eps")
 
     def program(self) -> tuple[Step, ...]:
         """Steps from the noisiest timestep down; the last one lands on x0_hat."""
-        return self.walk(eta=self.eta, clip=self.clip, covariance=self._added)
+        return self.walk(eta=self.eta, clip=self.clip, covariance=self.reverse_variance)
 
     @property
-    def _added(self) -> CovarianceName:
+    def reverse_variance(self) -> CovarianceName:
+        """The variance of a reverse step at eta = 1; beta_tilde, which eta scales, is P2's own."""
         if self.noisy:
             return "beta"
         return "beta_tilde" if self.covariance == "none" else self.covariance

@@ -1,19 +1,47 @@
-"""EDM's stochastic sampler: raise the noise a little, then take a Heun step from there."""
+"""EDM's stochastic sampler: raise the noise a little, then take a Heun step from there.
+
+The loop, in the symbols of P3 (Alg. 2):
+
+    x_0 ~ N(0, t_0^2 I)
+    for i in 0 .. N - 1:
+        gamma_i = min(S_churn / N, sqrt(2) - 1) if S_tmin <= t_i <= S_tmax else 0
+        eps_i   ~ N(0, S_noise^2 I)
+        th_i    = t_i + gamma_i t_i                                 # t-hat: the raised noise level
+        xh_i    = x_i + sqrt(th_i^2 - t_i^2) eps_i                  # x-hat
+        d_i     = (xh_i - D(xh_i; th_i)) / th_i
+        x_{i+1} = xh_i + (t_{i+1} - th_i) d_i
+        if t_{i+1} != 0:
+            d'_i    = (x_{i+1} - D(x_{i+1}; t_{i+1})) / t_{i+1}
+            x_{i+1} = xh_i + (t_{i+1} - th_i) (d_i / 2 + d'_i / 2)
+
+`Churn` is the lines down to xh_i, `HeunStep` those after it.
+"""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from engine.samplers.base import Canonical, NoiseFn, Scale, SigmaGridSampler, Step, StepCoroutine
+from engine.samplers.base import Canonical
 from engine.samplers.heun import Heun, heun_or_euler
+from engine.samplers.sigma_walk import SigmaGridSampler
+from engine.samplers.steps import NoiseFn, Scale, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
 
 MAX_GAMMA = math.sqrt(2) - 1
+"""Largest gamma: a churned step at most doubles the variance of the noise [P3 Alg. 2]."""
+
+# The published search over the four parameters [P3 Table 5; playbook A.3]: 11 x 12 x 9 x 11 = 13,068
+# configurations.
+S_CHURN = tuple(float(value) for value in range(0, 101, 10))
+S_TMIN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+S_TMAX = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0)
+S_NOISE = tuple(round(1.0 + step / 1000, 3) for step in range(11))
 
 
 @dataclass(frozen=True)
@@ -36,6 +64,13 @@ class Churn:
 
 class EdmStochastic(SigmaGridSampler):
     """Heun steps with churn on the noise levels inside [s_tmin, s_tmax] [P3 Alg. 2; playbook 5.4, A.3]."""
+
+    levels: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "s_churn": S_CHURN,
+        "s_tmin": S_TMIN,
+        "s_tmax": S_TMAX,
+        "s_noise": S_NOISE,
+    }
 
     kind: Literal["edm_stochastic"] = "edm_stochastic"
     s_churn: float = Field(default=0.0, ge=0)
@@ -63,6 +98,16 @@ class EdmStochastic(SigmaGridSampler):
         """Whether no step is churned."""
         first, last = self.churned_steps
         return self.s_churn == 0 or first == last
+
+    @property
+    def order(self) -> int | None:
+        """Heun's where no step is churned."""
+        return 2 if self.deterministic else None
+
+    @property
+    def family(self) -> str:
+        """The solver's name in figures: Heun where no step is churned."""
+        return "Heun" if self.deterministic else "EDM stochastic"
 
     @property
     def gamma(self) -> float:
@@ -98,7 +143,8 @@ class EdmStochastic(SigmaGridSampler):
 
     def program(self) -> tuple[Step, ...]:
         """Heun steps from sigma_max to 0; a churned one starts from a raised noise level."""
-        (first, last), steps = self.churned_steps, list[Step]([Scale(self.sigmas[0])])
+        first, last = self.churned_steps
+        steps: list[Step] = [Scale(self.sigmas[0])]
         for number, (sigma, sigma_next) in enumerate(pairwise(self.sigmas)):
             if self.gamma > 0 and first <= number < last:
                 sigma_hat = sigma * (1 + self.gamma)

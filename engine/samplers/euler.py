@@ -1,18 +1,20 @@
-"""Euler's method on the probability-flow ODE."""
+"""Euler's method on the probability-flow ODE.
+
+The loop, in the symbols of P3 (Eq. 3 with s(t) = 1, sigma(t) = t; the first half of Alg. 1):
+
+    x_0 ~ N(0, t_0^2 I)
+    for i in 0 .. N - 1:
+        d_i     = (x_i - D(x_i; t_i)) / t_i         # dx/dt
+        x_{i+1} = x_i + (t_{i+1} - t_i) d_i         # t_N = 0
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import (
-    Canonical,
-    DenoiseRequest,
-    NoiseFn,
-    Scale,
-    SigmaGridSampler,
-    Step,
-    StepCoroutine,
-)
+from engine.samplers.base import Canonical
+from engine.samplers.sigma_walk import SigmaGridSampler
+from engine.samplers.steps import DenoiseRequest, NoiseFn, Scale, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +46,16 @@ class Euler(SigmaGridSampler):
     kind: Literal["euler"] = "euler"
 
     @property
+    def order(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def family(self) -> str:
+        """The solver's name in figures."""
+        return "Euler"
+
+    @property
     def evaluations(self) -> int:
         """Evaluations of x0_hat: N."""
         return self.num_steps
@@ -60,4 +72,7 @@ class Euler(SigmaGridSampler):
 
     def program(self) -> tuple[Step, ...]:
         """Euler steps from sigma_max to 0."""
-        return (Scale(self.sigmas[0]), *(EulerStep(*levels) for levels in pairwise(self.sigmas)))
+        steps: list[Step] = [Scale(self.sigmas[0])]
+        for sigma, sigma_next in pairwise(self.sigmas):
+            steps.append(EulerStep(sigma, sigma_next))
+        return tuple(steps)

@@ -1,14 +1,33 @@
-"""Flow matching's ODE, integrated in its own time from noise (t = 1) to data (t = 0)."""
+"""Flow matching's ODE, integrated in its own time from noise (t = 1) to data (t = 0).
+
+The loop, in the symbols of companion text 004, with equal steps h = t_{i+1} - t_i < 0:
+
+    x ~ N(0, I)
+    for i in 0 .. N - 1:
+        k_1 = u(x, t_i)
+        Euler:  x += h k_1
+        Heun:   k_2 = u(x + h k_1, t_{i+1})
+                x += h (k_1 + k_2) / 2
+        RK4:    k_2 = u(x + h k_1 / 2, t_i + h / 2)
+                k_3 = u(x + h k_2 / 2, t_i + h / 2)
+                k_4 = u(x + h k_3, t_{i+1})
+                x += h (k_1 + 2 k_2 + 2 k_3 + k_4) / 6
+
+The velocity of x_t = a x0 + b eps is u = a' x0_hat + b' eps_hat.
+"""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
 
+from engine.conflicts import ConfigConflict
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers.base import Canonical, DenoiseRequest, NoiseFn, SamplerBase, Scale, Step, StepCoroutine
+from engine.samplers.base import Canonical, NetworkFacts, SamplerBase
+from engine.samplers.steps import DenoiseRequest, NoiseFn, Scale, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +51,9 @@ RK4 = Method((0.0, 1 / 2, 1 / 2, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
 
 METHODS = {"euler": (EULER, EULER), "heun": (HEUN, EULER), "rk4": (RK4, RALSTON3)}
 """The method of every step but the last, and that of the last."""
+
+ORDERS = {"euler": 1, "heun": 2, "rk4": 4}
+NAMES = {"euler": "Euler", "heun": "Heun", "rk4": "RK4"}
 
 
 class Flow(SamplerBase):
@@ -60,11 +82,31 @@ class Flow(SamplerBase):
         return (self.num_steps - 1) * len(step.nodes) + len(last_step.nodes)
 
     @property
+    def order(self) -> int:
+        """1, 2 or 4."""
+        return ORDERS[self.method]
+
+    @property
+    def family(self) -> str:
+        """The solver's name in figures."""
+        return f"flow {NAMES[self.method]}"
+
+    def conflicts(self, network: NetworkFacts, consistency_steps: int | None) -> Iterator[ConfigConflict]:
+        """A start at pure noise, where the network was not trained."""
+        if self.sigma_max is None and not network.knows_pure_noise:
+            advice = (
+                "the model was not trained there; set sigma_max to the largest noise level the model knows"
+            )
+            yield (
+                ("sample.sigma_max", "sample.kind", "objective.kind"),
+                f"a flow starts at pure noise and {advice}",
+            )
+
+    @property
     def label(self) -> str:
         """Short name for tables and figures."""
-        name = {"euler": "Euler", "heun": "Heun", "rk4": "RK4"}[self.method]
         path = "" if self.path == "linear" else f" {self.path} path"
-        return f"FM-{name} {self.num_steps}{path}{self.suffix}"
+        return f"FM-{NAMES[self.method]} {self.num_steps}{path}{self.suffix}"
 
     @property
     def start_time(self) -> float:
@@ -86,11 +128,13 @@ class Flow(SamplerBase):
 
     def program(self) -> tuple[Step, ...]:
         """Equal steps from x_t = b(t) latents at the start time to t = 0."""
-        start, (method, last_method) = self.start_time, METHODS[self.method]
+        start = self.start_time
+        method, last_method = METHODS[self.method]
         times = [start * (1 - number / self.num_steps) for number in range(self.num_steps + 1)]
-        methods = [*[method] * (self.num_steps - 1), last_method]
-        steps = (FlowStep(*pair, one, self.path) for pair, one in zip(pairwise(times), methods, strict=True))
-        return (Scale(path_at(self.path, start).b), *steps)
+        steps: list[Step] = [Scale(path_at(self.path, start).b)]
+        for t, t_next in pairwise(times):
+            steps.append(FlowStep(t, t_next, last_method if t_next == 0 else method, self.path))
+        return tuple(steps)
 
 
 @dataclass(frozen=True)
@@ -109,7 +153,8 @@ class FlowStep:
 
     def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """x_t at t_next."""
-        span, slopes = self.t_next - self.t, list["torch.Tensor"]()
+        span = self.t_next - self.t
+        slopes: list[torch.Tensor] = []
         for node in self.method.nodes:
             ahead = x + node * span * slopes[-1] if slopes else x
             slopes.append((yield from velocity(ahead, self.t + node * span, self.path)))

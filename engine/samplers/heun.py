@@ -1,11 +1,24 @@
-"""Heun's method on the probability-flow ODE: EDM's deterministic sampler."""
+"""Heun's method on the probability-flow ODE: EDM's deterministic sampler.
+
+The loop, in the symbols of P3 (Alg. 1 with s(t) = 1, sigma(t) = t):
+
+    x_0 ~ N(0, t_0^2 I)
+    for i in 0 .. N - 1:
+        d_i     = (x_i - D(x_i; t_i)) / t_i                         # dx/dt at t_i
+        x_{i+1} = x_i + (t_{i+1} - t_i) d_i                         # Euler's step
+        if t_{i+1} != 0:
+            d'_i    = (x_{i+1} - D(x_{i+1}; t_{i+1})) / t_{i+1}     # dx/dt at t_{i+1}
+            x_{i+1} = x_i + (t_{i+1} - t_i) (d_i / 2 + d'_i / 2)    # trapezoidal rule
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.samplers.base import Canonical, NoiseFn, Scale, SigmaGridSampler, Step, StepCoroutine
+from engine.samplers.base import Canonical
 from engine.samplers.euler import EulerStep, slope
+from engine.samplers.sigma_walk import SigmaGridSampler
+from engine.samplers.steps import NoiseFn, Scale, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +34,10 @@ class HeunStep:
 
     def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """x at sigma_next."""
+        span = self.sigma_next - self.sigma
         here = yield from slope(x, self.sigma)
-        x_next = x + (self.sigma_next - self.sigma) * here
-        there = yield from slope(x_next, self.sigma_next)
-        return x + (self.sigma_next - self.sigma) * (0.5 * here + 0.5 * there)
+        there = yield from slope(x + span * here, self.sigma_next)
+        return x + span * (0.5 * here + 0.5 * there)
 
 
 def heun_or_euler(sigma: float, sigma_next: float) -> Step:
@@ -37,6 +50,16 @@ class Heun(SigmaGridSampler):
     5.3]."""
 
     kind: Literal["heun"] = "heun"
+
+    @property
+    def order(self) -> int:
+        """2."""
+        return 2
+
+    @property
+    def family(self) -> str:
+        """The solver's name in figures."""
+        return "Heun"
 
     @property
     def evaluations(self) -> int:
@@ -58,4 +81,7 @@ class Heun(SigmaGridSampler):
 
     def program(self) -> tuple[Step, ...]:
         """Heun steps from sigma_max to 0, the last one Euler's."""
-        return (Scale(self.sigmas[0]), *(heun_or_euler(*levels) for levels in pairwise(self.sigmas)))
+        steps: list[Step] = [Scale(self.sigmas[0])]
+        for sigma, sigma_next in pairwise(self.sigmas):
+            steps.append(heun_or_euler(sigma, sigma_next))
+        return tuple(steps)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.denoiser import Denoiser
-from engine.samplers.base import Posterior
+from engine.posterior import Posterior
 
 NULL_LABEL = -1
 """Tells a network with label dropout that the label is hidden."""

@@ -11,15 +11,9 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from engine.samplers.base import (
-    DenoiseRequest,
-    NoiseFn,
-    Posterior,
-    SamplerBase,
-    Step,
-    StepCoroutine,
-    resume_step,
-)
+from engine.posterior import Posterior
+from engine.samplers.base import SamplerBase
+from engine.samplers.steps import DenoiseRequest, NoiseFn, Step, StepCoroutine, resume_step
 
 if TYPE_CHECKING:
     import torch

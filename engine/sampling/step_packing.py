@@ -8,7 +8,8 @@ from torch import Tensor
 
 from engine.backbones.dydit.network import DyDitNet
 from engine.denoiser import Denoiser
-from engine.samplers.base import DenoiseRequest, Posterior
+from engine.posterior import Posterior
+from engine.samplers.steps import DenoiseRequest
 from engine.sampling.guidance import Guided
 
 

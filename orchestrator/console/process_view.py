@@ -12,11 +12,12 @@ from torch import Tensor
 from engine.config.experiment import Experiment
 from engine.config.objective import Design, HybridObjective
 from engine.metrics.diagnosis import quantile_levels
+from engine.posterior import Posterior
 from engine.process.precond import Coefficients, Preconditioning
 from engine.process.processes import DiscreteProcess, ProcessBase
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.process.weighting import target_weight
-from engine.samplers.base import Posterior, SamplerBase
+from engine.samplers.base import SamplerBase
 from reports.figures.process import DesignCurves
 
 Array = NDArray[np.float64]

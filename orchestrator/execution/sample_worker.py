@@ -107,7 +107,7 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     started = time.perf_counter()
     drawn, denoiser = read_generated(experiment, folder), warm_denoiser(unit, chosen, device)
     snapshot = Snapshot(experiment, denoiser, store.training(unit.train_id), chosen)
-    if getattr(experiment.sample, "covariance", None) == "analytic":
+    if experiment.sample.measures_own_variance:
         denoiser.variance_model = analytic_variance(snapshot, load_data(experiment.data.name, unit.data_root))
     denoiser.nfe = 0
     more = model_metrics(

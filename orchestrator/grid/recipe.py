@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.config.experiment import ConfigConflict, Experiment, config_conflicts
+from engine.config.experiment import Experiment, config_conflicts
+from engine.conflicts import ConfigConflict
 from orchestrator.errors import GridError
 from orchestrator.grid.fields import SEEDS, catalogue, unknown_field_fault, value_fault
 from orchestrator.grid.file import Grid

@@ -4,7 +4,6 @@ loss."""
 from collections.abc import Sequence
 
 from engine.config.experiment import EvaluationProtocol
-from engine.samplers.as_ddpm import as_ddpm
 from engine.samplers.base import SamplerBase
 
 GRADIENT = 3
@@ -20,7 +19,7 @@ def bound_evaluations(samplers: Sequence[SamplerBase], protocol: EvaluationProto
     rule = protocol.likelihood
     if rule is None:
         return 0
-    bounded = (sampler.nfe for sampler in samplers if as_ddpm(sampler) and sampler.guidance == 1)
+    bounded = (sampler.nfe for sampler in samplers if sampler.as_ddpm() and sampler.guidance == 1)
     return _padded(rule.num_images, protocol.batch_size) * sum(bounded)
 
 

@@ -163,7 +163,7 @@ def prefix_groups(cells: Iterable[Cell]) -> list[PrefixGroup]:
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         experiment = cell.experiment
-        own = cell.cell_id if getattr(experiment.sample, "covariance", None) == "analytic" else ""
+        own = cell.cell_id if experiment.sample.measures_own_variance else ""
         common = [non_default_fields(part) for part in (experiment.weights, experiment.eval)]
         key = canonical_json([cell.training.train_id, cell.training.selection_id, common, own])
         found.setdefault(key, []).append(cell)

@@ -27,11 +27,10 @@ from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
 from engine.config.objective import EdmObjective
-from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.samplers.base import SamplerBase
-from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.edm_stochastic import S_CHURN, S_NOISE, S_TMAX, S_TMIN, EdmStochastic
 from engine.samplers.heun import Heun
 from engine.sampling.generate import draw, sample_images_shared
 from engine.sampling.prefix_sharing import shared_evaluations

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
+from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep
 from engine.process.schedules import alpha_bars
-from engine.samplers.base import Posterior
 from engine.samplers.chain import ChainSampler
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
@@ -257,7 +257,7 @@ def test_zero_terminal_snr_agrees_and_starts_from_pure_noise() -> None:
         beta_schedule="linear",
     )
     sampler = Ddim(num_steps=10, tau="trailing", zero_terminal_snr=True)
-    ours = torch.tensor(sampler.levels[:-1], dtype=torch.float64)
+    ours = torch.tensor(sampler.alpha_bars[:-1], dtype=torch.float64)
     theirs = scheduler.alphas_cumprod[list(reversed(sampler.timesteps))].double()
     # A thousand float32 factors, as above; the last is 0 to them and TERMINAL_SIGMA^-2 to us.
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-7)

@@ -16,10 +16,10 @@ from engine.evaluation.oracle import GaussianOracle
 from engine.metrics.bound import Bound, chain_terms, decoder_variance, variational_bound
 from engine.noise import Purpose, normal
 from engine.objectives.vlb import bound_terms
+from engine.posterior import Posterior
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess
 from engine.process.schedules import alpha_bars, sigma_of
-from engine.samplers.base import Posterior
 from engine.samplers.ddpm import Ddpm
 
 STD, V = 0.5, 0.3
@@ -81,8 +81,8 @@ def closed_form_kl(covariance: str, bar: float, bar_next: float) -> float:
 def kept_bits(sampler: Ddpm) -> float:
     """I(x0; x_t) at the least noisy timestep + KL(q(x_T) || N(0, 1)): what steps with the exact variance sum
     up to."""
-    marginals = [bar * STD**2 + 1 - bar for bar in sampler.levels[:-1]]
-    information = 0.5 * math.log(marginals[-1] / (1 - sampler.levels[-2]))
+    marginals = [bar * STD**2 + 1 - bar for bar in sampler.alpha_bars[:-1]]
+    information = 0.5 * math.log(marginals[-1] / (1 - sampler.alpha_bars[-2]))
     return (information + 0.5 * (marginals[0] - 1 - math.log(marginals[0]))) / math.log(2)
 
 
@@ -92,9 +92,9 @@ def test_terms_of_gaussian_data_have_their_closed_form_at_every_covariance(
     covariance: str, walk: dict[str, Any]
 ) -> None:
     sampler = sampler_of(covariance, **walk)
-    first = sampler.levels[0]
+    first = sampler.alpha_bars[0]
     prior = 0.5 * (first * (STD**2 - 1) - math.log1p(-first)) / math.log(2)
-    expected = [prior, *(closed_form_kl(covariance, *bars) for bars in pairwise(sampler.levels[:-1]))]
+    expected = [prior, *(closed_form_kl(covariance, *bars) for bars in pairwise(sampler.alpha_bars[:-1]))]
     # Rounding 1e-16 of alpha_bar is 1e-12 of 1 - alpha_bar ~ 1e-4, and as much of x0_weight's small
     # differences.
     torch.testing.assert_close(
@@ -150,7 +150,7 @@ def test_the_bound_of_bytes_lies_above_their_code_length_by_what_the_decoder_cos
     # Given the last state x0 has variance v, and the decoder is a Gaussian of variance r v: that costs (1 / r
     # - 1 + ln r) / 2 nats. Integrated over bins of width w both widen by w^2 / 12, 5 % of v and 10 % of r v:
     # the cost shrinks.
-    sigma2 = (1 - sampler.levels[-2]) / sampler.levels[-2]
+    sigma2 = (1 - sampler.alpha_bars[-2]) / sampler.alpha_bars[-2]
     ratio = decoder_variance(sampler, Posterior(torch.empty(0))) * (1 / sigma2 + 1 / NARROW**2)
     gap = (1 / float(ratio) - 1 + math.log(ratio)) / 2 / math.log(2)
     stderr = bounds["ocm"].stderr

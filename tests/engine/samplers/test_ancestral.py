@@ -13,9 +13,9 @@ from torch import Tensor
 
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
+from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep, learned_range, pixel_std, reverse_betas
 from engine.process.schedules import TERMINAL_SIGMA, alpha_bars
-from engine.samplers.base import Posterior
 from engine.samplers.chain import ChainSampler, clipped
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
@@ -65,7 +65,7 @@ def output_variance(sampler: ChainSampler, covariance: Any, eta: float) -> float
     """Variance of the samples of N(0, STD^2) data: every step is linear in x, so variances obey a
     recursion."""
     variance = 1.0
-    for alpha_bar, alpha_bar_next in pairwise(sampler.levels):
+    for alpha_bar, alpha_bar_next in pairwise(sampler.alpha_bars):
         step, shrink = (
             ReverseStep(alpha_bar, alpha_bar_next, eta),
             math.sqrt(alpha_bar) * STD**2 / marginal(alpha_bar),

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine.noise import Purpose, normal
-from engine.samplers.base import Posterior, SamplerBase
+from engine.posterior import Posterior
+from engine.samplers.base import SamplerBase
 from engine.samplers.registry import SAMPLERS
 from engine.samplers.timesteps import TAU_RULES
 

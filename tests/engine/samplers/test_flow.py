@@ -14,14 +14,16 @@ from torch import Tensor
 from engine.denoiser import Denoiser
 from engine.evaluation.oracle import GaussianOracle, MixtureOracle
 from engine.noise import Purpose, normal
+from engine.posterior import Posterior
 from engine.process.precond import Preconditioning
 from engine.process.processes import FlowProcess
 from engine.process.schedules import TERMINAL_SIGMA
-from engine.samplers.base import DenoiseRequest, Posterior, SamplerBase, resume_step
+from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.euler import Euler
 from engine.samplers.flow import Flow, path_at, velocity
 from engine.samplers.heun import Heun
+from engine.samplers.steps import DenoiseRequest, resume_step
 
 GAUSSIAN = GaussianOracle(0.7)
 MIXTURE = MixtureOracle(

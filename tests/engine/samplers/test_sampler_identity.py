@@ -7,10 +7,9 @@ import sys
 
 import pytest
 
-from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
-from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.edm_stochastic import S_CHURN, S_NOISE, S_TMAX, S_TMIN, EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.heun import Heun
 from engine.samplers.registry import SAMPLERS

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
+from engine.posterior import Posterior
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers.base import DenoiseRequest, Posterior
 from engine.samplers.euler import Euler
+from engine.samplers.steps import DenoiseRequest
 from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import prefix_tree, sample_shared
 from engine.sampling.step_packing import PackedSteps

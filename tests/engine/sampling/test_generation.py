@@ -14,9 +14,10 @@ from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.files import LocalFiles
+from engine.posterior import Posterior
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers.base import Posterior, SamplerBase
+from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.edm_stochastic import EdmStochastic

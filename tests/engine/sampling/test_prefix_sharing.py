@@ -11,23 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
-from engine.samplers.base import (
-    DenoiseRequest,
-    NoiseFn,
-    Posterior,
-    SamplerBase,
-    StepCoroutine,
-    answer_request,
-)
+from engine.posterior import Posterior
+from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
-from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.edm_stochastic import S_CHURN, S_NOISE, S_TMAX, S_TMIN, EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.flow import Flow
 from engine.samplers.heun import Heun
+from engine.samplers.steps import DenoiseRequest, NoiseFn, StepCoroutine, answer_request
 from engine.sampling.prefix_sharing import Node, prefix_tree, sample_shared, shared_evaluations
 
 SHAPE = (1, 2, 2)

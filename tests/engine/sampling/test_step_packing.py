@@ -21,11 +21,12 @@ from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
 from engine.process.analytic import AnalyticVariance
-from engine.samplers.base import DenoiseRequest, SamplerBase
+from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.heun import Heun
+from engine.samplers.steps import DenoiseRequest
 from engine.sampling.generate import generate, generate_shared
 from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import shared_evaluations

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.playbook import S_CHURN, S_NOISE, S_TMAX, S_TMIN
 from engine.samplers.ddim import Ddim
-from engine.samplers.edm_stochastic import EdmStochastic
+from engine.samplers.edm_stochastic import S_CHURN, S_NOISE, S_TMAX, S_TMIN, EdmStochastic
 from engine.samplers.heun import Heun
 from orchestrator.errors import GridError
 from orchestrator.grid import Point, Resources, Sweep, expand, load_sweep, points_for, search_dimensions
