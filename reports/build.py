@@ -12,7 +12,7 @@ from reports.document.compose import Document, Picture, compose
 from reports.read.sweep import read_sweep
 from reports.render import html, markdown
 from reports.render.csv import csv_text
-from reports.tables import Table
+from reports.tables.table import Table
 
 SHOWN_PIXELS = 640
 """Sample grids beside the Markdown are enlarged towards this width, by whole factors so that pixels stay

@@ -51,7 +51,7 @@ def command(
 
     from orchestrator.console import diagnosis_view as view
     from orchestrator.storage.store import Store
-    from reports.figures.diagnosis import draw_diagnosis
+    from reports.figures.diagnosis import plot_diagnosis
     from reports.figures.style import styled, to_png
 
     asked = view.find_training(Store.open(storage), training, draws, data_root)
@@ -63,5 +63,5 @@ def command(
         view.show(curves, asked, every, make_console())
     if out is not None or not as_json:
         with styled():
-            picture.write_bytes(to_png(draw_diagnosis(curves)))
+            picture.write_bytes(to_png(plot_diagnosis(curves)))
         typer.echo(f"picture: {picture}", err=as_json)

@@ -29,7 +29,7 @@ def command(
     from dataclasses import asdict
 
     from orchestrator.console.process_view import design_curves, levels_table
-    from reports.figures.process import draw_process
+    from reports.figures.process import plot_process
     from reports.figures.style import styled, to_png
 
     name, experiment = load_experiment(recipe)
@@ -43,5 +43,5 @@ def command(
         console.print(levels_table(curves, experiment.base_objective.design.process))
     if out is not None or not as_json:
         with styled():
-            picture.write_bytes(to_png(draw_process(curves)))
+            picture.write_bytes(to_png(plot_process(curves)))
         typer.echo(f"picture: {picture}", err=as_json)

@@ -37,7 +37,7 @@ def command(
 
     from orchestrator.console.toy_view import distances, distances_table, headline, toy_grid
     from reports.figures.style import styled, to_png
-    from reports.figures.toy import draw_toy
+    from reports.figures.toy import plot_toy
 
     picture = picture_path(out, f"toy_{data}.png")
     console, started = make_console(), time.monotonic()
@@ -52,7 +52,7 @@ def command(
         console.print(distances_table(grid))
     if out is not None or not as_json:
         with styled():
-            picture.write_bytes(to_png(draw_toy(grids)))
+            picture.write_bytes(to_png(plot_toy(grids)))
         typer.echo(f"picture: {picture}   ({time.monotonic() - started:.0f} s)", err=as_json)
     if not as_json:
         typer.echo("next: orch plan grids/objectives.yaml   (such solvers on trained networks)")

@@ -18,11 +18,11 @@ from engine.device import worker_device
 from engine.evaluation.evaluate import load_denoiser
 from engine.evaluation.snapshot_cache import Snapshot, diagnosis, loss_gap
 from engine.metrics.diagnosis import Diagnosis, log_levels
+from engine.records.curves import DiagnosisCurves
 from orchestrator.console.process_view import density_of, drawn_levels, short
 from orchestrator.console.status_view import planned_sweeps, planned_units
 from orchestrator.errors import UsageError
 from orchestrator.storage.store import DONE, Folder, Store
-from reports.figures.diagnosis import DiagnosisCurves
 
 NUM_LEVELS = 24
 """Noise levels of the table and the picture, even in log sigma."""

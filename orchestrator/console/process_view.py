@@ -17,8 +17,8 @@ from engine.process.precond import Coefficients, Preconditioning
 from engine.process.processes import DiscreteProcess, ProcessBase
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.process.weighting import target_weight
+from engine.records.curves import DesignCurves
 from engine.samplers.base import SamplerBase
-from reports.figures.process import DesignCurves
 
 Array = NDArray[np.float64]
 

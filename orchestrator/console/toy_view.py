@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.evaluation.toy import DATASETS, chance_distance, energy_distance, k_budget, latents
-from reports.figures.toy import ToyCloud, ToyGrid, rounded
+from engine.records.curves import ToyCloud, ToyGrid
+from reports.figures.toy import rounded
 
 TITLES = {"two_moons": "Two moons", "eight_gaussians": "Eight Gaussians"}
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from engine.frozen import Frozen
+from orchestrator.grid.one_of import OneOf
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
@@ -33,26 +34,8 @@ Seed = Annotated[int, Field(ge=0)]
 SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
-TableName = Literal[
-    "scale_quality",
-    "scaling_law",
-    "flops_quality",
-    "nfe_quality",
-    "few_step",
-    "best_samplers",
-    "sampler_grid",
-    "consistency",
-]
-FigureName = Literal[
-    "scale_quality",
-    "scaling_law",
-    "flops_quality",
-    "nfe_quality",
-    "churn",
-    "heat_map",
-    "same_latents",
-    "training_curves",
-]
+TableName = Annotated[str, OneOf("reports.tables.registry", "TABLES")]
+FigureName = Annotated[str, OneOf("reports.figures.registry", "FIGURES")]
 
 
 class When(Frozen):

@@ -9,13 +9,14 @@ from reports.document.headline import answer, title
 from reports.document.limits import is_smoke, limits, off_playbook
 from reports.document.protocol import level, marked
 from reports.document.reproducibility import WhatRan, what_ran
-from reports.figures import FIGURES
+from reports.figures.registry import FIGURES
 from reports.figures.style import styled, to_png
 from reports.formatting import counted, metric_label, short_ids, significant, without_credentials
 from reports.read.overview import Configuration, Overview, best_of, overview
 from reports.read.panels import read_panel
 from reports.read.sweep import SweepResults
-from reports.tables import TABLES, Table
+from reports.tables.registry import TABLES
+from reports.tables.table import Table
 
 MAX_PANELS = 6
 """Sample grids that a document shows; the results table has the paths of all."""
@@ -136,7 +137,7 @@ def _wanted(seen: Overview, part: str, known: Iterable[str]) -> list[str]:
 
 
 def _tables(seen: Overview) -> list[Table]:
-    built = (TABLES[name](seen) for name in _wanted(seen, "tables", TABLES))
+    built = (TABLES[name].build(seen) for name in _wanted(seen, "tables", TABLES))
     return [marked(table, seen) for table in built if table is not None]
 
 
@@ -144,7 +145,7 @@ def _figures(seen: Overview) -> list[Picture]:
     found = []
     with styled():
         for name in _wanted(seen, "figures", FIGURES):
-            drawing = FIGURES[name](seen)
-            if drawing is not None:
-                found.append(Picture(name, drawing.title, drawing.caption, to_png(drawing)))
+            figure = FIGURES[name].plot(seen)
+            if figure is not None:
+                found.append(Picture(name, figure.title, figure.caption, to_png(figure)))
     return found

@@ -5,7 +5,17 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.style import INK, MUTED, Drawing, Label, colours, log_if_wide, new_figure, write_labels
+from reports.figures.base import FigureKind
+from reports.figures.style import (
+    INK,
+    MUTED,
+    Label,
+    ReportFigure,
+    colours,
+    log_if_wide,
+    new_figure,
+    write_labels,
+)
 from reports.formatting import describe, metric_label
 from reports.read.overview import Overview, grid_points
 
@@ -17,7 +27,7 @@ Lines = dict[str, dict[float, float]]
 """Setting of the other parameters, in words -> S_churn -> distance."""
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure, or None when S_churn does not vary."""
     if len(overview.varied.get(CHURN, ())) < 2:
         return None
@@ -27,7 +37,7 @@ def draw(overview: Overview) -> Drawing | None:
     figure, (axes,) = new_figure()
     log_if_wide(axes, [value for line in lines.values() for value in line.values()])
     few = len(lines) <= MAX_NAMED_LINES
-    labels = _draw_named(axes, lines) if few else _draw_many(axes, lines)
+    labels = _plot_named(axes, lines) if few else _plot_many(axes, lines)
     axes.xaxis.set_major_locator(MaxNLocator(11))
     axes.set_xlabel("S_churn")
     axes.set_ylabel(metric_label(overview.distance, "lower"))
@@ -39,7 +49,7 @@ def draw(overview: Overview) -> Drawing | None:
         words.append(
             f"{count} settings of the other parameters in grey, the one with the lowest value in colour."
         )
-    return Drawing(figure, "Quality against churn", " ".join([*words, overview.seeds_label]))
+    return ReportFigure(figure, FIGURE.title, " ".join([*words, overview.seeds_label]))
 
 
 def _lines(overview: Overview) -> Lines:
@@ -53,29 +63,32 @@ def _lines(overview: Overview) -> Lines:
     return {name: dict(sorted(line.items())) for name, line in lines.items()}
 
 
-def _draw_named(axes: Any, lines: Lines) -> list[Label]:
+def _plot_named(axes: Any, lines: Lines) -> list[Label]:
     labels = []
     for (name, line), colour in zip(lines.items(), colours(len(lines)), strict=True):
-        _draw_line(axes, line, colour)
+        _plot_line(axes, line, colour)
         end = max(line)
         labels.append(Label(end, line[end], name, colour))
     return labels if len(lines) > 1 else []
 
 
-def _draw_many(axes: Any, lines: Lines) -> list[Label]:
+def _plot_many(axes: Any, lines: Lines) -> list[Label]:
     for line in lines.values():
         axes.plot(
             list(line), list(line.values()), color=MUTED, lw=0.7, alpha=max(0.08, min(0.5, 20 / len(lines)))
         )
     name = min(lines, key=lambda key: min(lines[key].values()))
     colour = colours(1)[0]
-    _draw_line(axes, lines[name], colour)
+    _plot_line(axes, lines[name], colour)
     end = max(lines[name])
     return [Label(end, lines[name][end], name.replace(", ", "\n"), colour)]
 
 
-def _draw_line(axes: Any, line: dict[float, float], colour: str) -> None:
+def _plot_line(axes: Any, line: dict[float, float], colour: str) -> None:
     axes.plot(list(line), list(line.values()), color=colour, marker="D", mfc="white", mew=1.5, ms=5)
     if 0 in line:
         axes.axhline(line[0], color=INK, lw=0.9, ls=(0, (4, 3)), alpha=0.5, zorder=1)
         axes.plot([0], [line[0]], marker="s", color=INK, ms=7, zorder=4)
+
+
+FIGURE = FigureKind(name="churn", position=50, title="Quality against churn", plot=plot)

@@ -1,7 +1,6 @@
 """The picture of a diagnosis: a denoiser's loss above its optimum, and where over the noise level training
 loses it."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from engine.records.curves import DiagnosisCurves
 from reports.figures.noise_axes import log_y, panel_title, sigma_axis
-from reports.figures.style import DPI, MUTED, PALETTE, Drawing
+from reports.figures.style import DPI, MUTED, PALETTE, ReportFigure
 from reports.formatting import significant
 
 BLUE, ORANGE, GREEN = PALETTE[:3]
@@ -20,35 +20,12 @@ DASHED = (0, (4, 1.6))
 BAND = 2
 """Half width of the error band in standard errors: about 95 %."""
 REACH = 1e-2
-"""The optimum falls to 0 at small noise; it is drawn down to this part of the model's lowest loss."""
+"""The optimum falls to 0 at small noise; it is plotted down to this part of the model's lowest loss."""
 MIDDLE = (0.25, 0.75)
 """Ends of the middle half of what is lost, as shares of all."""
 
 
-@dataclass(frozen=True)
-class DiagnosisCurves:
-    """A denoiser's losses over the noise level; all lists have the same length. Losses are of x0, per
-    dimension."""
-
-    title: str
-    words: str
-    """What was measured on how many images, for the line under the title."""
-    sigma: list[float]
-    """Noise levels, rising."""
-    model_loss: list[float]
-    """J: the mean squared error of x0_hat."""
-    optimal_loss: list[float]
-    """J*: that of the ideal denoiser of the same images."""
-    gap: list[float]
-    """J - J* of the same draws; noise may take it below 0."""
-    gap_stderr: list[float]
-    """Standard error of the gap."""
-    weight: list[float]
-    """Of the gap in the training loss, per unit of ln sigma: density of the training noise levels times
-    weighting."""
-
-
-def draw_diagnosis(curves: DiagnosisCurves) -> Drawing:
+def plot_diagnosis(curves: DiagnosisCurves) -> ReportFigure:
     """Two panels over the noise level: the losses, and the weighted gap."""
     figure = Figure(figsize=(9.6, 4.1), dpi=DPI)
     FigureCanvasAgg(figure)
@@ -56,10 +33,10 @@ def draw_diagnosis(curves: DiagnosisCurves) -> Drawing:
     figure.text(0.013, 0.945, curves.title, fontsize=13, fontweight="bold", va="center")
     figure.text(0.013, 0.885, curves.words, fontsize=9.5, color=MUTED, va="center")
     left, right = figure.subplots(1, 2)
-    _draw_losses(left, curves)
-    found = _draw_lost(right, curves)
+    _plot_losses(left, curves)
+    found = _plot_lost(right, curves)
     figure.text(0.013, 0.04, found, fontsize=9, color=MUTED, va="center")
-    return Drawing(figure, curves.title, f"{curves.words} {found}")
+    return ReportFigure(figure, curves.title, f"{curves.words} {found}")
 
 
 def lost(curves: DiagnosisCurves) -> NDArray[np.float64]:
@@ -87,7 +64,7 @@ def middle_half(curves: DiagnosisCurves) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _draw_losses(axes: Any, curves: DiagnosisCurves) -> None:
+def _plot_losses(axes: Any, curves: DiagnosisCurves) -> None:
     floor = REACH * min(value for value in curves.model_loss if value > 0)
     model, optimal = (np.maximum(values, floor) for values in (curves.model_loss, curves.optimal_loss))
     axes.fill_between(curves.sigma, optimal, model, color=ORANGE, alpha=0.2, lw=0)
@@ -102,7 +79,7 @@ def _draw_losses(axes: Any, curves: DiagnosisCurves) -> None:
         axes.text(*place, name, color=colour, transform=axes.transAxes, fontsize=8.8, va="center", ha="right")
 
 
-def _draw_lost(axes: Any, curves: DiagnosisCurves) -> str:
+def _plot_lost(axes: Any, curves: DiagnosisCurves) -> str:
     """The weighted gap; returns what it says in words."""
     heights, error = lost(curves), BAND * np.asarray(curves.weight) * np.asarray(curves.gap_stderr)
     axes.fill_between(curves.sigma, heights - error, heights + error, color=ORANGE, alpha=0.22, lw=0)

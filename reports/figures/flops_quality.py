@@ -6,7 +6,8 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from reports.figures.style import INK, MUTED, PALETTE, Drawing, log_axis, log_if_wide, new_figure
+from reports.figures.base import FigureKind
+from reports.figures.style import INK, MUTED, PALETTE, ReportFigure, log_axis, log_if_wide, new_figure
 from reports.formatting import describe, metric_label, scaled, value_text
 from reports.read.axes import is_sampler_field
 from reports.read.overview import Configuration, Overview
@@ -20,7 +21,7 @@ TICK_GAP = 0.1
 """Part of the axis that a number such as "9.28 M" takes."""
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure, or None when a forward pass of every training costs the same."""
     found = [
         one
@@ -48,7 +49,7 @@ def draw(overview: Overview) -> Drawing | None:
     axes.margins(x=0.14, y=0.16)
     axes.set_xlabel("MACs of a forward pass of one image")
     axes.set_ylabel(metric_label(overview.distance, "lower"))
-    return Drawing(figure, "Quality against the work of a forward pass", _caption(overview))
+    return ReportFigure(figure, FIGURE.title, _caption(overview))
 
 
 def frontier(found: list[Configuration], distance: str) -> list[Configuration]:
@@ -98,3 +99,8 @@ def _caption(overview: Overview) -> str:
     if overview.seeds[1] > 1:
         words.append("Dots are single training seeds.")
     return " ".join([*words, overview.seeds_label])
+
+
+FIGURE = FigureKind(
+    name="flops_quality", position=30, title="Quality against the work of a forward pass", plot=plot
+)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.figures.style import INK, MUTED, Drawing, new_figure
+from reports.figures.base import FigureKind
+from reports.figures.style import INK, MUTED, ReportFigure, new_figure
 from reports.formatting import axis_label, metric_label, significant, value_text
 from reports.read.overview import Overview, grid_points
 
@@ -17,7 +18,7 @@ FEWEST_LEVELS = 3
 """Levels that both parameters of a pane must have."""
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure, or None where no pair of parameters varies together."""
     panes = [
         pair for pair in PAIRS if all(len(overview.varied.get(field, ())) >= FEWEST_LEVELS for field in pair)
@@ -30,11 +31,11 @@ def draw(overview: Overview) -> Drawing | None:
     figure, places = new_figure(width=7.6, height=4.0, columns=len(panes))
     low, high = (float(function([function(best) for best in maps])) for function in (np.nanmin, np.nanmax))
     for axes, pair, best in zip(places, panes, maps, strict=True):
-        image = _draw_pane(axes, overview, pair, best, low, high)
+        image = _plot_pane(axes, overview, pair, best, low, high)
     bar = figure.colorbar(image, ax=places, shrink=0.85, pad=0.02)
     bar.set_label(metric_label(overview.distance, "lower"))
     bar.outline.set_visible(False)
-    return Drawing(figure, "Where noise helps", _caption(overview))
+    return ReportFigure(figure, FIGURE.title, _caption(overview))
 
 
 def best_at(overview: Overview, across: str, up: str) -> Any:
@@ -50,7 +51,7 @@ def best_at(overview: Overview, across: str, up: str) -> Any:
     return best
 
 
-def _draw_pane(
+def _plot_pane(
     axes: Any, overview: Overview, pair: tuple[str, str], best: Any, low: float, high: float
 ) -> Any:
     image = axes.imshow(best, origin="lower", aspect="auto", cmap="viridis", vmin=low, vmax=high)
@@ -75,3 +76,6 @@ def _caption(overview: Overview) -> str:
         value = min(one.mean(overview.distance) for one in plain)
         words.append(f"The deterministic sampler of the same cost has {significant(value)}.")
     return " ".join([*words, overview.seeds_label])
+
+
+FIGURE = FigureKind(name="heat_map", position=60, title="Where noise helps", plot=plot)

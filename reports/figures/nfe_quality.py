@@ -7,10 +7,11 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
+from reports.figures.base import FigureKind
 from reports.figures.style import (
     MUTED,
-    Drawing,
     Label,
+    ReportFigure,
     colours,
     log_axis,
     log_if_wide,
@@ -41,7 +42,7 @@ LINES = {
 }
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure, or None when every sampler costs the same."""
     measured = [one for one in overview.configurations if math.isfinite(one.mean(overview.distance))]
     if len({one.nfe for one in measured}) < 2:
@@ -59,7 +60,7 @@ def draw(overview: Overview) -> Drawing | None:
     labels: dict[str, Label] = {}
     for (training, family), own in lines.items():
         name = training if by_training else family
-        end = _draw_line(axes, overview.distance, own, colour[name])
+        end = _plot_line(axes, overview.distance, own, colour[name])
         if name not in labels or (-end[0], end[1]) < (-labels[name].x, labels[name].y):
             labels[name] = Label(*end, name, colour[name])
     if by_training and len(families) > 1:
@@ -69,10 +70,10 @@ def draw(overview: Overview) -> Drawing | None:
     axes.set_xlabel("network evaluations per image (NFE)")
     axes.set_ylabel(metric_label(overview.distance, "lower"))
     write_labels(axes, list(labels.values()))
-    return Drawing(figure, "Quality against cost", _caption(overview, measured))
+    return ReportFigure(figure, FIGURE.title, _caption(overview, measured))
 
 
-def _draw_line(axes: Any, distance: str, own: Sequence[Configuration], colour: str) -> tuple[float, float]:
+def _plot_line(axes: Any, distance: str, own: Sequence[Configuration], colour: str) -> tuple[float, float]:
     """A line through the best at each NFE, the others as faint dots; returns where the line ends."""
     best: dict[int, Configuration] = {}
     for one in own:
@@ -115,3 +116,6 @@ def _caption(overview: Overview, measured: Sequence[Configuration]) -> str:
     if any(not one.deterministic for one in measured):
         words.append("Hollow points draw noise while sampling, filled ones are deterministic.")
     return " ".join([*words, overview.seeds_label])
+
+
+FIGURE = FigureKind(name="nfe_quality", position=40, title="Quality against cost", plot=plot)

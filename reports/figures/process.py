@@ -1,7 +1,6 @@
 """The picture of a training objective: how images are noised, which noise levels are shown, what their errors
 weigh."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,51 +8,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from engine.records.curves import DesignCurves
 from reports.figures.noise_axes import log_y, panel_title, sigma_axis
-from reports.figures.style import DPI, INK, MUTED, PALETTE, Drawing, Label, write_labels
+from reports.figures.style import DPI, INK, MUTED, PALETTE, Label, ReportFigure, write_labels
 
 BLUE, ORANGE, GREEN, PINK = PALETTE[:4]
 DASHED = (0, (4, 1.6))
 """For the line that lies on another one in some objectives: both are seen."""
 
 
-@dataclass(frozen=True)
-class DesignCurves:
-    """An objective and a sampler as curves over the noise level; all lists of one group have the same
-    length."""
-
-    title: str
-    words: str
-    """The choices of the objective, for the line under the title."""
-    sigma: list[float]
-    """Noise levels, rising evenly in ln sigma, at which the next eleven are given."""
-    time: list[float]
-    """Fraction of the process's time, 0 to 1."""
-    density: list[float]
-    """Of the training noise levels over ln sigma."""
-    weight_x0: list[float]
-    """Weight of the squared error of x0_hat."""
-    weight_target: list[float]
-    """Weight of the squared error of what the network predicts."""
-    target_share: list[float]
-    """Density times the weight on the target, over ln sigma, with area 1."""
-    loss_share: list[float]
-    """The loss of the exact denoiser of Gaussian data, over ln sigma, with area 1."""
-    c_skip: list[float]
-    c_out: list[float]
-    c_in: list[float]
-    c_noise: list[float]
-    path_time: list[float]
-    """Fractions of the process's time, 0 to 1, at which `path_sigma` is given."""
-    path_sigma: list[float]
-    """Noise levels of the process over its time."""
-    sampler: str
-    sampler_sigma: list[float]
-    """Noise levels at which the sampler evaluates the network, without pure noise, which has no place on the
-    axis."""
-
-
-def draw_process(curves: DesignCurves) -> Drawing:
+def plot_process(curves: DesignCurves) -> ReportFigure:
     """Six panels; all but the first share the axis of the noise level."""
     figure = Figure(figsize=(11.6, 6.7), dpi=DPI)
     FigureCanvasAgg(figure)
@@ -63,14 +27,14 @@ def draw_process(curves: DesignCurves) -> Drawing:
     figure.text(0.012, 0.968, curves.title, fontsize=14, fontweight="bold", va="center")
     figure.text(0.012, 0.93, curves.words, fontsize=9.5, color=MUTED, va="center")
     panes = np.ravel(figure.subplots(2, 3))
-    panels = (_draw_path, _draw_density, _draw_shares, _draw_weights, _draw_coefficients, _draw_c_noise)
-    labels = [draw(axes, curves) for draw, axes in zip(panels, panes, strict=True)]
+    panels = (_plot_path, _plot_density, _plot_shares, _plot_weights, _plot_coefficients, _plot_c_noise)
+    labels = [plot(axes, curves) for plot, axes in zip(panels, panes, strict=True)]
     for axes, own in zip(panes, labels, strict=True):
         write_labels(axes, own)
-    return Drawing(figure, curves.title, curves.words)
+    return ReportFigure(figure, curves.title, curves.words)
 
 
-def _draw_path(axes: Any, curves: DesignCurves) -> list[Label]:
+def _plot_path(axes: Any, curves: DesignCurves) -> list[Label]:
     snr = -20 * np.log10(curves.path_sigma)
     axes.plot(curves.path_time, snr, color=INK)
     low, high = (-20 * np.log10(curves.sigma[end]) for end in (-1, 0))
@@ -83,7 +47,7 @@ def _draw_path(axes: Any, curves: DesignCurves) -> list[Label]:
     return []
 
 
-def _draw_density(axes: Any, curves: DesignCurves) -> list[Label]:
+def _plot_density(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.fill_between(curves.sigma, curves.density, color=BLUE, alpha=0.16, lw=0)
     axes.plot(curves.sigma, curves.density, color=BLUE)
     sigma_axis(axes, curves.sigma)
@@ -99,7 +63,7 @@ def _draw_density(axes: Any, curves: DesignCurves) -> list[Label]:
     return []
 
 
-def _draw_shares(axes: Any, curves: DesignCurves) -> list[Label]:
+def _plot_shares(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.fill_between(curves.sigma, curves.target_share, color=GREEN, alpha=0.16, lw=0)
     axes.plot(curves.sigma, curves.target_share, color=GREEN)
     axes.plot(curves.sigma, curves.loss_share, color=PINK, ls=DASHED)
@@ -114,7 +78,7 @@ def _draw_shares(axes: Any, curves: DesignCurves) -> list[Label]:
     return []
 
 
-def _draw_weights(axes: Any, curves: DesignCurves) -> list[Label]:
+def _plot_weights(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.plot(curves.sigma, curves.weight_x0, color=BLUE)
     axes.plot(curves.sigma, curves.weight_target, color=ORANGE, ls=DASHED)
     sigma_axis(axes, curves.sigma)
@@ -124,7 +88,7 @@ def _draw_weights(axes: Any, curves: DesignCurves) -> list[Label]:
     return [_end_label(curves, values, name, colour) for values, name, colour in lines]
 
 
-def _draw_coefficients(axes: Any, curves: DesignCurves) -> list[Label]:
+def _plot_coefficients(axes: Any, curves: DesignCurves) -> list[Label]:
     labels, sizes = [], []
     named = (("c_skip", BLUE, curves.c_skip), ("c_out", ORANGE, curves.c_out), ("c_in", GREEN, curves.c_in))
     for name, colour, values in named:
@@ -141,7 +105,7 @@ def _draw_coefficients(axes: Any, curves: DesignCurves) -> list[Label]:
     return labels
 
 
-def _draw_c_noise(axes: Any, curves: DesignCurves) -> list[Label]:
+def _plot_c_noise(axes: Any, curves: DesignCurves) -> list[Label]:
     axes.plot(curves.sigma, curves.c_noise, color=INK)
     sigma_axis(axes, curves.sigma)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))

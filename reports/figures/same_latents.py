@@ -6,7 +6,8 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 
-from reports.figures.style import MUTED, Drawing, new_grid
+from reports.figures.base import FigureKind
+from reports.figures.style import MUTED, ReportFigure, new_grid
 from reports.read.overview import Configuration, Overview, best_of
 from reports.read.panels import read_panel
 
@@ -16,7 +17,7 @@ SHOWN = 6
 SEPARATOR = 255
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure of the best training; None when all its samplers cost the same or its panels are gone."""
     best = best_of(overview.configurations, overview.distance)
     own = [one for one in overview.configurations if best and one.training == best.training]
@@ -37,7 +38,7 @@ def draw(overview: Overview) -> Drawing | None:
     caption = f"Each column is one solver, each strip the same {SHOWN} latents; NFE beside it."
     if len(overview.trainings) > 1:
         caption += f" Training: {best.training}, the one with the best cell."
-    return Drawing(figure, "The same latents at every cost", caption)
+    return ReportFigure(figure, FIGURE.title, caption)
 
 
 def _by_cost(overview: Overview, own: list[Configuration]) -> list[Configuration]:
@@ -66,3 +67,6 @@ def _strip(overview: Overview, one: Configuration) -> Any | None:
     if len(rows) == 0 or len(columns) < SHOWN:
         return None
     return pixels[: rows[0], : columns[SHOWN - 1]]
+
+
+FIGURE = FigureKind(name="same_latents", position=70, title="The same latents at every cost", plot=plot)

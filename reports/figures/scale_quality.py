@@ -4,12 +4,13 @@ import math
 
 from matplotlib.ticker import FuncFormatter
 
-from reports.figures.style import INK, PALETTE, Drawing, log_axis, log_if_wide, new_figure
+from reports.figures.base import FigureKind
+from reports.figures.style import INK, PALETTE, ReportFigure, log_axis, log_if_wide, new_figure
 from reports.formatting import metric_label, scaled
 from reports.read.overview import Overview
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure, or None when all networks have the same size or one size is all there is."""
     points = [
         (one.num_params, one.metrics[overview.distance], one.training)
@@ -40,4 +41,7 @@ def draw(overview: Overview) -> Drawing | None:
     axes.set_ylabel(metric_label(overview.distance, "lower"))
     dots = " Dots are single training seeds." if overview.seeds[1] > 1 else ""
     caption = f"Every training at {overview.reference_sampler}.{dots} {overview.seeds_label}"
-    return Drawing(figure, "Quality against size", caption)
+    return ReportFigure(figure, FIGURE.title, caption)
+
+
+FIGURE = FigureKind(name="scale_quality", position=10, title="Quality against size", plot=plot)

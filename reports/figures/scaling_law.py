@@ -6,10 +6,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from reports.figures.base import FigureKind
 from reports.figures.style import (
     MUTED,
-    Drawing,
     Label,
+    ReportFigure,
     colours,
     log_axis,
     log_if_wide,
@@ -29,7 +30,7 @@ TICK_GAP = 0.1
 """Part of the axis that a number such as "9.28 T" takes."""
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure, or None without both losses on at least three sizes of network."""
     groups = trainings_by_size(overview)
     if not groups:
@@ -43,7 +44,7 @@ def draw(overview: Overview) -> Drawing | None:
     labels = []
     for group, colour in zip(groups, colours(len(groups)), strict=True):
         for metric in SERIES:
-            labels += _draw_series(axes, group, metric, colour)
+            labels += _plot_series(axes, group, metric, colour)
     keys = [Line2D([], [], color=MUTED, label=f"loss {SERIES[metric]}", **LOOKS[metric]) for metric in SERIES]
     axes.legend(
         handles=keys, frameon=False, labelcolor=MUTED, loc="lower right", bbox_to_anchor=(1, 1), ncols=2
@@ -55,10 +56,10 @@ def draw(overview: Overview) -> Drawing | None:
         "Points are trainings, lines the power laws y = a F^b fitted to them in logarithms; the intervals of b are "
         "in the table."
     )
-    return Drawing(figure, "Scaling law", caption)
+    return ReportFigure(figure, FIGURE.title, caption)
 
 
-def _draw_series(axes: Any, group: Trainings, metric: str, colour: str) -> list[Label]:
+def _plot_series(axes: Any, group: Trainings, metric: str, colour: str) -> list[Label]:
     """Points and, where there is one, the law with its label."""
     look, values, law = LOOKS[metric], group.losses[metric], group.law(metric)
     mark = {key: value for key, value in look.items() if key != "ls"}
@@ -74,3 +75,6 @@ def _draw_series(axes: Any, group: Trainings, metric: str, colour: str) -> list[
 def _words(label: str, law: PowerLaw) -> str:
     numbers = f"b = {fixed(law.exponent, 3)}, R² = {fixed(law.r_squared, 3)}"
     return f"{label}: {numbers}" if label else numbers
+
+
+FIGURE = FigureKind(name="scaling_law", position=20, title="Scaling law", plot=plot)

@@ -46,11 +46,11 @@ RC: dict[str, Any] = {
     "lines.markersize": 6,
     "lines.solid_capstyle": "round",
 }
-"""Settings that hold while a figure is drawn and saved."""
+"""Settings that hold while a figure is plotted and saved."""
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ReportFigure:
     """A finished figure with its words."""
 
     figure: Any
@@ -82,10 +82,10 @@ def new_grid(rows: int, columns: int, *, width: float, row_height: float) -> tup
     return figure, [list(row) for row in np.reshape(figure.subplots(rows, columns), (rows, columns))]
 
 
-def to_png(drawing: Drawing) -> bytes:
-    """PNG without dates or program names: the same drawing always gives the same bytes."""
+def to_png(figure: ReportFigure) -> bytes:
+    """PNG without dates or program names: the same figure always gives the same bytes."""
     buffer = io.BytesIO()
-    drawing.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    figure.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -1,16 +1,15 @@
 """The K-budget picture: what each sampler makes of the same 2-D latents with few steps and with many."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from reports.figures.style import DPI, GRID, INK, MUTED, PALETTE, Drawing
+from engine.records.curves import ToyCloud, ToyGrid
+from reports.figures.style import DPI, GRID, INK, MUTED, PALETTE, ReportFigure
 
 PANEL, SPACE, HEADING = 1.34, 0.1, 0.18
 """Side of a panel, space between two, and height of the line over each; all lengths are inches."""
@@ -22,50 +21,7 @@ LINE, LETTERS = 0.185, 14.2
 FAINT = "#d3d7dd"
 
 
-@dataclass(frozen=True, eq=False)
-class ToyCloud:
-    """The samples of one sampler at one number of steps."""
-
-    sampler: str
-    k: int
-    """Number of steps."""
-    nfe: int
-    """Evaluations of the denoiser."""
-    distance: float
-    """Energy distance to the data."""
-    points: NDArray[np.float64]
-    """[N, 2]."""
-
-
-@dataclass(frozen=True, eq=False)
-class ToyGrid:
-    """All clouds of one data set, every sampler at every number of steps."""
-
-    title: str
-    data: NDArray[np.float64]
-    """[M, 2]."""
-    clouds: Sequence[ToyCloud]
-    chance: float
-    """The energy distance that one in twenty sets of as many independent draws from the data exceeds."""
-    noise: float
-    """Energy distance of the latents that all samplers start from."""
-
-    @property
-    def samplers(self) -> list[str]:
-        """Names of the rows."""
-        return list(dict.fromkeys(cloud.sampler for cloud in self.clouds))
-
-    @property
-    def steps(self) -> list[int]:
-        """Numbers of steps of the columns."""
-        return list(dict.fromkeys(cloud.k for cloud in self.clouds))
-
-    def cloud(self, sampler: str, k: int) -> ToyCloud:
-        """The cloud of one panel."""
-        return next(cloud for cloud in self.clouds if (cloud.sampler, cloud.k) == (sampler, k))
-
-
-def draw_toy(grids: Sequence[ToyGrid]) -> Drawing:
+def plot_toy(grids: Sequence[ToyGrid]) -> ReportFigure:
     """One block of panels for each grid, side by side."""
     words = caption(grids)
     block = len(grids[0].steps) * PITCH - SPACE
@@ -76,13 +32,13 @@ def draw_toy(grids: Sequence[ToyGrid]) -> Drawing:
     FigureCanvasAgg(figure)
     figure.set_layout_engine("none")
     for number, grid in enumerate(grids):
-        _draw_block(figure, grid, LEFT + number * (block + BETWEEN), height)
+        _plot_block(figure, grid, LEFT + number * (block + BETWEEN), height)
     for row, sampler in enumerate(grids[0].samplers):
         middle = height - TOP - row * (PITCH + HEADING) - HEADING - PANEL / 2
         _write(figure, 0.16, middle, sampler, color=PALETTE[row], fontsize=11, fontweight="bold")
     for number, line in enumerate(lines):
         _write(figure, LEFT, LINE * (len(lines) - number), line, color=MUTED, fontsize=9.5)
-    return Drawing(figure, "What the number of steps does", words)
+    return ReportFigure(figure, "What the number of steps does", words)
 
 
 def caption(grids: Sequence[ToyGrid]) -> str:
@@ -108,7 +64,7 @@ def rounded(distance: float) -> str:
     return f"{distance:.2g}" if distance >= 1e-4 else f"{distance:.5f}".rstrip("0")
 
 
-def _draw_block(figure: Any, grid: ToyGrid, left: float, height: float) -> None:
+def _plot_block(figure: Any, grid: ToyGrid, left: float, height: float) -> None:
     _write(figure, left, height - 0.34, grid.title, fontsize=14, fontweight="bold")
     reach = 1.06 * max(
         np.abs(points).max() for points in (grid.data, *(cloud.points for cloud in grid.clouds))
@@ -119,10 +75,10 @@ def _draw_block(figure: Any, grid: ToyGrid, left: float, height: float) -> None:
         for row, sampler in enumerate(grid.samplers):
             bottom = height - TOP - (row + 1) * (PITCH + HEADING) + SPACE
             axes = figure.add_axes(_share(figure, x, bottom, PANEL, PANEL))
-            _draw_panel(axes, grid, grid.cloud(sampler, k), reach, PALETTE[row])
+            _plot_panel(axes, grid, grid.cloud(sampler, k), reach, PALETTE[row])
 
 
-def _draw_panel(axes: Any, grid: ToyGrid, cloud: ToyCloud, reach: float, colour: str) -> None:
+def _plot_panel(axes: Any, grid: ToyGrid, cloud: ToyCloud, reach: float, colour: str) -> None:
     axes.scatter(*grid.data.T, s=2.4, color=FAINT, linewidths=0)
     axes.scatter(*cloud.points.T, s=1.5, color=colour, alpha=0.6, linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figures.style import Drawing, Label, colours, log_if_wide, new_figure, write_labels
+from reports.figures.base import FigureKind
+from reports.figures.style import Label, ReportFigure, colours, log_if_wide, new_figure, write_labels
 from reports.formatting import describe, metric_label
 from reports.read.axes import is_sampler_field
 from reports.read.overfitting import LOSS, SELECTION, by_training
@@ -17,7 +18,7 @@ NAMES = {LOSS: "train/loss", BOUND: "variational bound (bits / dim)"}
 """Axis labels of training's own curves; the bound is there when an objective learns it."""
 
 
-def draw(overview: Overview) -> Drawing | None:
+def plot(overview: Overview) -> ReportFigure | None:
     """The figure, or None when no training left a curve."""
     curves = overview.sweep.curves[np.isfinite(overview.sweep.curves["value"])]
     selection = sorted(name for name in curves["name"].unique() if name.startswith(SELECTION))
@@ -29,14 +30,14 @@ def draw(overview: Overview) -> Drawing | None:
     labels = list(dict.fromkeys(trainings.values()))
     colour = dict(zip(labels, colours(len(labels)), strict=True))
     for axes, name in zip(panes, names, strict=True):
-        _draw_pane(axes, curves[curves["name"] == name], trainings, colour)
+        _plot_pane(axes, curves[curves["name"] == name], trainings, colour)
         axes.set_xlabel("images shown (kimg)")
         axes.set_ylabel(NAMES[name] if name in NAMES else metric_label(name.removeprefix(SELECTION), "lower"))
     if selection:
         _mark_chosen(panes[-1], overview, curves[curves["name"] == selection[0]], trainings, colour)
     shaded = _shade_overfitting(panes, curves, trainings, colour)
     write_labels(panes[-1], _ends(curves[curves["name"] == names[-1]], trainings, colour))
-    return Drawing(figure, "Training", _caption(bool(selection), shaded))
+    return ReportFigure(figure, FIGURE.title, _caption(bool(selection), shaded))
 
 
 def _trainings(overview: Overview) -> dict[str, str]:
@@ -54,7 +55,7 @@ def _trainings(overview: Overview) -> dict[str, str]:
     return known
 
 
-def _draw_pane(axes: Any, curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str]) -> None:
+def _plot_pane(axes: Any, curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str]) -> None:
     several = len(curves["train_id"].unique()) > len(set(trainings.values()))
     for train_id, curve in curves.groupby("train_id"):
         line = curve.sort_values("kimg")
@@ -102,3 +103,6 @@ def _ends(curves: pd.DataFrame, trainings: dict[str, str], colour: dict[str, str
         label = trainings[train_id]
         ends.setdefault(label, Label(float(kimg), float(value), label, colour[label]))
     return list(ends.values()) if len(ends) > 1 else []
+
+
+FIGURE = FigureKind(name="training_curves", position=80, title="Training", plot=plot)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from reports.document.compose import Document, Picture
 from reports.document.reproducibility import WhatRan
 from reports.formatting import counted
-from reports.tables import Shown, Table
+from reports.tables.table import Shown, Table
 
 MARKS = {True: "ok", False: "**NOT MET**", None: "unknown"}
 

@@ -9,6 +9,7 @@ from reports.formatting import axis_label, counted
 from reports.read.overview import Configuration, Overview, best_of
 from reports.read.paired import NOISE, Gap, gaps_to, num_blocks
 from reports.read.stats import SEEDS_FOR_T
+from reports.tables.base import TableKind
 from reports.tables.sampler_grid import axis_text, grid_fields
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 
@@ -30,9 +31,7 @@ def build(overview: Overview) -> Table | None:
     fields = grid_fields(overview)  # where they say more than a sampler's label
     rows = [_row(overview, ranked[rank], rank, gaps[rank], fields) for rank in shown]
     caption = _caption(overview, ranked, gaps, baseline)
-    return Table(
-        "best_samplers", "Best samplers", caption, frame_of(rows), _columns(overview, ranked, fields, gaps)
-    )
+    return Table(TABLE.name, TABLE.title, caption, frame_of(rows), _columns(overview, ranked, fields, gaps))
 
 
 def _finite(overview: Overview, training: str) -> list[Configuration]:
@@ -110,3 +109,6 @@ def _noise(overview: Overview, gaps: Sequence[Gap]) -> list[str]:
     if not alike:
         return [interval, "Every other sampler is told from the best: no interval holds 0."]
     return [interval, f"≈: the interval holds 0, as it does for {alike:,} of the {len(gaps) - 1:,} others."]
+
+
+TABLE = TableKind(name="best_samplers", position=60, title="Best samplers", build=build)

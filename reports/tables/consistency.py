@@ -3,6 +3,7 @@
 from typing import Any
 
 from reports.read.overview import Overview
+from reports.tables.base import TableKind
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 
 METRIC = "agreement"
@@ -32,4 +33,9 @@ def build(overview: Overview) -> Table | None:
         f"{overview.seeds_label}"
     )
     shown = (Column("sampler", "sampler", note="cell_ids"), Column("nfe", "NFE", "integer"), *columns)
-    return Table("consistency", "Agreement with many steps from the same latents", caption, frame, shown)
+    return Table(TABLE.name, TABLE.title, caption, frame, shown)
+
+
+TABLE = TableKind(
+    name="consistency", position=80, title="Agreement with many steps from the same latents", build=build
+)

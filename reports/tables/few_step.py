@@ -10,6 +10,7 @@ from typing import Any
 
 from reports.formatting import listed
 from reports.read.overview import Configuration, Overview
+from reports.tables.base import TableKind
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 
 CHAINS = ("ddpm", "ddim")
@@ -36,9 +37,7 @@ def build(overview: Overview) -> Table | None:
     several = len({training for training, _ in walks}) > 1
     columns = _columns(metrics, steps, several)
     caption = _caption(overview, chains, steps, bound, several)
-    return Table(
-        "few_step", "Few steps on the same weights", caption, frame_of(rows), columns, best_within="training"
-    )
+    return Table(TABLE.name, TABLE.title, caption, frame_of(rows), columns, best_within="training")
 
 
 def _several_covariances(chains: list[Configuration]) -> bool:
@@ -97,3 +96,6 @@ def _caption(
             f"{listed([str(count) for count in steps[SHOWN_STEPS:]])} steps are in tables/few_step.csv."
         )
     return " ".join([*words, overview.seeds_label])
+
+
+TABLE = TableKind(name="few_step", position=50, title="Few steps on the same weights", build=build)

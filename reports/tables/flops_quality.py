@@ -8,6 +8,7 @@ from reports.formatting import axis_label, value_text
 from reports.read.axes import is_sampler_field
 from reports.read.overview import Configuration, Overview
 from reports.references import published_numbers
+from reports.tables.base import TableKind
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 
 BUDGET = "model.flops_ratio"
@@ -26,9 +27,7 @@ def build(overview: Overview) -> Table | None:
     trained = _trained_ratios(overview)
     rows = [_row(one, fields, overview.distance, slowest, trained) for one in found]
     columns = _columns(overview, fields)
-    return Table(
-        "flops_quality", "Quality by the work of a forward pass", _caption(overview), frame_of(rows), columns
-    )
+    return Table(TABLE.name, TABLE.title, _caption(overview), frame_of(rows), columns)
 
 
 def is_dynamic(one: Configuration) -> bool:
@@ -132,3 +131,8 @@ def _trained_ratios(overview: Overview) -> dict[str, float]:
     curves = overview.sweep.curves
     last = curves[curves["name"] == CURVE].sort_values("kimg").groupby("train_id")["value"].last()
     return {str(train_id): float(value) for train_id, value in last.items()}
+
+
+TABLE = TableKind(
+    name="flops_quality", position=30, title="Quality by the work of a forward pass", build=build
+)

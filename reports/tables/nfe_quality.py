@@ -4,6 +4,7 @@ from typing import Any
 
 from reports.formatting import counted
 from reports.read.overview import Configuration, Overview, best_of
+from reports.tables.base import TableKind
 from reports.tables.sampler_grid import grid_fields
 from reports.tables.table import (
     Column,
@@ -41,9 +42,7 @@ def build(overview: Overview) -> Table | None:
     if wide:
         caption += " Precision and recall are in tables/nfe_quality.csv."
     metrics = (overview.distance,) if wide else (overview.distance, *METRICS)
-    return Table(
-        "nfe_quality", "Quality by sampler and cost", caption, frame_of(rows), _columns(overview, metrics)
-    )
+    return Table(TABLE.name, TABLE.title, caption, frame_of(rows), _columns(overview, metrics))
 
 
 def _best_of_their_cost(overview: Overview) -> set[str]:
@@ -87,3 +86,6 @@ def _columns(overview: Overview, metrics: tuple[str, ...]) -> tuple[Column, ...]
 
 def _name(overview: Overview, metric: str, training: str) -> str:
     return f"{metric} ({training})" if len(overview.trainings) > 1 else metric
+
+
+TABLE = TableKind(name="nfe_quality", position=40, title="Quality by sampler and cost", build=build)

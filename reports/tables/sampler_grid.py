@@ -9,6 +9,7 @@ from reports.read.axes import is_sampler_field, value_order
 from reports.read.overview import Configuration, Overview
 from reports.read.savings import savings
 from reports.read.solvers import is_deterministic
+from reports.tables.base import TableKind
 from reports.tables.table import (
     Column,
     Table,
@@ -44,9 +45,7 @@ def build(overview: Overview) -> Table | None:
     if overview.sweep.manifest.get("collapsed"):
         caption += " Points: grid points that are this one sampler."
     caption = " ".join(filter(None, [caption + sampling_words(overview.samplings), savings(overview)]))
-    return Table(
-        "sampler_grid", "Sampler grid", caption, frame_of(rows), _columns(overview, fields, compared)
-    )
+    return Table(TABLE.name, TABLE.title, caption, frame_of(rows), _columns(overview, fields, compared))
 
 
 def grid_fields(overview: Overview) -> list[str]:
@@ -106,3 +105,6 @@ def _points_per_cell(overview: Overview) -> dict[str, int]:
             ]
             counts[group["cell_id"]] = counts.get(group["cell_id"], 1) + len(others)
     return counts
+
+
+TABLE = TableKind(name="sampler_grid", position=70, title="Sampler grid", build=build)

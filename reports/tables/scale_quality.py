@@ -6,6 +6,7 @@ from typing import Any
 from reports.formatting import axis_label, counted, listed, value_text
 from reports.read.axes import is_sampler_field
 from reports.read.overview import Configuration, Overview
+from reports.tables.base import TableKind
 from reports.tables.table import (
     Column,
     Table,
@@ -27,9 +28,7 @@ def build(overview: Overview) -> Table | None:
     speeds = _training_speeds(overview)
     rows = [_row(one, fields, overview.distance, speeds) for one in overview.at_reference.values()]
     columns = _columns(overview, fields)
-    return Table(
-        "scale_quality", "Quality by training configuration", _caption(overview), frame_of(rows), columns
-    )
+    return Table(TABLE.name, TABLE.title, _caption(overview), frame_of(rows), columns)
 
 
 def _caption(overview: Overview) -> str:
@@ -80,3 +79,6 @@ def _training_speeds(overview: Overview) -> dict[str, float]:
         for one in trainings
         if one.get("images_per_second") is not None
     }
+
+
+TABLE = TableKind(name="scale_quality", position=10, title="Quality by training configuration", build=build)

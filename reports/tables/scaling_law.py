@@ -7,6 +7,7 @@ from typing import Any
 from reports.formatting import listed
 from reports.read.overview import Overview
 from reports.read.scaling import SERIES, Trainings, trainings_by_size
+from reports.tables.base import TableKind
 from reports.tables.table import Column, Table, frame_of
 
 CAPTION = (
@@ -31,7 +32,7 @@ def build(overview: Overview) -> Table | None:
         Column("exponent", "b", "number"),
         Column("r_squared", "R²", "number"),
     )
-    return Table("scaling_law", "Scaling law", _caption(groups), frame_of(rows), columns)
+    return Table(TABLE.name, TABLE.title, _caption(groups), frame_of(rows), columns)
 
 
 def _row(overview: Overview, group: Trainings, metric: str) -> dict[str, Any]:
@@ -55,3 +56,6 @@ def _row(overview: Overview, group: Trainings, metric: str) -> dict[str, Any]:
 def _caption(groups: list[Trainings]) -> str:
     without = [SERIES[metric] for metric in SERIES if any(group.law(metric) is None for group in groups)]
     return f"{CAPTION} No law where a loss {listed(without)} is not above 0." if without else CAPTION
+
+
+TABLE = TableKind(name="scaling_law", position=20, title="Scaling law", build=build)

@@ -1,20 +1,27 @@
 """The names a grid's `report:` may hold are the report's own, and the report's names of fields are the
 grid's."""
 
-from typing import get_args
-
 import pytest
+from pydantic import ValidationError
 
 from orchestrator.grid.fields import SEEDS, catalogue
-from orchestrator.grid.file import FigureName, TableName
-from reports.figures import FIGURES
+from orchestrator.grid.file import Report
+from reports.figures.registry import FIGURES
 from reports.formatting import AXES, axis_label
-from reports.tables import TABLES
+from reports.tables.registry import TABLES
 
 
 def test_grid_files_know_every_table_and_figure() -> None:
-    assert list(get_args(TableName)) == list(TABLES)
-    assert list(get_args(FigureName)) == list(FIGURES)
+    defs = Report.model_json_schema()["properties"]
+    assert defs["tables"]["anyOf"][0]["items"]["enum"] == list(TABLES)
+    assert defs["figures"]["anyOf"][0]["items"]["enum"] == list(FIGURES)
+
+
+def test_a_grid_may_name_tables_and_figures_and_no_others() -> None:
+    shown = Report(tables=("few_step",), figures=("churn", "heat_map"))
+    assert shown.tables == ("few_step",)
+    with pytest.raises(ValidationError, match=r"'scale_quality', 'scaling_law'"):
+        Report(tables=("few_steps",))
 
 
 def test_every_field_that_reports_have_a_name_for_exists() -> None:

@@ -158,11 +158,13 @@ def test_a_thousand_cells_all_reach_the_tables(write, make_cell):
     assert "The first 60 of 1,000 rows" in page.read_text()
 
 
-def test_reports_import_neither_the_engine_nor_what_it_runs_on():
+def test_of_the_engine_reports_load_its_records_alone_and_nothing_that_it_runs_on():
     code = (
         "import sys, reports.build; "
         "loaded = {name.split('.')[0] for name in sys.modules}; "
-        "print(sorted(loaded & {'torch', 'ray', 'mlflow', 'engine', 'orchestrator'}))"
+        "rooms = {'.'.join(name.split('.')[:2]) for name in sys.modules if name.startswith('engine.')}; "
+        "print(sorted(loaded & {'torch', 'ray', 'mlflow', 'orchestrator'} | rooms - "
+        "{'engine.records', 'engine.kinds'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -25,6 +25,7 @@ from engine.config.objective import (
 from engine.process.processes import DiscreteProcess, VeProcess, VpProcess
 from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import ClippedSnrWeight, MinSnrWeight, P2Weight
+from engine.records.curves import DesignCurves
 from engine.samplers.ddim import Ddim
 from engine.samplers.heun import Heun
 from engine.samplers.registry import SAMPLERS
@@ -37,7 +38,7 @@ from orchestrator.console.process_view import (
     short,
 )
 from orchestrator.grid.recipe import PACKAGED, read_recipe, recipe_names
-from reports.figures.process import DesignCurves, draw_process
+from reports.figures.process import plot_process
 from reports.figures.style import styled, to_png
 
 EDM_DIGITS = read_recipe(PACKAGED / "recipes" / "edm_digits.yaml")
@@ -179,7 +180,7 @@ def test_words_say_what_the_curves_leave_out() -> None:
 @pytest.mark.parametrize("objective", [OBJECTIVES[index] for index in (0, 4, 7)], ids=repr)
 def test_the_picture_has_six_panels_on_white_and_one_axis_of_noise_levels(objective: Objective) -> None:
     with styled():
-        drawing = draw_process(curves_of(objective))
+        drawing = plot_process(curves_of(objective))
         panes = drawing.figure.axes
         image = Image.open(io.BytesIO(to_png(drawing)))
     assert len(panes) == 6
@@ -189,14 +190,14 @@ def test_the_picture_has_six_panels_on_white_and_one_axis_of_noise_levels(object
 
 def test_every_line_is_named_beside_it() -> None:
     with styled():
-        panes = draw_process(curves_of(SimpleObjective())).figure.axes
+        panes = plot_process(curves_of(SimpleObjective())).figure.axes
     assert {text.get_text() for text in panes[3].texts} == {"x̂₀", "target"}
     assert {text.get_text() for text in panes[4].texts} == {"c_skip", "−c_out", "c_in"}
 
 
 def test_a_coefficient_that_is_zero_is_said_and_not_drawn() -> None:
     with styled():
-        pane = draw_process(curves_of(OBJECTIVES[-1])).figure.axes[4]
+        pane = plot_process(curves_of(OBJECTIVES[-1])).figure.axes[4]
     assert "c_skip = 0" in {text.get_text() for text in pane.texts}
 
 

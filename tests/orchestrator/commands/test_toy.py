@@ -17,7 +17,7 @@ from orchestrator.commands.toy import command
 from orchestrator.console import toy_view
 from orchestrator.console.toy_view import TITLES, distances, distances_table, headline, toy_grid
 from reports.figures.style import styled, to_png
-from reports.figures.toy import draw_toy, rounded
+from reports.figures.toy import plot_toy, rounded
 
 SAMPLERS = ["DDPM", "DDIM", "FM-Euler", "FM-RK4"]
 
@@ -70,7 +70,7 @@ def test_the_commands_choices_are_the_engines_data_sets() -> None:
 def test_every_panel_has_its_evaluations_and_distance_over_it(count: int) -> None:
     grids = [toy_grid(name, 0) for name in list(DATASETS)[:count]]
     with styled():
-        drawing = draw_toy(grids)
+        drawing = plot_toy(grids)
     found = {(axes.get_title(loc="left"), axes.get_title(loc="right")) for axes in drawing.figure.axes}
     assert len(drawing.figure.axes) == count * 8
     assert found == {(f"NFE {one.nfe}", rounded(one.distance)) for grid in grids for one in grid.clouds}
@@ -81,7 +81,7 @@ def test_every_panel_has_its_evaluations_and_distance_over_it(count: int) -> Non
 def test_no_words_overlap_or_leave_the_picture() -> None:
     grids = [toy_grid(name, 0) for name in DATASETS]
     with styled():
-        figure = draw_toy(grids).figure
+        figure = plot_toy(grids).figure
         figure.canvas.draw()
         panes = [axes.get_window_extent() for axes in figure.axes]
         boxes = [text.get_window_extent() for text in figure.texts]
@@ -103,7 +103,7 @@ def test_points_of_every_cloud_are_inside_their_panel() -> None:
     far = replace(far, clouds=[replace(cloud, points=3 * cloud.points) for cloud in far.clouds])
     reach = max(np.abs(cloud.points).max() for cloud in far.clouds)
     with styled():
-        limits = {axes.get_xlim() + axes.get_ylim() for axes in draw_toy([far]).figure.axes}
+        limits = {axes.get_xlim() + axes.get_ylim() for axes in plot_toy([far]).figure.axes}
     assert len(limits) == 1
     low, high, *_ = limits.pop()
     assert low < -reach < reach < high
@@ -158,7 +158,7 @@ def test_help_shows_an_example(orch: Any) -> None:
 def test_the_same_seed_is_the_same_picture_and_another_is_not() -> None:
     def picture(seed: int) -> bytes:
         with styled():
-            return to_png(draw_toy([toy_grid("two_moons", seed)]))
+            return to_png(plot_toy([toy_grid("two_moons", seed)]))
 
     assert picture(0) == picture(0)
     assert picture(0) != picture(1)

@@ -6,7 +6,7 @@ import pytest
 from reports.document.compose import compose
 from reports.document.protocol import level, level_words
 from reports.read.overview import overview
-from reports.tables import TABLES
+from reports.tables.registry import TABLES
 
 
 def with_fid(cells, **columns):
@@ -74,7 +74,7 @@ def test_a_table_of_losses_is_of_no_level(size_sweep):
 
 @pytest.mark.parametrize(("name", "row", "at"), [("scale_quality", 0, 4), ("nfe_quality", 4, 2)])
 def test_three_sample_sets_are_shown_with_mean_lowest_and_spread(name, row, at, write, make_scale_cells):
-    table = TABLES[name](overview(write(three_sets(make_scale_cells())).read()))
+    table = TABLES[name].build(overview(write(three_sets(make_scale_cells())).read()))
     shown = [cell.text for cell in table.rows[row]]
     # Heun 40 at C = 16: 7.75, 7.85, 8.25; mean 7.95; squares about it 0.04 + 0.01 + 0.09 = 0.14, of 2: std
     # 0.265.
@@ -87,7 +87,7 @@ def test_three_sample_sets_are_shown_with_mean_lowest_and_spread(name, row, at, 
 
 def test_one_sample_set_has_no_columns_for_more(scale_sweep):
     for name in ("scale_quality", "nfe_quality"):
-        table = TABLES[name](overview(scale_sweep.read()))
+        table = TABLES[name].build(overview(scale_sweep.read()))
         assert not any("sampling std" in column.name for column in table.columns)
         assert {
             kind for column in table.frame for kind in ("lowest", "sampling std") if column.endswith(kind)
@@ -103,6 +103,6 @@ def test_intervals_of_trainings_are_named_wherever_they_are_shown(name, write, m
             one = make_cell({"train.seed": seed}, sampler, 5.0 + steps / 10 + seed / 10, train_seed=seed)
             one["metrics"]["agreement"] = 0.5 + seed / 100
             cells.append(one)
-    table = TABLES[name](overview(write(cells).read()))
+    table = TABLES[name].build(overview(write(cells).read()))
     assert any(shown.interval for row in table.rows for shown in row)
     assert "Mean [95% t-interval] over 3 training seeds." in table.caption

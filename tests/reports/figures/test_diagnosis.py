@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.figures.diagnosis import DiagnosisCurves, draw_diagnosis, middle_half, total_lost
+from engine.records.curves import DiagnosisCurves
+from reports.figures.diagnosis import middle_half, plot_diagnosis, total_lost
 from reports.figures.style import styled, to_png
 
 SIGMA = np.geomspace(0.01, 100, 401)
@@ -47,12 +48,12 @@ def test_nothing_lost_has_no_middle_half_and_is_still_drawn():
     nothing = curves(gap=[0.0] * len(SIGMA), model_loss=curves().optimal_loss)
     assert middle_half(nothing) is None
     with styled():
-        assert "middle half" not in draw_diagnosis(nothing).caption
+        assert "middle half" not in plot_diagnosis(nothing).caption
 
 
 def test_both_panels_hold_the_numbers_and_the_caption_says_them():
     with styled():
-        drawing = draw_diagnosis(curves())
+        drawing = plot_diagnosis(curves())
         with Image.open(io.BytesIO(to_png(drawing))) as image:
             assert image.width == 1920  # 9.6 inches at twice 100 pixels an inch
     left, right = drawing.figure.axes
@@ -67,7 +68,7 @@ def test_both_panels_hold_the_numbers_and_the_caption_says_them():
 def test_an_optimum_that_falls_to_zero_does_not_stretch_the_axis():
     vanishing = np.where(SIGMA < 0.1, 0.0, curves().optimal_loss)
     with styled():
-        left, _ = draw_diagnosis(curves(optimal_loss=vanishing.tolist())).figure.axes
+        left, _ = plot_diagnosis(curves(optimal_loss=vanishing.tolist())).figure.axes
     lowest = min(curves().model_loss)
     assert left.get_ylim()[0] > 1e-3 * lowest
     assert np.isnan(left.get_lines()[1].get_ydata()[0])

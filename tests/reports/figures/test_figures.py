@@ -7,7 +7,8 @@ import math
 import pytest
 from PIL import Image
 
-from reports.figures import FIGURES, churn, heat_map, nfe_quality, same_latents, training_curves
+from reports.figures import churn, heat_map, nfe_quality, same_latents, training_curves
+from reports.figures.registry import FIGURES
 from reports.figures.style import PALETTE, colours, spread, styled, to_png
 from reports.read.overview import overview
 
@@ -29,7 +30,7 @@ def test_each_figure_is_drawn_exactly_where_it_applies(
 ):
     with styled():
         folders = (scale_sweep, churn_sweep, latents_sweep, size_sweep)
-        drawings = [FIGURES[name](overview(folder.read())) for folder in folders]
+        drawings = [FIGURES[name].plot(overview(folder.read())) for folder in folders]
         assert tuple(drawing is not None for drawing in drawings) == APPLIES[name]
         for drawing in filter(None, drawings):
             with Image.open(io.BytesIO(to_png(drawing))) as image:
@@ -54,7 +55,7 @@ def test_heat_map_has_the_best_of_each_pair_and_rings_the_lowest(write, make_cel
         [distance(amount, noise, 0) for noise in (1.0, 1.01, 1.02)] for amount in (10, 20, 30)
     ]
     with styled():
-        figure = heat_map.draw(seen).figure
+        figure = heat_map.plot(seen).figure
     (ring, _) = figure.axes[0].get_lines()
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (1, 1)
     assert figure.axes[0].get_xlabel() == "S_noise"
@@ -62,7 +63,7 @@ def test_heat_map_has_the_best_of_each_pair_and_rings_the_lowest(write, make_cel
 
 def test_same_latents_shows_the_first_images_of_the_best_training_cheapest_first(latents_sweep):
     with styled():
-        drawing = same_latents.draw(overview(latents_sweep.read()))
+        drawing = same_latents.plot(overview(latents_sweep.read()))
     assert "Training: C = 32" in drawing.caption
     assert [axes.get_title() for axes in drawing.figure.axes[:2]] == ["Euler", "Heun"]
     strips = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
@@ -74,13 +75,13 @@ def test_same_latents_shows_the_first_images_of_the_best_training_cheapest_first
 
 def test_every_training_is_named_beside_its_line(scale_sweep):
     with styled():
-        figure = nfe_quality.draw(overview(scale_sweep.read())).figure
+        figure = nfe_quality.plot(overview(scale_sweep.read())).figure
     assert {"C = 16", "C = 32"} <= {text.get_text() for text in figure.axes[0].texts}
 
 
 def test_lines_hold_the_measured_distances(scale_sweep):
     with styled():
-        axes = nfe_quality.draw(overview(scale_sweep.read())).figure.axes[0]
+        axes = nfe_quality.plot(overview(scale_sweep.read())).figure.axes[0]
     drawn = [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in axes.lines]
     assert [(17, 8.5), (35, 8.0), (79, 7.75)] in drawn  # Heun at C = 16
     assert [(35, 6.5)] in drawn  # EDM stochastic at C = 32
@@ -88,7 +89,7 @@ def test_lines_hold_the_measured_distances(scale_sweep):
 
 def test_collapsed_points_take_the_value_of_the_cell_they_are(churn_sweep):
     with styled():
-        axes = churn.draw(overview(churn_sweep.read())).figure.axes[0]
+        axes = churn.plot(overview(churn_sweep.read())).figure.axes[0]
     drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
     assert ([0.0, 10.0, 20.0], [4.0, 3.5, 3.8]) in drawn  # S_noise = 1
     assert (
@@ -99,7 +100,7 @@ def test_collapsed_points_take_the_value_of_the_cell_they_are(churn_sweep):
 
 def test_the_reported_snapshot_is_ringed(scale_sweep):
     with styled():
-        axes = training_curves.draw(overview(scale_sweep.read())).figure.axes[1]
+        axes = training_curves.plot(overview(scale_sweep.read())).figure.axes[1]
     rings = [
         (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines if line.get_marker() == "o"
     ]
@@ -113,9 +114,9 @@ def test_diverged_cells_do_not_stop_the_figures(write, make_cell):
     ]
     seen = overview(write(cells).read())
     with styled():
-        drawing = FIGURES["nfe_quality"](seen)
+        drawing = FIGURES["nfe_quality"].plot(seen)
         assert to_png(drawing)
-        assert FIGURES["scale_quality"](seen) is None  # one size is left
+        assert FIGURES["scale_quality"].plot(seen) is None  # one size is left
     assert [text.get_text() for text in drawing.figure.axes[0].texts] == ["C = 32"]
 
 
@@ -124,7 +125,7 @@ def test_a_dollar_in_an_axis_value_is_a_dollar(write, make_cell):
     heun = {"kind": "heun", "num_steps": 9}
     cells = [make_cell({"model.name": name}, heun, 4.0, num_params=size) for name, size in sizes.items()]
     with styled():
-        assert to_png(FIGURES["scale_quality"](overview(write(cells).read())))
+        assert to_png(FIGURES["scale_quality"].plot(overview(write(cells).read())))
 
 
 def test_crowded_labels_are_moved_apart_and_kept_inside():

@@ -107,7 +107,7 @@ def test_a_report_names_the_training_and_the_window_and_shades_it(scale_sweep, w
     assert said.startswith("C = 32 (t-32-s0) overfits from 120 to 200 kimg: the loss still fell by 0.0")
     assert said.endswith("while the selection metric rose by 1.37.")
     with styled():
-        drawing = training_curves.draw(seen)
+        drawing = training_curves.plot(seen)
     (span,) = drawing.figure.axes[1].patches
     assert (span.get_x(), span.get_x() + span.get_width()) == (120, 200)
     assert "Shaded: overfitting" in drawing.caption
@@ -117,7 +117,7 @@ def test_a_report_of_healthy_trainings_says_nothing_of_it(scale_sweep):
     seen = overview(scale_sweep.read())
     assert not any("overfit" in text for text in limits(seen))
     with styled():
-        assert "Shaded" not in training_curves.draw(seen).caption
+        assert "Shaded" not in training_curves.plot(seen).caption
 
 
 def test_many_trainings_that_overfit_are_counted(write, make_cell, write_curves):

@@ -98,7 +98,7 @@ def test_a_loss_below_its_optimum_has_no_law_and_the_caption_says_why(write, mak
     assert [shown.text for shown in table.rows[1][2:]] == ["—", "—"]
     assert "No law where a loss above its optimum is not above 0." in table.caption
     with styled():
-        assert len(figure.draw(seen).figure.axes[0].get_lines()) >= 3  # points of both, the line of one
+        assert len(figure.plot(seen).figure.axes[0].get_lines()) >= 3  # points of both, the line of one
 
 
 def test_two_sizes_or_a_missing_loss_are_no_scaling_law(write, make_size_cells):
@@ -111,7 +111,7 @@ def test_two_sizes_or_a_missing_loss_are_no_scaling_law(write, make_size_cells):
 
 def test_the_figure_holds_the_points_of_both_and_names_the_exponent(size_sweep):
     with styled():
-        axes = figure.draw(overview(size_sweep.read())).figure.axes[0]
+        axes = figure.plot(overview(size_sweep.read())).figure.axes[0]
     points = [list(line.get_ydata()) for line in axes.get_lines() if line.get_marker() in ("s", "o")]
     (group,) = trainings_by_size(overview(size_sweep.read()))
     assert points == [list(group.losses["model_loss"]), list(group.losses["optimal_loss_gap"])]

@@ -12,7 +12,7 @@ from reports.figures import flops_quality as figure
 from reports.figures.style import styled
 from reports.read.overview import overview
 from reports.references import published_numbers
-from reports.tables import TABLES
+from reports.tables.registry import TABLES
 
 HEUN = {"kind": "heun", "num_steps": 18}
 
@@ -31,7 +31,7 @@ def dynamic_cell(make_cell, budget, distance, seed=0, **extra):
 
 
 def table_of(folder):
-    return TABLES["flops_quality"](overview(folder.read()))
+    return TABLES["flops_quality"].build(overview(folder.read()))
 
 
 def texts(table):
@@ -95,9 +95,9 @@ def test_a_start_without_a_budget_is_called_by_its_network(write, make_cell):
         del one["axes"]["model.kind"]
     seen = overview(write(cells).read())
     assert seen.trainings == ("FLOPs budget = 0.5", "FLOPs budget = 0.7", "dit")
-    assert [row[0] for row in texts(TABLES["flops_quality"](seen))] == ["0.5", "0.7", "none"]
+    assert [row[0] for row in texts(TABLES["flops_quality"].build(seen))] == ["0.5", "0.7", "none"]
     with styled():
-        axes = figure.draw(seen).figure.axes[0]
+        axes = figure.plot(seen).figure.axes[0]
     assert {text.get_text() for text in axes.texts} == {"50%", "70%", "dit"}
 
 
@@ -110,9 +110,9 @@ def test_u_nets_have_no_columns_about_skipping(scale_sweep):
 
 def test_trainings_whose_passes_cost_the_same_have_neither_table_nor_figure(write, make_cell):
     seen = overview(write([make_cell({"train.lr": lr}, HEUN, 5.0) for lr in (1e-3, 2e-3)]).read())
-    assert TABLES["flops_quality"](seen) is None
+    assert TABLES["flops_quality"].build(seen) is None
     with styled():
-        assert figure.draw(seen) is None
+        assert figure.plot(seen) is None
 
 
 def test_executed_macs_are_the_mean_over_the_seeds(write, make_cell):
@@ -126,7 +126,7 @@ def test_the_frontier_holds_what_nothing_as_cheap_is_better_than(write, make_cel
     budgets = ((None, 5.0), (0.7, 4.5), (0.5, 8.0), (0.4, 7.0))
     seen = overview(write([dynamic_cell(make_cell, budget, value) for budget, value in budgets]).read())
     with styled():
-        axes = figure.draw(seen).figure.axes[0]
+        axes = figure.plot(seen).figure.axes[0]
     band, *marks = axes.lines
     assert list(band.get_ydata()) == [
         7.0,

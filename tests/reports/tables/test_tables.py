@@ -5,12 +5,12 @@ import math
 import pytest
 
 from reports.read.overview import overview
-from reports.tables import TABLES
+from reports.tables.registry import TABLES
 from reports.tables.table import MAX_SHOWN_ROWS, Column, Table, frame_of
 
 
 def build(folder, name):
-    return TABLES[name](overview(folder.read()))
+    return TABLES[name].build(overview(folder.read()))
 
 
 def texts(table):

@@ -81,7 +81,7 @@ def test_a_figure_of_churn_names_heun_only_where_it_is(
     def drawn(churns: Sequence[float], name: str) -> Any:
         samplers = [{"kind": "edm_stochastic", "num_steps": 18, "s_churn": value} for value in churns]
         cells = [make_cell({"sample.s_churn": one["s_churn"]}, one, 4.0 + one["s_churn"]) for one in samplers]
-        return churn.draw(overview(write(cells, name).read()))
+        return churn.plot(overview(write(cells, name).read()))
 
     assert "Square and dashed line" in drawn((0.0, 10.0, 20.0), "with").caption
     assert "Square" not in drawn((10.0, 20.0, 30.0), "without").caption
