@@ -1,5 +1,7 @@
 """The tables a report is built from, as pyarrow schemas: what the orchestrator writes and the reports
-read."""
+read.
+
+A column is never renamed or removed; a new one is added with what stands in it where a file is older."""
 
 import pyarrow as pa
 
@@ -27,12 +29,15 @@ RESULTS = pa.schema(
         ("recipe", pa.string()),
         ("varies", pa.string()),
         ("axes", pa.string()),  # JSON object: dotted field -> value at this cell
+        ("trained_axes", pa.string()),  # JSON list: those of the axes that make another training
         ("model", pa.string()),  # JSON object
         ("network", pa.string()),  # its published name, or nothing
         ("num_params", pa.int64()),
         ("macs", pa.int64()),  # multiply-accumulates executed in one forward pass of one image
         ("sampler", pa.string()),  # JSON object as the user wrote it
         ("sampler_label", pa.string()),
+        ("solver", pa.string()),  # the family figures name it by: "Heun", "DDIM stochastic" ...
+        ("deterministic", pa.bool_()),  # whether the images follow from the latents alone
         ("num_steps", pa.int64()),
         ("nfe", pa.int64()),
         ("collapsed", pa.string()),  # JSON list: why this cell equals others, in words
@@ -44,6 +49,9 @@ RESULTS = pa.schema(
 
 ADDED = {"network": "", "jackknife": ""}
 """Columns that older files lack, and what then stands in them."""
+
+ASKED_OF_KINDS = ("trained_axes", "solver", "deterministic")
+"""Columns that files of 0.4.0 lack and that follow from the others: whoever knows the kinds fills them in."""
 
 CURVES = pa.schema(
     [

@@ -18,7 +18,7 @@ def command(grid: GridPath, storage: StoragePath = DEFAULT_STORAGE, smoke: Smoke
     from orchestrator.search.current_plan import current_plan
     from orchestrator.storage.provenance import redacted
     from orchestrator.storage.store import Store
-    from orchestrator.tracking.mlflow_mirror import tracking_uri
+    from orchestrator.tracking.connection import tracking_uri
     from reports.formatting import counted
 
     sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)

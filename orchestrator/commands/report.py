@@ -18,10 +18,13 @@ def command(
     Example: orch report runs/sweeps/quickstart
     """
     from orchestrator.errors import UsageError
+    from orchestrator.execution.older_tables import complete_tables
+    from orchestrator.storage.store import Store
     from reports.build import build_report
     from reports.errors import ReportError
 
     sweep = folder.resolve()
+    complete_tables(Store.open(sweep).root)
     try:
         path = build_report(sweep, sweep.parent.parent)
     except ReportError as error:

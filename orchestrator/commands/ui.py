@@ -21,7 +21,8 @@ def command(
     import sys
 
     from orchestrator.storage.store import Store
-    from orchestrator.tracking.mlflow_mirror import chart_links, tracking_uri
+    from orchestrator.tracking.chart_links import chart_links
+    from orchestrator.tracking.connection import tracking_uri
 
     store = Store.open(storage)
     address = f"http://127.0.0.1:{port}"

@@ -60,7 +60,7 @@ def find_training(store: Store, name: str, draws: int, data_root: Path | None) -
     It is looked at with its own average of the weights. Raises UsageError when none or several fit.
     """
     planned = {
-        (sweep, unit.entry["train_id"]): f"{sweep}: {unit.entry['label']}"
+        (sweep, unit.entry.train_id): f"{sweep}: {unit.entry.label}"
         for sweep in planned_sweeps(store)
         for unit in planned_units(store, sweep)
         if unit.kind == "train"

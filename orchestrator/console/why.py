@@ -1,14 +1,22 @@
 """Explain one unit: its state, the points behind it, and how it differs from the nearest finished one."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping
 
+from pydantic import JsonValue
 from rich.console import Console
 
+from engine.records import paths
+from engine.records.plan import MEASURED_SECTIONS, TRAINED_SECTIONS, PlannedCell, PlannedTraining
+from engine.records.units import CellDone, CellRecord, TrainingDone, TrainingSpec, UnitFailed
 from orchestrator.console.status_view import PlannedUnit, planned_sweeps, planned_units
 from orchestrator.errors import UsageError
-from orchestrator.planning.cell import MEASURED_SECTIONS
-from orchestrator.planning.training import TRAINED_SECTIONS, describe
-from orchestrator.storage.store import DONE, Store
+from orchestrator.planning.training import describe
+from orchestrator.storage.store import Store
+
+Fields = Mapping[str, JsonValue]
+"""Dotted field -> value."""
+
+MAX_POINTS_SHOWN = 5
 
 
 def explain(store: Store, prefix: str, console: Console) -> None:
@@ -19,11 +27,11 @@ def explain(store: Store, prefix: str, console: Console) -> None:
         raise UsageError(
             f"no unit of any sweep in {store.shown} begins with {prefix!r}; see orch status SWEEP"
         )
-    identities = sorted({unit.folder.rsplit("/", 1)[1] for unit, _ in matches})
+    identities = sorted({unit.identity for unit, _ in matches})
     if len(identities) > 1:
         raise UsageError(f"{prefix!r} fits {len(identities)} units: {', '.join(identities[:5])}")
     unit, sweep = matches[0]
-    console.print(f"{unit.folder} of sweep {sweep}: {unit.entry['label']}", highlight=False, markup=False)
+    console.print(f"{unit.folder} of sweep {sweep}: {unit.entry.label}", highlight=False, markup=False)
     for line in (
         *state_lines(store, unit),
         *collapse_lines(unit.entry),
@@ -38,47 +46,44 @@ def find_units(store: Store, prefix: str) -> list[tuple[PlannedUnit, str]]:
         (unit, sweep)
         for sweep in planned_sweeps(store)
         for unit in planned_units(store, sweep)
-        if unit.folder.rsplit("/", 1)[1].startswith(prefix)
+        if unit.identity.startswith(prefix)
     ]
 
 
 def state_lines(store: Store, unit: PlannedUnit) -> list[str]:
     """Finished when and how, failed why, or missing."""
-    done, failed = store.root.read_json(unit.needed[0]), store.root.read_json(unit.failed_file)
+    kind: type[TrainingDone] | type[CellDone] = TrainingDone if unit.kind == "train" else CellDone
+    done = store.root.read_record(f"{unit.folder}/{paths.DONE}", kind)
+    failed = store.root.read_record(unit.failed_file, UnitFailed)
     if done and store.finished(unit.needed).issuperset(unit.needed):
-        return [
-            f"finished {done['finished']} in {done['seconds']:.1f} s on {done['environment']['device']}: not run again"
-        ]
+        how = f"in {done.seconds:.1f} s on {done.environment.device}"
+        return [f"finished {done.finished} {how}: not run again"]
     if failed:
-        return [f"failed {failed['finished']}: {failed['message']}", "orch sweep tries it again"]
+        return [f"failed {failed.finished}: {failed.message}", "orch sweep tries it again"]
     if done:
         return [
-            f"trained {done['finished']}; orch sweep has yet to choose the snapshot under this sweep's protocol"
+            f"trained {done.finished}; orch sweep has yet to choose the snapshot under this sweep's protocol"
         ]
     return ["missing: no DONE.json in its folder, so orch sweep runs it"]
 
 
-def collapse_lines(unit: dict[str, Any]) -> list[str]:
+def collapse_lines(entry: PlannedTraining | PlannedCell) -> list[str]:
     """The grid points that are this unit, and why they are one."""
-    points = unit.get("points", [])
-    if len(points) < 2:
+    if isinstance(entry, PlannedTraining) or len(entry.points) < 2:
         return []
-    shown = [f"  {describe(point)}" for point in points[:5]]
-    more = [f"  and {len(points) - 5} more"] if len(points) > 5 else []
-    return [
-        f"stands for {len(points)} points of the grid:",
-        *shown,
-        *more,
-        *(f"because {reason}" for reason in unit["reasons"]),
-    ]
+    lines = [f"stands for {len(entry.points)} points of the grid:"]
+    lines += [f"  {describe(point)}" for point in entry.points[:MAX_POINTS_SHOWN]]
+    if len(entry.points) > MAX_POINTS_SHOWN:
+        lines.append(f"  and {len(entry.points) - MAX_POINTS_SHOWN} more")
+    return lines + [f"because {reason}" for reason in entry.reasons]
 
 
-def nearest_lines(store: Store, folder: str, own: dict[str, Any]) -> list[str]:
+def nearest_lines(store: Store, folder: str, own: Fields) -> list[str]:
     """The finished unit of the same kind whose configuration differs least, field by field."""
     kind, identity = folder.split("/")
-    candidates = []
+    candidates: list[tuple[int, str, Fields]] = []
     for name in store.root.subfolder(kind).folders():
-        if name != identity and store.root.exists(f"{kind}/{name}/{DONE}"):
+        if name != identity and store.root.exists(f"{kind}/{name}/{paths.DONE}"):
             other = finished_configuration(store, f"{kind}/{name}")
             candidates.append((len(different(own, other)), name, other))
     if not candidates:
@@ -92,34 +97,35 @@ def nearest_lines(store: Store, folder: str, own: dict[str, Any]) -> list[str]:
     return [f"nearest finished unit: {name}", *(changes or [same])]
 
 
-def planned_configuration(unit: dict[str, Any]) -> dict[str, Any]:
+def planned_configuration(entry: PlannedTraining | PlannedCell) -> Fields:
     """A planned unit's configuration as dotted fields; a cell's training counts as one field."""
-    if "experiment" in unit:
-        return flatten(unit["experiment"])
-    return {
-        **flatten({name: unit[name] for name in MEASURED_SECTIONS}),
-        "train_id": unit["train_id"],
-    }
+    if isinstance(entry, PlannedTraining):
+        return dict(flatten(entry.experiment))
+    sections = {name: getattr(entry, name) for name in MEASURED_SECTIONS}
+    return {**dict(flatten(sections)), "train_id": entry.train_id}
 
 
-def finished_configuration(store: Store, folder: str) -> dict[str, Any]:
+def finished_configuration(store: Store, folder: str) -> Fields:
     """The same of a finished unit, from what its worker wrote; an earlier version knew fewer sections."""
-    if folder.startswith("train/"):
-        spec = store.root.read_json(f"{folder}/spec.json")
-        return flatten({name: spec.get(name) for name in TRAINED_SECTIONS})
-    record = store.root.read_json(f"{folder}/cell.json")
-    own = {name: record["experiment"].get(name, {}) for name in MEASURED_SECTIONS}
-    return {**flatten(own), "train_id": record["train_id"]}
+    if folder.startswith(f"{paths.TRAININGS}/"):
+        spec = store.root.read_record(f"{folder}/{paths.SPEC}", TrainingSpec)
+        return dict(flatten({name: getattr(spec, name, None) for name in TRAINED_SECTIONS}))
+    record = store.root.read_record(f"{folder}/{paths.CELL}", CellRecord)
+    if record is None:
+        return {}
+    own = {name: record.experiment.get(name, {}) for name in MEASURED_SECTIONS}
+    return {**dict(flatten(own)), "train_id": record.train_id}
 
 
-def different(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def different(one: Fields, other: Fields) -> list[str]:
     """Fields whose values differ."""
     return [field for field in sorted({*one, *other}) if one.get(field) != other.get(field)]
 
 
-def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as dotted fields."""
-    flat: dict[str, Any] = {}
+def flatten(value: Fields, prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Nested objects as (dotted field, value)."""
     for name, entry in value.items():
-        flat |= flatten(entry, f"{prefix}{name}.") if isinstance(entry, dict) else {f"{prefix}{name}": entry}
-    return flat
+        if isinstance(entry, dict):
+            yield from flatten(entry, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", entry

@@ -11,8 +11,8 @@ from engine.records.metric_facts import judging_distance
 from engine.records.protocol import FULL_SAMPLES, SAMPLE_SETS
 from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.execution import driver
-from orchestrator.execution.collect import cell_records
 from orchestrator.execution.options import Options
+from orchestrator.execution.result_rows import cell_records
 from orchestrator.grid import Point, Sweep
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.identity import canonical_json, non_default_fields
@@ -84,14 +84,14 @@ def ranked(plan: Plan, store: Store) -> list[list[Cell]]:
     records = cell_records(plan, store)
     if not records:
         raise UsageError("--confirm: no cell is finished, so there is no winner")
-    distance = judging_distance({metric for record in records.values() for metric in record["metrics"]})
+    distance = judging_distance({metric for record in records.values() for metric in record.metrics})
     found: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         if cell.cell_id in records:
             found.setdefault(_configuration(cell.experiment), []).append(cell)
 
     def mean(cells: Sequence[Cell]) -> float:
-        return fmean(records[cell.cell_id]["metrics"].get(distance, math.nan) for cell in cells)
+        return fmean(records[cell.cell_id].metrics.get(distance, math.nan) for cell in cells)
 
     return sorted((cells for cells in found.values() if math.isfinite(mean(cells))), key=mean)
 

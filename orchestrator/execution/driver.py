@@ -23,10 +23,11 @@ def run_sweep(sweep: Sweep, options: Options) -> Path | None:
     with storage_lock(store):
         before = current_plan(sweep, store)
         folder.write(paths.GRID, sweep.source.encode())
-        folder.write_json(paths.PLAN, plan_record(before))
+        folder.write_record(paths.PLAN, plan_record(before))
         if is_complete(before, folder):
             return finish(before, before, options, mirror=None)
-        from orchestrator.tracking.mlflow_mirror import LiveMirror, Mirror
+        from orchestrator.tracking.live_mirror import LiveMirror
+        from orchestrator.tracking.mirror import Mirror
 
         mirror = LiveMirror(Mirror(before, store))
         mirror.start()
@@ -36,7 +37,7 @@ def run_sweep(sweep: Sweep, options: Options) -> Path | None:
             stopped = False
         finally:
             after = current_plan(sweep, store)
-            folder.write_json(paths.PLAN, plan_record(after))
+            folder.write_record(paths.PLAN, plan_record(after))
             mirror.mirror.plan = after
             mirror.finish("KILLED" if stopped else "FINISHED" if is_complete(after, folder) else "FAILED")
             report = finish(before, after, options, mirror)

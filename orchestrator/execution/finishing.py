@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 from engine.records import paths
 from orchestrator.errors import UnitsFailed
 from orchestrator.execution import mirroring
-from orchestrator.execution.collect import collect, unit_failures
+from orchestrator.execution.collect import collect
 from orchestrator.execution.options import Options
+from orchestrator.execution.sweep_manifest import unit_failures
 from orchestrator.planning.cost import remember_speed
 from orchestrator.planning.plan import Plan
 from orchestrator.storage.provenance import command_line, redacted
 from orchestrator.storage.store import Folder, Store
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.mlflow_mirror import LiveMirror
+    from orchestrator.tracking.live_mirror import LiveMirror
 
 MAX_FAILURES_SHOWN = 10
 
@@ -74,7 +75,7 @@ def raise_for_failures(plan: Plan, store: Store) -> None:
         return
     failures = unit_failures(plan, store)
     shown = failures[:MAX_FAILURES_SHOWN]
-    listed = "".join(f"\n  {failure['unit']}: {failure['message']}" for failure in shown)
+    listed = "".join(f"\n  {failure.unit}: {failure.message}" for failure in shown)
     raise UnitsFailed(
         f"{missing} units are missing, {len(failures)} of them failed; the same command tries them again{listed}"
     )

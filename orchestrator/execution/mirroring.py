@@ -9,7 +9,7 @@ from orchestrator.storage.store import Folder, Store
 
 def mirror_now(plan: Plan, store: Store) -> None:
     """Mirror a sweep's end state at once."""
-    from orchestrator.tracking.mlflow_mirror import Mirror
+    from orchestrator.tracking.mirror import Mirror
 
     mirror = Mirror(plan, store)
     mirror.open()
@@ -23,7 +23,7 @@ def remember_mirrored(plan: Plan, folder: Folder) -> None:
 
 def mirror_is_current(plan: Plan, store: Store, folder: Folder) -> bool:
     """Whether the last mirroring saw these cells and its database is still there."""
-    from orchestrator.tracking.mlflow_mirror import tracking_uri
+    from orchestrator.tracking.connection import tracking_uri
 
     uri = tracking_uri(store)
     gone = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from ray import tune
 
+from engine.records import paths
+from engine.records.units import CellDone, CellRecord, Selection
 from engine.samplers.registry import Sampler
-from engine.sampling.image_spool import SPOOL_FOLDER
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.spooled import missing_batches
 from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
 from orchestrator.planning.unit import Unit
 from orchestrator.storage.provenance import worker_environment
-from orchestrator.storage.store import DONE, Store, mark_done, mark_failed
+from orchestrator.storage.store import Store, mark_done, mark_failed
 
 if TYPE_CHECKING:
     import torch
@@ -26,16 +28,16 @@ if TYPE_CHECKING:
 class SampleTrial(tune.Trainable):
     """One cell a trial; `reset_config` hands the same process the next cell."""
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: RayValues) -> None:
         """Take the first unit."""
         self.unit = Unit.from_json(config["unit"])
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: RayValues) -> bool:
         """Take the next unit."""
         self.unit = Unit.from_json(new_config["unit"])
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> RayValues:
         """Do the whole unit. An exception of ours would only repeat, so it is recorded, not retried."""
         if self.unit.kind == "draw":
             return {**draw_pass(self.unit), tune.result.DONE: True}
@@ -43,7 +45,7 @@ class SampleTrial(tune.Trainable):
         try:
             metrics = measure_cell(self.unit)
         except Exception as error:
-            folder.delete_folder(SPOOL_FOLDER)  # the next wave's images take their place on the disk
+            folder.delete_folder(paths.SPOOL)  # the next wave's images take their place on the disk
             mark_failed(folder, f"{type(error).__name__}: {error}")
             return {"state": "failed", "message": str(error), tune.result.DONE: True}
         return {"state": "done", **metrics, tune.result.DONE: True}
@@ -82,10 +84,10 @@ def draw_pass(unit: Unit) -> dict[str, str]:
 
 def chosen_snapshot(unit: Unit, store: Store) -> int:
     """Images shown at the snapshot that was chosen; RuntimeError when none was."""
-    choice = store.training(unit.train_id).read_json(f"selections/{unit.selection_id}.json")
+    choice = store.training(unit.train_id).read_record(paths.selection(unit.selection_id), Selection)
     if choice is None:
         raise RuntimeError(f"training {unit.train_id} has no chosen snapshot")
-    return int(choice["chosen"])
+    return choice.chosen
 
 
 def measure_cell(unit: Unit) -> dict[str, float]:
@@ -97,8 +99,9 @@ def measure_cell(unit: Unit) -> dict[str, float]:
 
     store = Store.open(unit.storage)
     folder = store.cell(unit.unit_id)
-    if folder.exists(DONE):
-        return dict(folder.read_json("cell.json")["metrics"])
+    earlier = folder.read_record(paths.CELL, CellRecord) if folder.exists(paths.DONE) else None
+    if earlier is not None:
+        return earlier.metrics
     device, experiment = prepare_worker(unit), unit.spec
     judge = load_reference_context(
         unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root
@@ -117,35 +120,39 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     besides = denoiser.nfe * experiment.eval.batch_size
     measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)
     metrics = {**measured.metrics, **more}
-    folder.write("panel.png", measured.panel)
-    folder.write_json("cell.json", cell_record(unit, snapshot, replace(measured, metrics=metrics), judge))
+    folder.write(paths.CELL_PANEL, measured.panel)
+    folder.write_record(paths.CELL, cell_record(unit, snapshot, replace(measured, metrics=metrics), judge))
     seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
-    environment = worker_environment(str(device))
-    done = {"cell_id": unit.unit_id, "seconds": seconds, "evaluations": measured.evaluations + besides}
-    mark_done(folder, {**done, "environment": environment})
-    folder.delete_folder(SPOOL_FOLDER)
+    done = CellDone(
+        cell_id=unit.unit_id,
+        seconds=seconds,
+        evaluations=measured.evaluations + besides,
+        environment=worker_environment(str(device)),
+    )
+    mark_done(folder, done)
+    folder.delete_folder(paths.SPOOL)
     return metrics
 
 
 def cell_record(
     unit: Unit, snapshot: "Snapshot", measured: "CellMeasurement", judge: "ReferenceContext"
-) -> dict[str, Any]:
-    """All that is kept of a measured cell, as plain data."""
-    return {
-        "cell_id": unit.unit_id,
-        "train_id": unit.train_id,
-        "experiment": unit.experiment,
-        "sampler": snapshot.experiment.sample.canonical().form,
-        "snapshot_kimg": snapshot.images_shown / 1000,
-        "metrics": measured.metrics,
-        "jackknife": measured.jackknife,
-        "nfe": measured.nfe,
-        "evaluations": measured.evaluations,
-        "macs": measured.macs,
-        "num_params": sum(parameter.numel() for parameter in snapshot.denoiser.parameters()),
-        "extractor_sha256": judge.extractor.sha256,
-        "reference_id": judge.reference.id,
-    }
+) -> CellRecord:
+    """All that is kept of a measured cell."""
+    return CellRecord(
+        cell_id=unit.unit_id,
+        train_id=unit.train_id,
+        experiment=unit.experiment,
+        sampler=snapshot.experiment.sample.canonical().form,
+        snapshot_kimg=snapshot.images_shown / 1000,
+        metrics=measured.metrics,
+        jackknife=measured.jackknife,
+        nfe=measured.nfe,
+        evaluations=measured.evaluations,
+        macs=measured.macs,
+        num_params=sum(parameter.numel() for parameter in snapshot.denoiser.parameters()),
+        extractor_sha256=judge.extractor.sha256,
+        reference_id=judge.reference.id,
+    )
 
 
 _LOADED: dict[tuple[str, ...], "Denoiser"] = {}

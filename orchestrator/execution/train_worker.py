@@ -1,18 +1,23 @@
 """A training unit: Ray Train runs the engine's loop on its workers, then the first worker chooses the
 snapshot."""
 
-import io
 import uuid
-from typing import Any
+from collections.abc import Callable
 
+from engine.records import paths
+from engine.records.units import Selection, TrainingDone
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
 from orchestrator.planning.unit import Unit
+from orchestrator.storage.curves import curve_table, parquet_bytes
 from orchestrator.storage.provenance import worker_environment
-from orchestrator.storage.store import CURVES_FILE, DONE, FAILED, Store, mark_done, mark_failed
+from orchestrator.storage.store import Store, mark_done, mark_failed
 
 
-def train_trial(config: dict[str, Any]) -> None:
+def train_trial(config: RayValues) -> None:
     """Body of the Tune trial: start Ray Train's workers for one unit and wait for them.
+
+    `config` has the unit's text, resources (workers, cpus_per_worker, gpus_per_worker) and a scratch folder.
 
     The trial itself asks for no CPU: a trial that held one while its workers wait for theirs would deadlock.
     """
@@ -39,7 +44,7 @@ def train_trial(config: dict[str, Any]) -> None:
     ).fit()
 
 
-def train_loop(config: dict[str, Any]) -> None:
+def train_loop(config: RayValues) -> None:
     """Body of each Ray Train worker.
 
     State lives in the store, not in Ray: a worker that dies is started again and resumes from the store's
@@ -57,7 +62,7 @@ def train_loop(config: dict[str, Any]) -> None:
         ray.train.report({"state": "failed", "message": str(error)})
 
 
-def run_training(unit: Unit, rank: int, report: Any) -> None:
+def run_training(unit: Unit, rank: int, report: Callable[[RayValues], None]) -> None:
     """Train what is missing, then choose the snapshot under the sweep's protocol."""
     from engine.evaluation.evaluate import select_snapshot
     from engine.training.loop import Tick, train
@@ -68,45 +73,26 @@ def run_training(unit: Unit, rank: int, report: Any) -> None:
 
     def on_tick(tick: Tick) -> None:
         if rank == 0:
-            folder.write(CURVES_FILE, curves_parquet(unit.train_id, tick.curves))
+            folder.write(paths.CURVES, parquet_bytes(curve_table(unit.train_id, tick.curves)))
         kimg = tick.images_shown / 1000
         report(
             {"state": "train", "kimg": kimg, "loss": tick.loss, "images_per_second": tick.images_per_second}
         )
 
     if rank == 0:
-        folder.write_json("spec.json", unit.experiment)
-    if not folder.exists(DONE):
+        folder.write_json(paths.SPEC, unit.experiment)
+    if not folder.exists(paths.DONE):
         parent = Store.open(unit.storage).training(unit.parent_id) if unit.parent_id else None
         seconds = train(experiment, images, folder, on_tick, device, parent)
         if rank == 0:
-            mark_done(
-                folder,
-                {
-                    "train_id": unit.train_id,
-                    "seconds": seconds,
-                    "environment": worker_environment(str(device)),
-                },
-            )
+            environment = worker_environment(str(device))
+            mark_done(folder, TrainingDone(train_id=unit.train_id, seconds=seconds, environment=environment))
     if rank == 0:
         judge = load_reference_context(
             unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root
         )
         choice = select_snapshot(experiment, folder, judge, device)
-        folder.write_json(f"selections/{unit.selection_id}.json", choice.to_json())
-        folder.delete(FAILED)
+        record = Selection.from_json(choice.to_json())
+        folder.write_record(paths.selection(unit.selection_id), record)
+        folder.delete(paths.FAILED)
     report({"state": "done"})
-
-
-def curves_parquet(train_id: str, rows: list[tuple[float, str, float]]) -> bytes:
-    """Curve rows as the bytes of a Parquet file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from engine.records.tables import CURVES
-
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
-    table = pa.table([[train_id] * len(rows), *map(list, columns)], schema=CURVES)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()

@@ -8,9 +8,6 @@ from engine.config.weights import EmaWeights
 from engine.records import paths
 from orchestrator.planning.training import Training
 
-MEASURED_SECTIONS = ("sample", "eval", "weights")
-"""Sections of an experiment that only act after training."""
-
 
 @dataclass(frozen=True)
 class Cell:

@@ -14,12 +14,13 @@ from engine.backbones.head_cost import head_cost
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
 from engine.config.objective import OcmObjective
+from engine.records.plan import TRAINED_SECTIONS
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spool_batches import spooled_groups
-from orchestrator.planning.training import TRAINED_SECTIONS, Training
+from orchestrator.planning.training import Training
 from orchestrator.storage.store import DONE, Store
 
 SPEED_FILE = "speed.json"

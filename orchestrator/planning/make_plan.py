@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.config.experiment import Experiment
+from engine.records.plan import TRAINED_SECTIONS
 from orchestrator.grid import Point, Sweep
 from orchestrator.grid.fields import value_of
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.collapse import collapse_reasons
 from orchestrator.planning.identity import cell_id, protocol_id, selection_id, train_id
 from orchestrator.planning.plan import Plan
-from orchestrator.planning.training import TRAINED_SECTIONS, Training
+from orchestrator.planning.training import Training
 
 
 def make_plan(sweep: Sweep, points: Iterable[Point]) -> Plan:

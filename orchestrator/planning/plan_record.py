@@ -1,35 +1,44 @@
 """A plan as it lies in the store: every unit with its identity, configuration and state."""
 
-from orchestrator.planning.cell import MEASURED_SECTIONS
+from engine.records.plan import (
+    MEASURED_SECTIONS,
+    TRAINED_SECTIONS,
+    PlannedCell,
+    PlannedTraining,
+    PlanRecord,
+)
+from orchestrator.planning.cell import Cell
 from orchestrator.planning.plan import Plan
-from orchestrator.planning.training import TRAINED_SECTIONS
+from orchestrator.planning.training import Training
 
 
-def plan_record(plan: Plan) -> dict[str, object]:
-    """The plan as JSON: every unit with its identity, configuration and state."""
-    return {
-        "sweep": plan.sweep.grid.name,
-        "points": plan.num_points,
-        "trainings": [
-            {
-                "train_id": unit.train_id,
-                "selection_id": unit.selection_id,
-                "axes": unit.axes,
-                "label": unit.label,
-                "state": plan.training_state(unit),
-                "experiment": unit.experiment.model_dump(mode="json", include=set(TRAINED_SECTIONS)),
-            }
-            for unit in plan.trainings
-        ],
-        "cells": [
-            {
-                "cell_id": cell.cell_id,
-                "train_id": cell.training.train_id,
-                "label": cell.label,
-                "points": list(cell.points),
-                "reasons": list(cell.reasons),
-                **cell.experiment.model_dump(mode="json", include=set(MEASURED_SECTIONS)),
-            }
-            for cell in plan.cells
-        ],
-    }
+def plan_record(plan: Plan) -> PlanRecord:
+    """What plan.json holds."""
+    return PlanRecord(
+        sweep=plan.sweep.grid.name,
+        points=plan.num_points,
+        trainings=tuple(_training(unit, plan) for unit in plan.trainings),
+        cells=tuple(_cell(cell) for cell in plan.cells),
+    )
+
+
+def _training(unit: Training, plan: Plan) -> PlannedTraining:
+    return PlannedTraining(
+        train_id=unit.train_id,
+        selection_id=unit.selection_id,
+        axes=unit.axes,
+        label=unit.label,
+        state=plan.training_state(unit),
+        experiment=unit.experiment.model_dump(mode="json", include=set(TRAINED_SECTIONS)),
+    )
+
+
+def _cell(cell: Cell) -> PlannedCell:
+    return PlannedCell(
+        cell_id=cell.cell_id,
+        train_id=cell.training.train_id,
+        label=cell.label,
+        points=cell.points,
+        reasons=cell.reasons,
+        **cell.experiment.model_dump(mode="json", include=set(MEASURED_SECTIONS)),
+    )

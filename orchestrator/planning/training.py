@@ -7,9 +7,6 @@ from engine.config.experiment import Experiment
 from engine.records import paths
 from reports.formatting import value_text
 
-TRAINED_SECTIONS = ("data", "model", "objective", "train", "start")
-"""Sections of an experiment that make its weights."""
-
 
 @dataclass(frozen=True)
 class Training:

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from engine import ENGINE_VERSION
+from engine.records.manifest import Code
+from engine.records.units import Environment
 
 PACKAGES = (
     "torch",
@@ -38,8 +41,8 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def code_fingerprint() -> dict[str, Any]:
-    """Commit, whether the tree differs from it, and a hash of every source file of ours."""
+def code_fingerprint() -> Code:
+    """Versions, commit, whether the tree differs from it, and a hash of every source file of ours."""
     root = Path(__file__).resolve().parents[2]
     tree = hashlib.sha256()
     for folder in CODE_FOLDERS:
@@ -47,30 +50,33 @@ def code_fingerprint() -> dict[str, Any]:
             tree.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     commit = _git(root, "rev-parse", "HEAD")
     changes = _git(root, "status", "--porcelain", "--", *CODE_FOLDERS)
-    return {
-        "commit": commit,
-        "dirty": None if commit is None else bool(changes),
-        "tree_sha256": tree.hexdigest(),
-    }
+    return Code(
+        commit=commit,
+        dirty=None if commit is None else bool(changes),
+        tree_sha256=tree.hexdigest(),
+        orch_version=package_version("orch-diffusion"),
+        engine_version=ENGINE_VERSION,
+    )
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Python, platform and package versions of this process."""
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "packages": {name: found for name in PACKAGES if (found := package_version(name))},
-        "cpu": cpu_name(),
-        "cpu_count": os.cpu_count(),
-    }
+    return Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages={name: found for name in PACKAGES if (found := package_version(name))},
+        cpu=cpu_name(),
+        cpu_count=os.cpu_count(),
+    )
 
 
-def worker_environment(device: str) -> dict[str, Any]:
+def worker_environment(device: str) -> Environment:
     """What a worker computed on: captured there, because the driver may be another kind of machine."""
     import torch
 
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else None
-    return {"device": gpu or cpu_name(), "gpu": gpu, "threads": torch.get_num_threads(), **environment()}
+    own = {"device": gpu or cpu_name(), "gpu": gpu, "threads": torch.get_num_threads()}
+    return environment().model_copy(update=own)
 
 
 def cpu_name() -> str:

@@ -11,16 +11,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pyarrow import fs
 
+from engine.records import paths
+from engine.records.record import Record
+from engine.records.units import CellDone, TrainingDone, UnitFailed
 from orchestrator.errors import UsageError
 from orchestrator.storage.provenance import redacted
 
-DONE = "DONE.json"
-FAILED = "FAILED.json"
-CURVES_FILE = "curves.parquet"
+DONE = paths.DONE
+FAILED = paths.FAILED
+
+Read = TypeVar("Read", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,15 @@ class Folder:
         """Replace a JSON file as a whole."""
         self.write(name, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
+    def read_record(self, name: str, kind: type[Read]) -> Read | None:
+        """A JSON file as the record it holds, or None when there is none; ValueError when it is another."""
+        value = self.read_json(name)
+        return None if value is None else kind.from_json(value)
+
+    def write_record(self, name: str, record: Record) -> None:
+        """Replace a JSON file by a record."""
+        self.write_json(name, record.to_json())
+
     def subfolder(self, name: str) -> "Folder":
         """A folder below this one."""
         return Folder(self.filesystem, self._inside(name))
@@ -142,19 +155,19 @@ class Store:
 
     def training(self, train_id: str) -> Folder:
         """Folder of a training."""
-        return self.root.subfolder(f"train/{train_id}")
+        return self.root.subfolder(paths.training_folder(train_id))
 
     def cell(self, cell_id: str) -> Folder:
         """Folder of a cell."""
-        return self.root.subfolder(f"cells/{cell_id}")
+        return self.root.subfolder(paths.cell_folder(cell_id))
 
     def sweep(self, name: str) -> Folder:
         """Folder of a sweep; only the driver writes here."""
-        return self.root.subfolder(f"sweeps/{name}")
+        return self.root.subfolder(paths.sweep_folder(name))
 
     def references(self, data_name: str, extractor: str) -> Folder:
         """Folder of an extractor's weights and a data set's statistics under it."""
-        return self.root.subfolder(f"references/{data_name}-{extractor}")
+        return self.root.subfolder(paths.references_folder(data_name, extractor))
 
     def finished(self, names: Iterable[str]) -> set[str]:
         """Those of the given files that exist, asked for in one request."""
@@ -170,15 +183,15 @@ def _refuse_file(path: Path) -> None:
         raise NotADirectoryError(f"{nearest} is a file")
 
 
-def mark_done(folder: Folder, record: dict[str, Any]) -> None:
+def mark_done(folder: Folder, record: TrainingDone | CellDone) -> None:
     """Declare a unit's folder complete; an earlier failure is forgotten."""
     folder.delete(FAILED)
-    folder.write_json(DONE, {**record, "finished": now()})
+    folder.write_record(DONE, record.model_copy(update={"finished": now()}))
 
 
 def mark_failed(folder: Folder, message: str) -> None:
     """Record why a unit failed."""
-    folder.write_json(FAILED, {"message": message, "finished": now()})
+    folder.write_record(FAILED, UnitFailed(message=message, finished=now()))
 
 
 def now() -> str:

@@ -107,7 +107,7 @@ class FakeStore:
 
     def save_plan(self) -> None:
         """What the driver writes before it runs anything."""
-        self.json(f"sweeps/{self.sweep.output_name}/plan.json", plan_record(self.plan()))
+        self.json(f"sweeps/{self.sweep.output_name}/plan.json", plan_record(self.plan()).to_json())
 
     def json(self, name: str, value: Any) -> None:
         """Write a JSON file."""

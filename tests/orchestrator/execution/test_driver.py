@@ -44,7 +44,7 @@ def without_mlflow_and_report(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]
             calls[status] = calls.get(status, 0) + 1
 
     monkeypatch.setattr(mirroring, "mirror_now", mirror_now)
-    monkeypatch.setattr("orchestrator.tracking.mlflow_mirror.LiveMirror", NoMirror)
+    monkeypatch.setattr("orchestrator.tracking.live_mirror.LiveMirror", NoMirror)
     monkeypatch.setattr("reports.build.build_report", build_report)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return calls
@@ -161,14 +161,14 @@ def test_a_second_driver_writes_nothing(fake: Any, console: Any, worker: Any) ->
 
 
 def test_the_plan_is_written_as_json_that_names_every_unit_once(fake: Any) -> None:
-    record = json.loads(json.dumps(plan_record(fake.plan())))
+    record = json.loads(json.dumps(plan_record(fake.plan()).to_json()))
     assert [unit["state"] for unit in record["trainings"]] == ["train", "train"]
     assert len({cell["cell_id"] for cell in record["cells"]}) == 4
     assert sum(len(cell["points"]) for cell in record["cells"]) == record["points"] == 8
 
 
 def test_the_plan_names_a_parent_with_the_sections_that_make_its_weights(head: Any) -> None:
-    record = json.loads(json.dumps(plan_record(head.plan())))
+    record = json.loads(json.dumps(plan_record(head.plan()).to_json()))
     parent, child = record["trainings"]
     assert (parent["label"], parent["experiment"]["start"]) == ("start training", None)
     assert child["experiment"]["start"]["objective"] == parent["experiment"]["objective"]

@@ -48,8 +48,8 @@ def test_the_command_is_as_typed_without_folder_and_credentials(monkeypatch: pyt
 def test_the_environment_names_packages_and_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     facts = environment()
-    assert facts["packages"]["torch"] == package_version("torch")
-    assert re.fullmatch(r"3\.\d+\.\d+", facts["python"])
+    assert facts.packages["torch"] == package_version("torch")
+    assert re.fullmatch(r"3\.\d+\.\d+", facts.python or "")
     assert "hunter2" not in str(facts)
 
 
@@ -58,7 +58,7 @@ def test_a_package_that_is_not_installed_has_no_version() -> None:
 
 
 def test_the_fingerprint_follows_every_source_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "orchestrator" / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "orchestrator/storage/provenance.py"))
     for name in ("engine", "orchestrator", "reports"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.py").write_text("x = 1\n")
@@ -67,5 +67,5 @@ def test_the_fingerprint_follows_every_source_file(tmp_path: Path, monkeypatch: 
     (tmp_path / "reports" / "a.py").write_text("x = 2\n")
     second = code_fingerprint()
     (tmp_path / "reports" / "a.py").rename(tmp_path / "reports" / "b.py")
-    assert len({first["tree_sha256"], second["tree_sha256"], code_fingerprint()["tree_sha256"]}) == 3
-    assert (first["commit"], first["dirty"]) == (None, None)  # outside of git nothing is claimed
+    assert len({first.tree_sha256, second.tree_sha256, code_fingerprint().tree_sha256}) == 3
+    assert (first.commit, first.dirty) == (None, None)  # outside of git nothing is claimed

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from engine.records.units import CellDone
 from orchestrator.errors import UsageError
 from orchestrator.storage.store import DONE, FAILED, Folder, Store, mark_done, mark_failed
 
@@ -96,7 +97,7 @@ def test_success_forgets_an_earlier_failure(folder: Folder) -> None:
     mark_failed(folder, "out of memory")
     assert folder.read_json(FAILED)["message"] == "out of memory"
     assert not folder.exists(DONE)
-    mark_done(folder, {"seconds": 1.5})
+    mark_done(folder, CellDone(cell_id="a", seconds=1.5))
     assert not folder.exists(FAILED)
     record = folder.read_json(DONE)
     assert record["seconds"] == 1.5
@@ -134,7 +135,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_first_write_that_breaks_off_leaves_nothing_that_counts(tmp_path: Path) -> None:
     store = Store("anywhere", Folder(Breaking(), str(tmp_path)))
     with pytest.raises(Killed):
-        mark_done(store.cell("a"), {})
+        mark_done(store.cell("a"), CellDone(cell_id="a", seconds=1.5))
     assert store.finished([f"cells/a/{DONE}"]) == set()
 
 

@@ -4,7 +4,8 @@ stands in."""
 from typing import Any
 from unittest.mock import MagicMock
 
-from orchestrator.tracking.mlflow_mirror import Mirror
+from orchestrator.tracking.mirror import Mirror
+from orchestrator.tracking.runs import SweepRuns
 
 
 def mirrored(fake: Any) -> tuple[Mirror, MagicMock]:
@@ -14,7 +15,7 @@ def mirrored(fake: Any) -> tuple[Mirror, MagicMock]:
         info=MagicMock(run_id=run_name, start_time=0)
     )
     made = Mirror(fake.plan(), fake.store)
-    made.client, made.experiment_id, made.runs = client, "1", {"sweep": "parent"}
+    made.runs = SweepRuns(client, "1", {"sweep": "parent"})
     made.update()
     return made, client
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from orchestrator.planning.training import Training
-from orchestrator.tracking.mlflow_mirror import LiveMirror, Mirror, tracking_uri
+from orchestrator.tracking.connection import tracking_uri
+from orchestrator.tracking.live_mirror import LiveMirror
+from orchestrator.tracking.mirror import Mirror
 
 SECRET = "hunter2"
 
@@ -189,7 +191,7 @@ def kill_after(small: Any, monkeypatch: pytest.MonkeyPatch, action: str, unit: s
 
     def last(self: Any, first: str, *arguments: Any, **named: Any) -> Any:
         done = original(self, first, *arguments, **named)
-        if action == "create_run" or first == made.runs.get(unit):
+        if action == "create_run" or first == made.runs.ids.get(unit):
             raise Killed
         return done
 
@@ -248,7 +250,7 @@ def test_units_that_a_grown_grid_adds_join_the_same_sweep(small: Any) -> None:
 def test_more_metrics_than_one_request_holds_are_all_there(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.tracking.mlflow_mirror.METRICS_PER_BATCH", 3)
+    monkeypatch.setattr("orchestrator.tracking.runs.METRICS_PER_BATCH", 3)
     unit = small.plan().trainings[0]
     small.finish_training(unit)
     mirror(small)
