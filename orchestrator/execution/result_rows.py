@@ -14,7 +14,6 @@ from engine.records.tables import ASKED_OF_KINDS, RESULTS
 from engine.records.units import CellRecord
 from engine.samplers.base import SamplerBase
 from engine.samplers.registry import Sampler
-from orchestrator.execution.solver_family import solver_family
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.cost import model_cost
 from orchestrator.planning.plan import Plan
@@ -112,7 +111,7 @@ def sampler_columns(sampler: SamplerBase) -> Row:
     return {
         "sampler": sampler.model_dump_json(),
         "sampler_label": sampler.label,
-        "solver": solver_family(sampler),
+        "solver": sampler.family,
         "deterministic": sampler.deterministic,
         "num_steps": sampler.num_steps,
     }

@@ -6,7 +6,8 @@ from pydantic import JsonValue
 
 from engine.backbones.published import published
 from engine.config.experiment import Experiment
-from engine.metrics.names import FEATURE_DIMS
+from engine.data.registry import DATASETS
+from engine.metrics.extractors.registry import EXTRACTORS
 from engine.records import paths
 from engine.records.manifest import (
     CollapsedPoints,
@@ -86,7 +87,7 @@ def protocol_facts(experiment: Experiment) -> ProtocolFacts:
     rule = experiment.eval
     settings = rule.model_dump(mode="json")
     return ProtocolFacts.from_json(
-        {"id": protocol_id(experiment), **settings, "feature_dims": FEATURE_DIMS[rule.extractor]}
+        {"id": protocol_id(experiment), **settings, "feature_dims": EXTRACTORS[rule.extractor].dims}
     )
 
 
@@ -208,8 +209,6 @@ def unit_failures(plan: Plan, store: Store) -> tuple[FailedUnit, ...]:
 
 def data_seen(plan: Plan, store: Store) -> DataSeen:
     """Name, size and content hash of the data set, as the workers saw it."""
-    from engine.data.catalog import CATALOG
-
     name, extractor = plan.sweep.anchor.data.name, plan.sweep.anchor.eval.extractor
     seen = store.references(name, extractor).read_record(paths.DATA, DataSeen)
-    return DataSeen(name=name, sha256=seen.sha256 if seen else None, num_images=CATALOG[name].num_images)
+    return DataSeen(name=name, sha256=seen.sha256 if seen else None, num_images=DATASETS[name].num_images)
