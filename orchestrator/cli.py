@@ -18,7 +18,7 @@ from orchestrator.commands import (
     ui,
     why,
 )
-from orchestrator.errors import Interrupted, OrchError
+from orchestrator.errors import Interrupted, OrchError, UsageError
 
 app = typer.Typer(
     name="orch",
@@ -48,9 +48,21 @@ def main() -> None:
     except OrchError as error:
         typer.echo(str(error), err=True)
         code = error.exit_code
+    except ImportError as error:
+        code = _plugin_error(error)
     except Exception as error:
         code = _click_error(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _plugin_error(error: ImportError) -> int:
+    """Print what is wrong with an installed package's kind; any other failed import is a bug."""
+    from engine.kinds import PluginError  # only now: it would slow every `orch --help` down
+
+    if not isinstance(error, PluginError):
+        raise error
+    typer.echo(str(error), err=True)
+    return UsageError.exit_code
 
 
 def _click_error(error: Exception) -> int:

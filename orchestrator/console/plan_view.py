@@ -25,7 +25,6 @@ from orchestrator.planning.cost import (
 )
 from orchestrator.planning.memory import largest_memory, largest_pass, memory_words, shortage
 from orchestrator.planning.plan import Plan
-from orchestrator.planning.spool_batches import spooled_groups
 from orchestrator.storage.store import Store
 from reports.formatting import counted
 
@@ -112,14 +111,14 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
     """Multiply-accumulates, network evaluations and time of what is missing."""
     place, speed = place_for(plan.sweep.grid.resources), speed_of(plan.sweep, store)
     to_train = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
-    evaluations = sum(group.evaluations for group in spooled_groups(plan.missing_cells))
+    evaluations = sum(group.evaluations for group in plan.missing_groups)
     evaluations += sum(map(selection_nfe, plan.missing_trainings))
     share = search_share(plan.sweep)
     if plan.sweep.is_search:
         console.print(
             f"a search of {share:.0%} of the grid; below is what that costs on average", highlight=False
         )
-    for line in sharing_lines(plan.missing_cells):
+    for line in sharing_lines(plan.missing_cells, plan.spool_batches):
         console.print(line, highlight=False)
     console.print(
         f"to do: training {trained_share(plan.sweep) * sum(map(training_macs, to_train)):.3g} MAC, "

@@ -7,7 +7,7 @@ from orchestrator.execution.draining import Draining, drain_on_interrupt
 from orchestrator.execution.options import Options
 from orchestrator.execution.ray_session import ray_session
 from orchestrator.grid import Point
-from orchestrator.planning.cost import cell_predictions, place_for, speed_of, training_seconds
+from orchestrator.planning.cost import group_predictions, place_for, speed_of, training_seconds
 from orchestrator.planning.plan import Plan
 from orchestrator.search.batched import run_batches, varies_samplers_alone
 from orchestrator.search.coordinate import is_coordinate, run_lines
@@ -58,7 +58,7 @@ def predicted_seconds(plan: Plan, store: Store) -> dict[str, float]:
         unit.train_id: training_seconds(unit, plan.training_state(unit), speed)
         for unit in plan.missing_trainings
     }
-    return trainings | cell_predictions(plan.missing_cells, speed)
+    return trainings | group_predictions(plan.missing_groups, speed)
 
 
 def run_search(plan: Plan, job: "Job", folder: Folder) -> None:

@@ -1,6 +1,8 @@
 """Validation errors in plain words, with the dotted field they are about."""
 
 import re
+from collections.abc import Iterable
+from functools import cache
 from itertools import takewhile
 from typing import Any, get_args
 
@@ -59,12 +61,16 @@ def submodels(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in submodels(part)]
 
 
-def children(models: list[type[BaseModel]], name: str) -> list[type[BaseModel]]:
+def children(models: Iterable[type[BaseModel]], name: str) -> list[type[BaseModel]]:
     """The models below the field that the file calls `name`."""
-    fields = [
-        field for model in models for key, field in model.model_fields.items() if name in (key, field.alias)
-    ]
-    return [model for field in fields for model in submodels(field.annotation)]
+    return [below for model in models for below in _below(model, name)]
+
+
+@cache
+def _below(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    """The same for one model; asked for in every point of a grid."""
+    fields = [field for key, field in model.model_fields.items() if name in (key, field.alias)]
+    return [below for field in fields for below in submodels(field.annotation)]
 
 
 def trace(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:

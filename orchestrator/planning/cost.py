@@ -19,6 +19,7 @@ from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.prefix_groups import PrefixGroup
 from orchestrator.planning.spool_batches import spooled_groups
 from orchestrator.planning.training import Training
 from orchestrator.storage.store import DONE, Store
@@ -143,14 +144,17 @@ def training_seconds(unit: Training, state: str, speed: Speed) -> float:
 
 def cell_predictions(cells: Iterable[Cell], speed: Speed) -> dict[str, float]:
     """Predicted seconds of each cell on a warm actor; cells drawn in one pass take equal parts of it."""
-    return {
-        cell.cell_id: group.evaluations
-        / len(group.cells)
-        * sampling_cost(cell.experiment).macs
-        / speed.sample
-        for group in spooled_groups(cells)
-        for cell in group.cells
-    }
+    return group_predictions(spooled_groups(cells), speed)
+
+
+def group_predictions(groups: Iterable[PrefixGroup], speed: Speed) -> dict[str, float]:
+    """The same of the cells of these groups, as they run."""
+    predicted: dict[str, float] = {}
+    for group in groups:
+        evaluations = group.evaluations / len(group.cells)
+        for cell in group.cells:
+            predicted[cell.cell_id] = evaluations * sampling_cost(cell.experiment).macs / speed.sample
+    return predicted
 
 
 def search_share(sweep: Sweep) -> float:
@@ -187,7 +191,7 @@ def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
         return 0.0
     workers = plan.sweep.grid.resources.workers
     trainings = [training_seconds(unit, plan.training_state(unit), speed) for unit in plan.missing_trainings]
-    cells = sum(cell_predictions(plan.missing_cells, speed).values())
+    cells = sum(group_predictions(plan.missing_groups, speed).values())
     at_once = max(1, min(len(trainings), slots // workers))
     training_wall = max(max(trainings, default=0.0), sum(trainings) / at_once)
     sampling_wall = START_SECONDS["sample"] + cells / max(1, slots) if plan.missing_cells else 0.0

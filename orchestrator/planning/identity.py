@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -83,12 +84,18 @@ def cell_id(experiment: Experiment, selection: str) -> str:
     """Identity of a cell: the selected snapshot, the weights, the sampler's canonical form and the
     protocol."""
     sampler = experiment.sample.canonical().form
-    weights = non_default_fields(canonical_weights(experiment.weights, experiment.train))
+    weights = _fields_once(canonical_weights(experiment.weights, experiment.train))
     return digest(
         {
             "selection": selection,
             "weights": weights,
             "sampler": sampler,
-            "eval": non_default_fields(experiment.eval),
+            "eval": _fields_once(experiment.eval),
         }
     )
+
+
+@lru_cache(maxsize=256)
+def _fields_once(section: BaseModel) -> Any:
+    """`non_default_fields` of a section that many cells share. Callers must not change the value."""
+    return non_default_fields(section)

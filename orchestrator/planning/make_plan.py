@@ -1,6 +1,6 @@
 """From the points of a sweep to distinct trainings and cells: points that would do the same work are one."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from engine.config.experiment import Experiment
@@ -13,6 +13,9 @@ from orchestrator.planning.identity import cell_id, protocol_id, selection_id, t
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.training import Training
 
+Sections = tuple[Hashable, ...]
+"""Sections of an experiment, which are frozen and compare by value."""
+
 
 def make_plan(sweep: Sweep, points: Iterable[Point]) -> Plan:
     """Turn grid points into distinct trainings and cells, in the order of the points; none counts as finished.
@@ -20,13 +23,17 @@ def make_plan(sweep: Sweep, points: Iterable[Point]) -> Plan:
     What lies in the store is told afterwards, with `Plan.with_finished`, so that planning reads nothing.
     """
     trainings: dict[str, Training] = {}
+    training_of_sections: dict[Sections, Training] = {}
     points_of_cell: dict[str, list[Point]] = {}
     training_of_cell: dict[str, Training] = {}
     for point in points:
-        training = _training(point)
-        if training.parent_id and training.parent_id not in trainings:
-            trainings[training.parent_id] = _parent(point)
-        training = trainings.setdefault(training.train_id, training)
+        sections = _sections(point.experiment)
+        if sections not in training_of_sections:
+            training = _training(point)
+            if training.parent_id and training.parent_id not in trainings:
+                trainings[training.parent_id] = _parent(point)
+            training_of_sections[sections] = trainings.setdefault(training.train_id, training)
+        training = training_of_sections[sections]
         identity = cell_id(point.experiment, training.selection_id)
         points_of_cell.setdefault(identity, []).append(point)
         training_of_cell[identity] = training
@@ -35,6 +42,16 @@ def make_plan(sweep: Sweep, points: Iterable[Point]) -> Plan:
     )
     num_points = sum(len(cell.points) for cell in cells)
     return Plan(sweep, num_points, tuple(trainings.values()), cells)
+
+
+def _sections(experiment: Experiment) -> Sections:
+    """All that a training's identity and the choice of its snapshot depend on.
+
+    Most points of a sweep of samplers share one training: hashing it once spares most of a large plan's time.
+    """
+    trained = tuple(getattr(experiment, name) for name in TRAINED_SECTIONS)
+    protocol = experiment.eval
+    return (*trained, protocol.selection, protocol.extractor, protocol.batch_size)
 
 
 def _training(point: Point) -> Training:

@@ -9,7 +9,7 @@ from engine.training.memory import Memory, memory_budget
 from orchestrator.planning.cost import model_cost
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.prefix_groups import PrefixGroup
-from orchestrator.planning.spool_batches import GIB, spooled_groups
+from orchestrator.planning.spool_batches import GIB
 from orchestrator.planning.training import Training
 
 MIB = 2**20
@@ -40,7 +40,7 @@ def group_memory(group: PrefixGroup) -> SharedRunMemory:
 
 def largest_pass(plan: Plan) -> SharedRunMemory | None:
     """Memory of a worker of the largest common pass that is still to be drawn; None when there is none."""
-    budgets = [group_memory(group) for group in spooled_groups(plan.missing_cells) if group.shares]
+    budgets = [group_memory(group) for group in plan.missing_groups if group.shares]
     return max(budgets, key=lambda budget: budget.total, default=None)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.grid import Sweep
 from orchestrator.planning.cell import Cell
-from orchestrator.planning.spool_batches import SpoolBatch, spool_batches
+from orchestrator.planning.prefix_groups import PrefixGroup
+from orchestrator.planning.spool_batches import SpoolBatch, groups_of, spool_batches
 from orchestrator.planning.training import Training
 
 
@@ -58,6 +59,11 @@ class Plan:
     def spool_batches(self) -> list[SpoolBatch]:
         """The missing cells as they would run: groups that share a run, in batches that fit the image spool."""
         return spool_batches(self.missing_cells)
+
+    @cached_property
+    def missing_groups(self) -> list[PrefixGroup]:
+        """The groups of all spool batches."""
+        return groups_of(self.spool_batches)
 
     @property
     def idle_axes(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Which cells are drawn together: those of one model and protocol, whose samplers do part of their work
 alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -10,7 +10,7 @@ from typing import TypeVar
 from engine.data.registry import DATASETS
 from engine.sampling.prefix_sharing import guided_trees, shared_evaluations
 from orchestrator.planning.cell import Cell
-from orchestrator.planning.identity import canonical_json, non_default_fields
+from orchestrator.planning.identity import canonical_json
 from orchestrator.planning.likelihood_cost import bound_evaluations, shared_model_evaluations
 
 Item = TypeVar("Item")
@@ -160,11 +160,11 @@ def _even_parts(items: Sequence[Item], count: int) -> list[tuple[Item, ...]]:
 def prefix_groups(cells: Iterable[Cell]) -> list[PrefixGroup]:
     """Cells by what they have in common, in order. A variance measured for each sampler (analytic) shares
     nothing."""
-    found: dict[str, list[Cell]] = {}
+    found: dict[tuple[Hashable, ...], list[Cell]] = {}
     for cell in cells:
         experiment = cell.experiment
         own = cell.cell_id if experiment.sample.measures_own_variance else ""
-        common = [non_default_fields(part) for part in (experiment.weights, experiment.eval)]
-        key = canonical_json([cell.training.train_id, cell.training.selection_id, common, own])
+        training = cell.training
+        key = (training.train_id, training.selection_id, experiment.weights, experiment.eval, own)
         found.setdefault(key, []).append(cell)
     return [PrefixGroup(tuple(members)) for members in found.values()]

@@ -1,5 +1,8 @@
-"""Waves of cells: each is drawn, measured and its images deleted before the next, so that few images wait on
-disk."""
+"""Spool batches: sets of cells whose images may wait on disk together.
+
+A shared run samples the images of many cells before any of them is measured. So that few images wait, cells run
+spool batch by spool batch: the images of one are sampled, measured and deleted before the next begins.
+"""
 
 import os
 from collections.abc import Iterable
@@ -11,11 +14,11 @@ from orchestrator.planning.prefix_groups import PrefixGroup, prefix_groups
 GIB = 2**30
 
 SPOOL_GIB = 8.0
-"""Images of common passes that may wait on disk at once, in GiB, unless the cluster's environment says
+"""Images of shared runs that may wait on disk at once, in GiB, unless the cluster's environment says
 otherwise."""
 
 SPOOL_VARIABLE = "ORCH_WAITING_GIB"
-"""Environment variable with another limit; 0 lets no image wait: every cell is then drawn alone."""
+"""Environment variable with another limit; 0 lets no image wait: every cell is then sampled alone."""
 
 SpoolBatch = tuple[PrefixGroup, ...]
 """Groups whose images may wait at the same time."""
@@ -26,38 +29,46 @@ def spool_limit() -> int:
     number."""
     text = os.environ.get(SPOOL_VARIABLE) or str(SPOOL_GIB)
     try:
-        return int(float(text) * GIB) if float(text) >= 0 else _refused(text)
-    except (ValueError, OverflowError):
-        return _refused(text)
+        limit = int(float(text) * GIB)
+    except (ValueError, OverflowError):  # no number, NaN or infinity
+        limit = -1
+    if limit < 0:
+        raise UsageError(
+            f"{SPOOL_VARIABLE}={text}: give a number of GiB, such as {SPOOL_GIB:g}, or 0 for none"
+        )
+    return limit
 
 
 def spool_batches(cells: Iterable[Cell], limit: int | None = None) -> list[SpoolBatch]:
-    """The groups of these cells, those of a wave with at most `limit` bytes of waiting images, in order.
+    """The groups of these cells in order, those of a spool batch with at most `limit` bytes of waiting images.
 
-    A group that would keep more is cut in the tree's order. Groups that are not drawn together keep none.
+    A group that would keep more is cut in the prefix tree's order. Groups that share nothing keep no images.
     Without a `limit`, the environment's holds.
     """
-    limit = spool_limit() if limit is None else limit
-    found, room = list[list[PrefixGroup]](), -1
-    for group in (part for whole in prefix_groups(cells) for part in whole.cut(_cells_within(whole, limit))):
-        if not found or group.spooled_bytes > room:
-            found.append([])
-            room = limit
-        found[-1].append(group)
-        room -= group.spooled_bytes
-    return [tuple(wave) for wave in found]
+    if limit is None:
+        limit = spool_limit()
+    batches: list[list[PrefixGroup]] = []
+    room = -1  # bytes left in the last batch; there is none yet
+    for whole in prefix_groups(cells):
+        for group in whole.cut(_cells_within(whole, limit)):
+            if group.spooled_bytes > room or not batches:
+                batches.append([])
+                room = limit
+            batches[-1].append(group)
+            room -= group.spooled_bytes
+    return [tuple(batch) for batch in batches]
+
+
+def groups_of(batches: Iterable[SpoolBatch]) -> list[PrefixGroup]:
+    """The groups of all spool batches: what really runs together."""
+    return [group for batch in batches for group in batch]
 
 
 def spooled_groups(cells: Iterable[Cell]) -> list[PrefixGroup]:
-    """The groups of all waves: what is really drawn together."""
-    return [group for wave in spool_batches(cells) for group in wave]
+    """The groups of these cells as they run, cut to the limit on waiting images."""
+    return groups_of(spool_batches(cells))
 
 
 def _cells_within(group: PrefixGroup, limit: int) -> int:
-    """How many of a group's cells may wait together: all where they are drawn one by one, else one at the
-    least."""
+    """How many of a group's cells may wait together: all where each is sampled alone, else one at the least."""
     return max(1, limit // group.cell_bytes) if group.shares else len(group.cells)
-
-
-def _refused(text: str) -> int:
-    raise UsageError(f"{SPOOL_VARIABLE}={text}: give a number of GiB, such as {SPOOL_GIB:g}, or 0 for none")

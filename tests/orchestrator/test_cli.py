@@ -2,6 +2,7 @@
 start."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -203,3 +204,33 @@ def test_a_relative_data_root_is_made_absolute_for_the_workers(orch: Any, tmp_pa
     code, _, err = orch("sweep", grid, "--data-root", "pictures")
     assert code == 2
     assert str(Path.cwd() / "pictures") in err
+
+
+# Other ways in.
+
+
+def test_the_package_itself_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, "Usage: orch" in done.stdout) == (0, True)
+
+
+def test_a_package_whose_kind_cannot_be_used_is_one_line_and_a_usage_error(orch: Any, tmp_path: Path) -> None:
+    """Its metadata is all that an installed package needs for its kinds to be asked for."""
+    metadata = tmp_path / "orch_broken-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: orch-broken\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[orch.samplers]\nmidpoint = orch_broken:Midpoint\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "plan", QUICKSTART],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{PACKAGED.parent}{os.pathsep}{tmp_path}"},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "the installed package orch-broken offers the sampler 'midpoint', which cannot be loaded"
+    )

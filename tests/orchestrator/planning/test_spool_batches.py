@@ -144,21 +144,21 @@ def test_a_plan_says_when_the_limit_cuts_and_what_that_costs(
 ) -> None:
     cells = cells_of(fake, random_samplers(0))
     monkeypatch.delenv("ORCH_WAITING_GIB", raising=False)
-    (saved,) = sharing_lines(cells)
+    (saved,) = sharing_lines(cells, spool_batches(cells))
     whole, alone = (
         sum(group.together for group in prefix_groups(cells)),
         sum(cell.experiment.sample.nfe for cell in cells),
     )
     assert saved.startswith(f"shared: {len(cells)} cells are drawn in common passes, {whole} network")
     monkeypatch.setenv("ORCH_WAITING_GIB", f"{5 * CELL_BYTES / GIB}")
-    _, limit = sharing_lines(cells)
+    _, limit = sharing_lines(cells, spool_batches(cells))
     cut = sum(group.per_image for group in spooled_groups(cells))
     assert limit.startswith(f"limit: drawn in {len(spool_batches(cells))} waves of at most ")
     assert limit.endswith(
         f"GiB of waiting images (ORCH_WAITING_GIB): {cut} instead of {whole} evaluations an image"
     )
     monkeypatch.setenv("ORCH_WAITING_GIB", "0")
-    (none,) = sharing_lines(cells)
+    (none,) = sharing_lines(cells, spool_batches(cells))
     assert none.endswith(f"1 wave of at most 0 GiB of waiting images (ORCH_WAITING_GIB): {alone} instead of {whole} "
                          "evaluations an image")  # fmt: skip
 
