@@ -3,15 +3,12 @@
 import torch
 from torch import nn
 
-from engine.backbones.ocm_head import attach_head
 from engine.backbones.shared.checkpointing import set_checkpointing
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
-from engine.config.objective import OcmObjective
 from engine.config.train import Precision
-from engine.denoiser import Denoiser, VarianceModel
+from engine.denoiser import Denoiser
 from engine.noise import Purpose, generator_seed
-from engine.objectives.ocm import OcmVariance
 from engine.process.precond import Preconditioning
 
 
@@ -26,15 +23,12 @@ def build_network(experiment: Experiment) -> nn.Module:
 
 
 def _network(experiment: Experiment) -> nn.Module:
-    if isinstance(experiment.objective, OcmObjective) and experiment.parent is not None:
-        return attach_head(
-            _backbone(experiment.parent), experiment.objective, net_shape(experiment).in_channels
-        )
-    return _backbone(experiment)
-
-
-def _backbone(experiment: Experiment) -> nn.Module:
-    return experiment.model.build(net_shape(experiment))
+    """A backbone of the experiment's own, or for a head that of the training it starts from, which is taken over
+    as it is."""
+    parent = experiment.parent
+    owner = parent if parent is not None and experiment.objective.is_head else experiment
+    backbone = owner.model.build(net_shape(owner))
+    return experiment.objective.complete(backbone, net_shape(experiment).in_channels)
 
 
 def build_denoiser(experiment: Experiment, net: nn.Module, precision: Precision | None = None) -> Denoiser:
@@ -45,9 +39,6 @@ def build_denoiser(experiment: Experiment, net: nn.Module, precision: Precision 
     """
     design = experiment.base_objective.design
     precond = Preconditioning(design.process, design.target, design.sigma_data)
-    return Denoiser(net, precond, precision or experiment.train.precision, variance_model(experiment))
-
-
-def variance_model(experiment: Experiment) -> VarianceModel | None:
-    """What reads Cov[x0 | x] off the network's output: OCM's head has it, other networks have not."""
-    return OcmVariance() if isinstance(experiment.objective, OcmObjective) else None
+    return Denoiser(
+        net, precond, precision or experiment.train.precision, experiment.objective.variance_model()
+    )

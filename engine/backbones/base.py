@@ -5,7 +5,7 @@ knows better: what it costs, what it keeps in memory, what it is called, what it
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from engine.backbones.cost import Cost, Layer, sum_of
 from engine.backbones.shape import NetShape
+from engine.conflicts import ConfigConflict
 from engine.frozen import Frozen
 from engine.kinds import LAST
 
@@ -67,6 +68,11 @@ class ModelBase(Frozen):
     much."""
     extra_loss: ClassVar[str] = ""
     """What `losses` adds that says nothing of the noise level, in words for messages; nothing for most."""
+
+    start_rule: ClassVar[str] = (
+        "only the dropout, and a DyDiT's budget, may be changed; a DyDiT also starts from the DiT of its size"
+    )
+    """Which weights fit, in words for a message about those that do not."""
 
     dropout: Probability = 0.0
     """Dropout probability inside residual blocks."""
@@ -157,6 +163,13 @@ class ModelBase(Frozen):
     def accepts_weights_of(self, other: "ModelBase") -> bool:
         """Whether the network can go on from another's weights. Dropout has none."""
         return other.model_copy(update={"dropout": self.dropout}) == self
+
+    def schedule_conflicts(self, schedule: str) -> Iterator[ConfigConflict]:
+        """What speaks against a training schedule: one that follows the loss weighs everything in it, also what
+        says nothing of the noise level."""
+        if self.extra_loss and schedule == "loss_gap":
+            reason = f"its weights would act on {self.extra_loss} too, which says nothing of the noise level; use fixed"
+            yield ("objective.training_schedule.kind", "model.kind"), f"loss_gap: {reason}"
 
     def losses(
         self,

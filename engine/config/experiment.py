@@ -7,14 +7,15 @@ from pydantic import Field, model_validator
 
 from engine.backbones.base import Probability
 from engine.backbones.registry import Model
-from engine.config.objective import Objective, OcmObjective
 from engine.config.train import Train
-from engine.config.weights import EmaWeights, Weights, check_weights
+from engine.config.weights import EmaWeights, Weights, weights_conflicts
 from engine.conflicts import ConfigConflict
 from engine.data.base import Split
 from engine.data.registry import DATASETS, DatasetName
 from engine.frozen import Frozen
 from engine.metrics.extractors.registry import ExtractorName
+from engine.objectives.base import StartFacts
+from engine.objectives.registry import Objective
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers.base import NetworkFacts
 from engine.samplers.heun import Heun
@@ -151,8 +152,7 @@ class Experiment(Frozen):
     @property
     def base_objective(self) -> Objective:
         """The objective that says what the network predicts: a head's is that of its start."""
-        head = isinstance(self.objective, OcmObjective) and self.start is not None
-        return self.start.objective if head and self.start else self.objective
+        return self.start.objective if self.objective.is_head and self.start else self.objective
 
 
 def config_conflicts(experiment: Experiment) -> list[ConfigConflict]:
@@ -160,59 +160,19 @@ def config_conflicts(experiment: Experiment) -> list[ConfigConflict]:
     return [
         *_start_conflicts(experiment),
         *_schedule_conflicts(experiment),
-        *_weights_conflicts(experiment),
+        *weights_conflicts(experiment.weights, experiment.train),
         *_sampler_conflicts(experiment),
     ]
 
 
 def _start_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
-    start, objective, model = experiment.start, experiment.objective, experiment.model
-    head = isinstance(objective, OcmObjective)
-    if start is None:
-        if head:
-            yield ("objective.kind",), "ocm completes a finished training: say which in `start`"
-        return
-    if head and not model.has_head_features:
-        yield (
-            ("objective.kind", "model.kind"),
-            f"ocm reads a U-Net's last features, and {model.kind} has none",
-        )
-    elif isinstance(start.objective, OcmObjective):
-        yield (
-            ("start.objective.kind",),
-            "ocm has no network of its own to start from; use the objective of its start",
-        )
-    elif head and start.model not in (None, model):
-        yield ("start.model", "model"), "ocm trains a head on its start's network: leave start.model out"
-    elif not head and start.model and not model.accepts_weights_of(start.model):
-        allowed = "only the dropout, and a DyDiT's budget, may be changed; a DyDiT also starts from the DiT of its size"
-        yield ("start.model", "model"), f"weights of one network do not fit another: {allowed}"
-    elif not head and start.objective.design.learned_variance != objective.design.learned_variance:
-        reason = "one of them learns a variance and has twice as many output channels"
-        yield (
-            ("objective.kind", "start.objective.kind"),
-            f"{objective.kind} cannot start from {start.objective.kind}: {reason}",
-        )
+    start = experiment.start
+    facts = None if start is None else StartFacts(start.objective, start.model, experiment.model)
+    return experiment.objective.start_conflicts(facts)
 
 
 def _schedule_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
-    extra = experiment.model.extra_loss
-    if extra and experiment.objective.design.training_schedule.kind == "loss_gap":
-        reason = f"its weights would act on {extra} too, which says nothing of the noise level; use fixed"
-        yield ("objective.training_schedule.kind", "model.kind"), f"loss_gap: {reason}"
-
-
-def _weights_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
-    weights = experiment.weights
-    try:
-        check_weights(weights, experiment.train)
-    except ValueError as error:
-        fields = {
-            "ema": ("weights.halflife_kimg", "weights.kind", "train.ema_extra_halflives_kimg"),
-            "power": ("weights.sigma_rel", "weights.kind", "train.ema_power"),
-            "raw": ("weights.kind", "train.keep_raw"),
-        }
-        yield fields[weights.kind], str(error)
+    return experiment.model.schedule_conflicts(experiment.objective.design.training_schedule.kind)
 
 
 def _sampler_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
@@ -239,5 +199,5 @@ def _network_facts(experiment: Experiment) -> NetworkFacts:
         has_null_label=experiment.model.has_null_label,
         knows_pure_noise=defined and design.process.sigma_range[1] >= TERMINAL_SIGMA,
         learned_variance=design.learned_variance,
-        covariance_head=isinstance(experiment.objective, OcmObjective),
+        covariance_head=experiment.objective.is_head,
     )

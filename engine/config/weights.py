@@ -1,10 +1,12 @@
 """Which average of the trained weights is sampled, and what a training keeps. Imports no torch."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from engine.config.train import SigmaRel, Train
+from engine.conflicts import ConfigConflict
 from engine.frozen import Frozen
 
 POSTHOC_REACH = 2.0
@@ -101,6 +103,19 @@ def check_weights(weights: Weights, train: Train) -> None:
         case RawWeights():
             if not train.keep_raw:
                 raise ValueError("the training keeps averaged weights only; set train.keep_raw: true")
+
+
+def weights_conflicts(weights: Weights, train: Train) -> Iterator[ConfigConflict]:
+    """What is asked for and not kept, with the fields that say so."""
+    fields = {
+        "ema": ("weights.halflife_kimg", "weights.kind", "train.ema_extra_halflives_kimg"),
+        "power": ("weights.sigma_rel", "weights.kind", "train.ema_power"),
+        "raw": ("weights.kind", "train.keep_raw"),
+    }
+    try:
+        check_weights(weights, train)
+    except ValueError as error:
+        yield fields[weights.kind], str(error)
 
 
 def check_posthoc(sigma_rel: float, tracked: tuple[float, ...]) -> None:

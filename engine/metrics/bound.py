@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.data.datasets import to_unit
 from engine.metrics.per_image import bits_per_dim, measure_images, standard_error
 from engine.noise import Purpose, normal
-from engine.objectives.likelihood import discretised_nll, gaussian_kl
+from engine.objectives.losses.likelihood import discretised_nll, gaussian_kl
 from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep, learned_range, reverse_betas
 from engine.process.schedules import alpha_bars, sigma_of

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.config.objective import Design
 from engine.metrics.optimal_loss import mean_and_stderr
 from engine.metrics.posterior import draw_batches, posterior
+from engine.objectives.design import Design
 from engine.process.precond import Preconditioning
 from engine.process.weighting import target_weight
 from engine.sampling.step_packing import repeated

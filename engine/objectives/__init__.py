@@ -1,17 +1,4 @@
-"""Objectives: a loss adds noise to images at given noise levels, denoises, weighs and squares."""
+"""Objectives, one file a kind: its configuration, its place in the design space, its loss, what it goes with.
 
-from engine.objectives import ocm, regression, vlb
-from engine.objectives.base import LossFn, Noised, Terms
-
-OBJECTIVES: dict[str, LossFn] = {
-    "edm": regression.losses,
-    "simple": regression.losses,
-    "hybrid": vlb.hybrid_losses,
-    "vlb": vlb.vlb_losses,
-    "flow": regression.losses,
-    "regression": regression.losses,
-    "ocm": ocm.losses,
-}
-"""Loss of each objective kind: (objective, denoiser, batch) -> values per image, `loss` among them."""
-
-__all__ = ["OBJECTIVES", "LossFn", "Noised", "Terms"]
+No kind imports torch before its loss is asked for; the losses themselves are in `losses/`.
+"""

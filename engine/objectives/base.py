@@ -1,38 +1,95 @@
-"""What every loss is given and gives back."""
+"""What every objective has, and the questions that others ask it. Imports no torch.
 
-from collections.abc import Callable
+A new kind must say its place in the design space and its loss. Everything else has a plain answer here.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from engine.backbones.base import ModelBase
+from engine.backbones.cost import Layer
+from engine.backbones.shape import NetShape
+from engine.conflicts import ConfigConflict
+from engine.frozen import Frozen
+from engine.kinds import LAST
+from engine.objectives.design import Design
 
-from engine.denoiser import Denoiser, columns
+if TYPE_CHECKING:
+    from torch import nn
 
-Terms = dict[str, Tensor]
-"""Values per image [B]: `loss`, which is minimised, and the terms it is made of, which are logged under their
-names."""
+    from engine.denoiser import Denoiser, VarianceModel
+    from engine.objectives.losses.batch import Noised, Terms
+
+
+class ObjectiveBase(Frozen):
+    """What a training minimises. A kind adds a field `kind` with its name and its knobs."""
+
+    if TYPE_CHECKING:
+        # Declared by each kind as a Literal with a default; a field here would come before all others.
+        kind: str
+
+    position: ClassVar[int] = LAST
+    """Place among the kinds in messages and in the schema."""
+    is_head: ClassVar[bool] = False
+    """It trains a head on the frozen network of a finished training, which its `start` names."""
+    is_bound: ClassVar[bool] = False
+    """Its loss is the variational bound itself, which takes the place of the design's weighted error."""
+
+    @property
+    @abstractmethod
+    def design(self) -> Design:
+        """Its place in the design space."""
+
+    @abstractmethod
+    def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """Values per image [B]: `loss`, which is minimised, and the terms it is made of."""
+
+    @property
+    def beside(self) -> str:
+        """What the loss has that the design does not show, in words that follow the kind's name."""
+        return ""
+
+    @property
+    def no_network(self) -> str:
+        """Why no training can start from a head."""
+        return f"{self.kind} has no network of its own to start from; use the objective of its start"
+
+    def start_conflicts(self, start: "StartFacts | None") -> Iterator[ConfigConflict]:
+        """What keeps a training with this objective from its `start`; None where it starts from fresh weights."""
+        if start is None:
+            return
+        if start.objective.is_head:
+            yield ("start.objective.kind",), start.objective.no_network
+        elif start.named_model and not start.model.accepts_weights_of(start.named_model):
+            reason = f"weights of one network do not fit another: {start.model.start_rule}"
+            yield ("start.model", "model"), reason
+        elif start.objective.design.learned_variance != self.design.learned_variance:
+            reason = "one of them learns a variance and has twice as many output channels"
+            fields = ("objective.kind", "start.objective.kind")
+            yield fields, f"{self.kind} cannot start from {start.objective.kind}: {reason}"
+
+    def complete(self, net: "nn.Module", in_channels: int) -> "nn.Module":
+        """The network that is trained, made of a backbone for images of `in_channels`: the backbone itself."""
+        return net
+
+    def added_layers(self, model: ModelBase, shape: NetShape) -> tuple[Layer, ...]:
+        """The layers that `complete` adds to a backbone."""
+        return ()
+
+    def variance_model(self) -> "VarianceModel | None":
+        """What reads Cov[x0 | x] off the network's output; most networks have nothing of the kind."""
+        return None
 
 
 @dataclass(frozen=True)
-class Noised:
-    """A batch to learn from: clean images, the noise to add to each, and what the network is told."""
+class StartFacts:
+    """What an objective asks about the training that another one starts from."""
 
-    x0: Tensor
-    """[B, C, H, W] in [-1, 1]."""
-    eps: Tensor
-    """Standard normal noise, same shape."""
-    sigma: Tensor
-    """Noise levels [B], float64."""
-    label: Tensor | None = None
-    """Classes [B], int64; -1 where the label is hidden; None for an unconditional network."""
-    augment: Tensor | None = None
-    """Augmentation labels [B, 9]; None without augmentation."""
-
-    @property
-    def x(self) -> Tensor:
-        """x0 + sigma * eps."""
-        return self.x0 + columns(self.sigma, self.x0) * self.eps
-
-
-LossFn = Callable[[Any, Denoiser, Noised], Terms]
-"""(objective, denoiser, batch) -> values per image."""
+    objective: ObjectiveBase
+    """Of the training to start from."""
+    named_model: ModelBase | None
+    """The network of that training, where `start` names one."""
+    model: ModelBase
+    """The network that goes on."""

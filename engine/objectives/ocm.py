@@ -1,50 +1,89 @@
-"""OCM: regress the diagonal of the score's Jacobian by an unbiased estimate of it [P6; playbook 3.6-3.7]."""
+"""OCM's objective, which trains a head. Imports no torch before its loss is asked for."""
 
-import torch
-from torch import Tensor
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.config.objective import OcmObjective
-from engine.denoiser import Denoiser, Output, columns
-from engine.objectives.base import Noised, Terms
+from pydantic import Field
+
+from engine.backbones.base import ModelBase
+from engine.backbones.cost import Cost, Layer, conv, norm
+from engine.backbones.shape import NetShape
+from engine.conflicts import ConfigConflict
+from engine.objectives.base import ObjectiveBase, StartFacts
+from engine.objectives.design import Design, chain
+from engine.process.noise_levels import UniformTime
+from engine.process.schedules import ScheduleName
+from engine.process.weighting import UniformWeight
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from engine.denoiser import Denoiser, VarianceModel
+    from engine.objectives.losses.batch import Noised, Terms
 
 
-def losses(objective: OcmObjective, denoiser: Denoiser, batch: Noised) -> Terms:
-    """|estimate - h|^2 over pixels, one value per image; `denoiser` holds an OcmNet [P6; playbook 3.7].
+class OcmObjective(ObjectiveBase):
+    """OCM: a head for the diagonal posterior covariance on a frozen network [P6; playbook 3.6].
 
-    Each image gets one vector of random signs from torch's global generator, which the training loop seeds
-    for every batch by the position of its first image, as it does for dropout. The minimum over h is the
-    estimate's mean. Raises ValueError when the network has no head.
+    Needs `start`: the finished training whose network it completes. Only the head is trained.
     """
-    x = batch.x.requires_grad_()
-    output = denoiser.output(x, batch.sigma, batch.label, batch.augment)
-    if output.head is None:
-        raise ValueError("OCM trains a head, and this network has none")
-    signs = torch.randint(0, 2, x.shape, device=x.device).to(x.dtype) * 2 - 1
-    error = output.head - diagonal_estimate(output, x, signs)
-    return {"loss": error.square().flatten(1).sum(1)}
+
+    position: ClassVar[int] = 7
+    is_head: ClassVar[bool] = True
+
+    kind: Literal["ocm"] = "ocm"
+    head: Literal["simple", "complex"] = "simple"
+    """simple: norm and a convolution; complex: a residual block before them."""
+    schedule: ScheduleName = "linear"
+    """Chain whose timesteps the head is trained on."""
+    num_timesteps: int = Field(default=1000, ge=2)
+    """Length T of the chain."""
+
+    @property
+    def design(self) -> Design:
+        """Which noise levels the head is shown; how the network predicts is the start's affair."""
+        return Design(chain(self.schedule, self.num_timesteps), "eps", UniformWeight(), UniformTime())
+
+    def start_conflicts(self, start: StartFacts | None) -> Iterator[ConfigConflict]:
+        """What keeps the head from a finished network."""
+        if start is None:
+            yield ("objective.kind",), "ocm completes a finished training: say which in `start`"
+        elif not start.model.has_head_features:
+            reason = f"ocm reads a U-Net's last features, and {start.model.kind} has none"
+            yield ("objective.kind", "model.kind"), reason
+        elif start.objective.is_head:
+            yield ("start.objective.kind",), start.objective.no_network
+        elif start.named_model not in (None, start.model):
+            reason = "ocm trains a head on its start's network: leave start.model out"
+            yield ("start.model", "model"), reason
+
+    def complete(self, net: "nn.Module", in_channels: int) -> "nn.Module":
+        """The frozen network with a fresh head."""
+        from engine.objectives.losses.covariance_head import attach_head
+
+        return attach_head(net, self.head, in_channels)
+
+    def added_layers(self, model: ModelBase, shape: NetShape) -> tuple[Layer, ...]:
+        """The head."""
+        return (Layer(f"{self.head} head", head_cost(self.head, model.head_feature_channels(shape), shape)),)
+
+    def variance_model(self) -> "VarianceModel":
+        """Cov[x0 | x] off the head's output."""
+        from engine.objectives.losses.covariance import OcmVariance
+
+        return OcmVariance()
+
+    def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """|estimate - h|^2 of the diagonal h [P6; playbook 3.7]."""
+        from engine.objectives.losses.covariance import covariance_losses
+
+        return covariance_losses(denoiser, batch)
 
 
-def diagonal_estimate(output: Output, x: Tensor, signs: Tensor) -> Tensor:
-    """sigma^2 v * grad_x(v . score(x)) for signs v: its mean over v is sigma^2 diag(d score / dx). No
-    gradient.
-
-    With x = x0 + sigma eps and score = (x0_hat - x) / sigma^2 this is v * grad_x(v . x0_hat) - 1, and x0_hat
-    = c_skip x + c_out T leaves only the network's own T to differentiate. P6 writes it for x_t = a x, whose
-    score is a times smaller and whose noise is b = a sigma: b^2 d score / dx_t is the same number.
-    """
-    (gradient,) = torch.autograd.grad((signs * output.target).sum(), x)
-    c = output.coefficients
-    return columns(c.c_skip - 1, x) + columns(c.c_out, x) * signs * gradient
-
-
-class OcmVariance:
-    """The posterior variance that a head's h says: Cov[x0 | x] = sigma^2 (1 + h) on the diagonal [P6]."""
-
-    def __call__(self, sigma: Tensor, head: Tensor | None) -> Tensor:
-        """Variance [B, C, H, W], float64 and never negative, at noise levels sigma [B] for h = `head`.
-
-        Raises ValueError when the network has no head.
-        """
-        if head is None:
-            raise ValueError("OCM's variance comes from a head, and this network has none")
-        return (columns(sigma.double() ** 2, head.double()) * (1 + head.double())).clamp(min=0)
+def head_cost(head: Literal["simple", "complex"], width: int, shape: NetShape) -> Cost:
+    """Cost of a head on `width` channels of features, its backbone apart."""
+    cost = norm(width) + conv(width, shape.in_channels, 3, shape.resolution)
+    if head == "complex":
+        for _ in range(2):
+            cost += norm(width) + conv(width, width, 3, shape.resolution)
+    return cost

@@ -1,32 +1,72 @@
-"""Weighted regression: EDM, L_simple, flow matching and every other corner of the design space are this one
-loss."""
+"""Any corner of the design space. Imports no torch before its loss is asked for."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.config.objective import Design, EdmObjective, FlowObjective, RegressionObjective, SimpleObjective
-from engine.denoiser import Denoiser, Output, columns
-from engine.objectives.base import Noised, Terms
-from engine.process.weighting import target_weight
+from pydantic import Field, model_validator
 
+from engine.objectives.base import ObjectiveBase
+from engine.objectives.design import Design
+from engine.process.noise_levels import LossSecondMoment, UniformTime
+from engine.process.noise_levels import NoiseLevels as AnyNoiseLevels
+from engine.process.processes import DiscreteProcess, Process
+from engine.process.targets import TargetName
+from engine.process.training_schedule import FixedSchedule, LossGapSchedule, TrainingSchedule
+from engine.process.weighting import UniformWeight, Weighting
 
-def losses(
-    objective: EdmObjective | SimpleObjective | FlowObjective | RegressionObjective,
-    denoiser: Denoiser,
-    batch: Noised,
-) -> Terms:
-    """weight(sigma) * |x0_hat - x0|^2, one value per image [P1 Eq. 14; P3 Eq. 8; 002 sections 2 and 7].
-
-    It is computed as the error of the network's own target, which is exact at noise levels where x0_hat
-    cancels.
-    """
-    output = denoiser.output(batch.x, batch.sigma, batch.label, batch.augment)
-    return {"loss": weighted_error(objective.design, output, batch)}
+if TYPE_CHECKING:
+    from engine.denoiser import Denoiser
+    from engine.objectives.losses.batch import Noised, Terms
 
 
-def weighted_error(design: Design, output: Output, batch: Noised) -> Tensor:
-    """The weighted squared error of a network's output [B], over pixels as the design says."""
-    c = output.coefficients
-    error = output.target - (columns(c.p, batch.x0) * batch.x0 + columns(c.q, batch.x0) * batch.eps)
-    squares = error.square().flatten(1)
-    per_image = squares.sum(1) if design.pixels == "sum" else squares.mean(1)
-    return target_weight(design.weighting, batch.sigma, c.c_out).to(per_image.dtype) * per_image
+class RegressionObjective(ObjectiveBase):
+    """Any process with any target, weighting and noise levels [companion text 002, sections 2 and 5-8]."""
+
+    position: ClassVar[int] = 6
+
+    kind: Literal["regression"] = "regression"
+    process: Process = DiscreteProcess()
+    """How images are noised, and what the network is told of the noise level."""
+    target: TargetName = "v"
+    """What the network predicts."""
+    weighting: Weighting = UniformWeight()
+    """Weight of the error of x0_hat; `uniform` is 1 on the target."""
+    noise_levels: AnyNoiseLevels = UniformTime()
+    """Which noise levels training shows."""
+    sigma_data: float = Field(default=0.5, gt=0)
+    """Standard deviation of the data, used by target F."""
+    training_schedule: TrainingSchedule = FixedSchedule()
+    """Whether noise levels and weighting stay as they are or follow the loss, over a continuous process."""
+
+    @model_validator(mode="after")
+    def _target_is_defined(self) -> "RegressionObjective":
+        if self.target in ("eps", "score") and getattr(self.process, "zero_terminal_snr", False):
+            raise ValueError(
+                f"target {self.target} says nothing about the image at zero terminal SNR; predict v, x0 or F"
+            )
+        if isinstance(self.noise_levels, LossSecondMoment) and not isinstance(self.process, DiscreteProcess):
+            raise ValueError(
+                "noise_levels loss_second_moment keeps a history for each timestep of a discrete process"
+            )
+        if isinstance(self.training_schedule, LossGapSchedule) and isinstance(self.process, DiscreteProcess):
+            raise ValueError(
+                "training_schedule loss_gap draws from a continuous range of noise levels, not timesteps"
+            )
+        return self
+
+    @property
+    def design(self) -> Design:
+        """The point itself."""
+        return Design(
+            self.process,
+            self.target,
+            self.weighting,
+            self.noise_levels,
+            self.sigma_data,
+            training_schedule=self.training_schedule,
+        )
+
+    def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """weight(sigma) * |x0_hat - x0|^2 [002 sections 2 and 7]."""
+        from engine.objectives.losses.weighted_error import weighted_losses
+
+        return weighted_losses(self.design, denoiser, batch)

@@ -4,9 +4,9 @@ device."""
 import torch
 from torch import nn
 
-from engine.backbones.ocm_head import OcmNet
 from engine.backbones.unets.encoder_decoder import EncoderDecoder
 from engine.config.train import Compile
+from engine.objectives.losses.covariance_head import OcmNet
 
 # Without CUDA graphs: those overwrite gradients of one microbatch by the next one's.
 MODES = {"default": "default", "max": "max-autotune-no-cudagraphs"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.config.objective import Design
+from engine.objectives.design import Design
 from engine.process.precond import Preconditioning
 from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import target_weight

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.config.objective import Design
+from engine.objectives.design import Design
 from engine.process.noise_levels import LossSecondMoment
 from engine.process.processes import DiscreteProcess
 from engine.process.training_schedule import LossGapSchedule

@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
-from engine.config.objective import OcmObjective
 from engine.config.weights import tracked_weights
 
 FP32, HALF = 4, 2
@@ -42,7 +41,7 @@ def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memor
     ValueError when there is no such network for the data set's images.
     """
     train = experiment.train
-    mixed, trains = train.precision != "fp32", not isinstance(experiment.objective, OcmObjective)
+    mixed, trains = train.precision != "fp32", not experiment.objective.is_head
     return Memory(
         weights=(FP32 + HALF * mixed) * params,
         gradients=FP32 * params * trains,

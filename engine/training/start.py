@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from engine.backbones.ocm_head import OcmNet
 from engine.build import build_network
 from engine.config.experiment import Experiment
 from engine.config.weights import EmaWeights
 from engine.files import Files
+from engine.objectives.losses.covariance_head import OcmNet
 from engine.training.gap_history import Optimum
 from engine.training.levels import LevelDrawer
 from engine.training.snapshot import TrainingState, load_snapshot, restore_checkpoint

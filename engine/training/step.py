@@ -15,7 +15,7 @@ from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, generator_seed
-from engine.objectives import OBJECTIVES, Noised, Terms
+from engine.objectives.losses.batch import Noised, Terms
 from engine.training.batches import make_batch
 from engine.training.compiling import compile_network
 from engine.training.levels import Levels
@@ -44,7 +44,6 @@ class LossModel(nn.Module):
     def __init__(self, experiment: Experiment, denoiser: Denoiser) -> None:
         super().__init__()
         self.experiment, self.denoiser = experiment, denoiser
-        self.diffusion_losses = OBJECTIVES[experiment.objective.kind]
 
     def forward(
         self,
@@ -58,7 +57,7 @@ class LossModel(nn.Module):
         """The loss of each image [B] and the terms it is made of, `images_shown` images into the training."""
         model, objective = self.experiment.model, self.experiment.objective
         batch = Noised(x0, eps, sigma, label, augment)
-        diffusion = partial(self.diffusion_losses, objective, self.denoiser, batch)
+        diffusion = partial(objective.losses, self.denoiser, batch)
         pixels = x0[0].numel() if objective.design.pixels == "sum" else 1
         return model.losses(diffusion, self.denoiser.net, images_shown=images_shown, pixels=pixels)
 

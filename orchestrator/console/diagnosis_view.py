@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.config.experiment import Experiment, LossGap
-from engine.config.objective import Design
 from engine.config.weights import EmaWeights
 from engine.data.datasets import ImageSet, load_images
 from engine.device import worker_device
 from engine.evaluation.evaluate import load_denoiser
 from engine.evaluation.snapshot_cache import Snapshot, diagnosis, loss_gap
 from engine.metrics.diagnosis import Diagnosis, log_levels
+from engine.objectives.design import Design
 from engine.records.curves import DiagnosisCurves
 from orchestrator.console.process_view import density_of, drawn_levels, short
 from orchestrator.console.status_view import planned_sweeps, planned_units

@@ -10,8 +10,8 @@ from rich.table import Table
 from torch import Tensor
 
 from engine.config.experiment import Experiment
-from engine.config.objective import Design, HybridObjective
 from engine.metrics.diagnosis import quantile_levels
+from engine.objectives.design import Design
 from engine.posterior import Posterior
 from engine.process.precond import Coefficients, Preconditioning
 from engine.process.processes import DiscreteProcess, ProcessBase
@@ -46,7 +46,7 @@ def design_curves(experiment: Experiment, name: str) -> DesignCurves:
     sigma = torch.from_numpy(np.exp(ln_sigma))
     c = Preconditioning(design.process, design.target, design.sigma_data)(sigma)
     density = density_of(drawn, ln_sigma)
-    weight = bound_weight(sigma, density, c) if objective.kind == "vlb" else weights(design, sigma, c)
+    weight = bound_weight(sigma, density, c) if objective.is_bound else weights(design, sigma, c)
     gaussian = sigma**2 * design.sigma_data**2 / (sigma**2 + design.sigma_data**2)
     time = torch.linspace(0, 1, GRID, dtype=torch.float64)
     path = design.process.sigma_at(time).clamp(
@@ -144,7 +144,7 @@ def words(experiment: Experiment) -> str:
     schedule = process.get("schedule") or process.get("path") or ""
     steps = f", T = {process['num_timesteps']}" if "num_timesteps" in process else ""
     zero = ", zero terminal SNR" if process.get("zero_terminal_snr") else ""
-    weighting = "variational bound" if base.kind == "vlb" else design.weighting.model_dump()["kind"]
+    weighting = "variational bound" if base.is_bound else design.weighting.model_dump()["kind"]
     levels, schedule_kind = design.noise_levels.model_dump()["kind"], design.training_schedule.kind
     parts = (
         f"objective {base.kind}{_beside(experiment)}",
@@ -163,9 +163,7 @@ def _beside(experiment: Experiment) -> str:
     base = experiment.base_objective
     if base is not experiment.objective:
         return f" under a head of {experiment.objective.kind}"
-    if isinstance(base, HybridObjective):
-        return f" (L_simple, shown, + {base.vlb_weight:g} L_vlb for the variance)"
-    return ""
+    return base.beside
 
 
 def levels_table(curves: DesignCurves, process: ProcessBase) -> Table:

@@ -161,7 +161,6 @@ _LOADED: dict[tuple[str, ...], "Denoiser"] = {}
 
 def warm_denoiser(unit: Unit, images_shown: int, device: "torch.device") -> "Denoiser":
     """The chosen snapshot's denoiser, read from the store unless the previous unit used it too."""
-    from engine.build import variance_model
     from engine.evaluation.evaluate import load_denoiser
 
     experiment = unit.spec
@@ -170,5 +169,5 @@ def warm_denoiser(unit: Unit, images_shown: int, device: "torch.device") -> "Den
         _LOADED.clear()
         folder = Store.open(unit.storage).training(unit.train_id)
         _LOADED[key] = load_denoiser(experiment, folder, images_shown, device)
-    _LOADED[key].variance_model = variance_model(experiment)
+    _LOADED[key].variance_model = experiment.objective.variance_model()
     return _LOADED[key]

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from engine.backbones.cost import Cost, Layer
+from engine.backbones.cost import Cost, Layer, sum_of
 from engine.backbones.flops import forward_cost, forward_layers
-from engine.backbones.head_cost import head_cost
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
-from engine.config.objective import OcmObjective
 from engine.records.plan import TRAINED_SECTIONS
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources, Sweep, search_dimensions
@@ -84,10 +82,9 @@ def network_layers(experiment: Experiment) -> tuple[Layer, ...]:
     does."""
     objective, parent = experiment.objective, experiment.parent
     with buildable(experiment):
-        if isinstance(objective, OcmObjective) and parent is not None:
-            whole, below = _model_cost(experiment), _model_cost(parent)
-            head = Cost(whole.params - below.params, whole.macs - below.macs)
-            return (*network_layers(parent), Layer(f"{objective.head} head", head))
+        if objective.is_head and parent is not None:
+            added = objective.added_layers(parent.model, net_shape(experiment))
+            return (*network_layers(parent), *added)
         return forward_layers(experiment.model, net_shape(experiment)) or ()
 
 
@@ -108,10 +105,9 @@ def buildable(experiment: Experiment) -> Iterator[None]:
 
 def _model_cost(experiment: Experiment) -> Cost:
     shape, objective, parent = net_shape(experiment), experiment.objective, experiment.parent
-    if isinstance(objective, OcmObjective) and parent is not None:
-        return _model_cost(parent) + head_cost(
-            objective.head, parent.model.head_feature_channels(shape), shape
-        )
+    if objective.is_head and parent is not None:
+        added = objective.added_layers(parent.model, shape)
+        return sum_of((_model_cost(parent), *(layer.cost for layer in added)))
     return known(forward_cost(experiment.model, shape))
 
 

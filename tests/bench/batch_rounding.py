@@ -17,10 +17,10 @@ from engine.backbones.registry import Model
 from engine.backbones.unet.config import UNet
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
+from engine.objectives.edm import EdmObjective
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.sampling.generate import draw
 

@@ -26,9 +26,9 @@ from torch import Tensor
 from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
+from engine.objectives.edm import EdmObjective
 from engine.samplers.base import SamplerBase
 from engine.samplers.edm_stochastic import S_CHURN, S_NOISE, S_TMAX, S_TMIN, EdmStochastic
 from engine.samplers.heun import Heun

@@ -30,10 +30,10 @@ from engine.backbones.ncsnpp.config import NcsnPlusPlus
 from engine.backbones.registry import Model
 from engine.backbones.unet.config import UNet
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import EdmObjective
 from engine.config.train import Compile, Train
 from engine.data.datasets import ImageSet
 from engine.files import LocalFiles
+from engine.objectives.edm import EdmObjective
 from engine.samplers.heun import Heun
 from engine.training.start import starting_state
 from engine.training.step import TrainingStep, World

@@ -13,10 +13,13 @@ from engine.backbones.dydit.config import DyDit
 from engine.backbones.dydit.network import DyDitNet
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import EdmObjective, FlowObjective, Objective, SimpleObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
-from engine.objectives.base import Terms
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.losses.batch import Terms
+from engine.objectives.registry import Objective
+from engine.objectives.simple import SimpleObjective
 from engine.samplers.heun import Heun
 from engine.training.step import LossModel
 

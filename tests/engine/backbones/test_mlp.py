@@ -8,11 +8,11 @@ from engine.backbones.flops import forward_cost
 from engine.backbones.mlp.config import Mlp
 from engine.backbones.mlp.network import MlpNet
 from engine.backbones.shape import NetShape
-from engine.config.objective import FlowObjective
 from engine.denoiser import Denoiser
 from engine.evaluation.oracle import EmpiricalOracle
 from engine.evaluation.toy import eight_gaussians
-from engine.objectives import OBJECTIVES, Noised
+from engine.objectives.flow import FlowObjective
+from engine.objectives.losses.batch import Noised
 from engine.process.precond import Preconditioning
 
 PLANE = NetShape(resolution=1, in_channels=2, num_classes=0)
@@ -36,7 +36,7 @@ def learned_denoiser(data: Tensor, steps: int = 400, batch: int = 256) -> Denois
         sigma = design.noise_levels.sigma(
             (torch.randperm(batch) + torch.rand(batch).double()) / batch, design.process
         )
-        losses = OBJECTIVES["flow"](objective, denoiser, Noised(x0, torch.randn_like(x0), sigma))
+        losses = objective.losses(denoiser, Noised(x0, torch.randn_like(x0), sigma))
         optimizer.zero_grad()
         losses["loss"].mean().backward()
         optimizer.step()

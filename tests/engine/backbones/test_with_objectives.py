@@ -9,10 +9,9 @@ from engine.backbones.registry import BACKBONES, Model
 from engine.backbones.unets.base import UNetBase
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Start
-from engine.config.objective import Objective
 from engine.config.train import Train
 from engine.data.datasets import load_images
-from engine.objectives import OBJECTIVES
+from engine.objectives.registry import OBJECTIVES, Objective
 from engine.samplers.heun import Heun
 from engine.training.batches import make_batch
 from engine.training.step import LossModel

@@ -16,16 +16,14 @@ from engine.config.experiment import (
     Start,
     config_conflicts,
 )
-from engine.config.objective import (
-    EdmObjective,
-    FlowObjective,
-    HybridObjective,
-    OcmObjective,
-    RegressionObjective,
-    SimpleObjective,
-)
 from engine.config.train import Train
 from engine.config.weights import EmaWeights, PowerWeights, RawWeights
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.hybrid import HybridObjective
+from engine.objectives.ocm import OcmObjective
+from engine.objectives.regression import RegressionObjective
+from engine.objectives.simple import SimpleObjective
 from engine.process.processes import DiscreteProcess
 from engine.process.training_schedule import LossGapSchedule
 from engine.samplers.ddim import Ddim

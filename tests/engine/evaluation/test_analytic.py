@@ -11,13 +11,13 @@ from torch import Tensor
 from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import SimpleObjective
 from engine.config.train import Train
 from engine.data.datasets import ImageSet
 from engine.evaluation.oracle import GaussianOracle
 from engine.evaluation.snapshot_cache import Snapshot, analytic_variance
 from engine.files import LocalFiles
 from engine.noise import Purpose, normal
+from engine.objectives.simple import SimpleObjective
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import vp_sigmas
 from engine.samplers.ddpm import Ddpm

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.evaluation.consistency import Agreement, agreement, consistency
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
+from engine.objectives.edm import EdmObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
 from engine.samplers.ddim import Ddim

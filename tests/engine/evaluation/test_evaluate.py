@@ -17,7 +17,6 @@ from engine.backbones.dydit.config import DyDit
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Selection
 from engine.config.network_shape import net_shape
-from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.evaluation import evaluate
@@ -25,6 +24,7 @@ from engine.evaluation.evaluate import ReferenceContext, evaluate_cell, sampled_
 from engine.files import LocalFiles
 from engine.metrics.frechet import FeatureStats
 from engine.metrics.reference import Reference
+from engine.objectives.edm import EdmObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
 from engine.samplers.heun import Heun

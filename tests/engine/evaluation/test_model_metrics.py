@@ -11,7 +11,6 @@ import torch
 from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Consistency, Data, EvaluationProtocol, Experiment, Likelihood, LossGap
-from engine.config.objective import SimpleObjective
 from engine.config.train import Train
 from engine.data.datasets import ImageSet, load_images, to_unit
 from engine.evaluation import snapshot_cache as snapshot_facts
@@ -19,6 +18,7 @@ from engine.evaluation.model_metrics import BOUND_FILE, model_metrics
 from engine.evaluation.snapshot_cache import Snapshot, diagnosis, loss_gap, reference_images
 from engine.files import LocalFiles
 from engine.metrics.bound import variational_bound
+from engine.objectives.simple import SimpleObjective
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.edm_stochastic import EdmStochastic

@@ -15,7 +15,7 @@ from engine.denoiser import Denoiser
 from engine.evaluation.oracle import GaussianOracle
 from engine.metrics.bound import Bound, chain_terms, decoder_variance, variational_bound
 from engine.noise import Purpose, normal
-from engine.objectives.vlb import bound_terms
+from engine.objectives.losses.bound import bound_terms
 from engine.posterior import Posterior
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess

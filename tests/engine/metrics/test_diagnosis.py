@@ -7,20 +7,17 @@ import torch
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from engine.config.objective import (
-    EdmObjective,
-    FlowObjective,
-    Objective,
-    RegressionObjective,
-    SimpleObjective,
-)
 from engine.denoiser import Denoiser, columns
 from engine.evaluation.oracle import EmpiricalOracle
 from engine.metrics.diagnosis import Diagnosis, diagnose, log_levels, quantile_levels, weights
 from engine.metrics.optimal_loss import mean_and_stderr, optimal_loss
 from engine.metrics.posterior import draw, posterior
-from engine.objectives.base import Noised
-from engine.objectives.regression import losses
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.losses.batch import Noised
+from engine.objectives.registry import Objective
+from engine.objectives.regression import RegressionObjective
+from engine.objectives.simple import SimpleObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, EdmProcess
 from engine.process.weighting import SnrWeight
@@ -140,7 +137,7 @@ def test_weighted_model_loss_is_the_training_loss(objective: Objective) -> None:
         x0 = draws.x0.reshape(-1, 1, 2, 2)
         eps = (draws.x - draws.x0).reshape(x0.shape) / sigma
         level_of_each = torch.full((20,), sigma, dtype=torch.float64)
-        trained = losses(objective, denoiser, Noised(x0, eps, level_of_each))["loss"]
+        trained = objective.losses(denoiser, Noised(x0, eps, level_of_each))["loss"]
         pixels = x0[0].numel() if design.pixels == "sum" else 1
         errors = (denoiser(x0 + sigma * eps, sigma) - x0).square().flatten(1).mean(dim=1)
         # The network's answer is float32, its error at most that of a target of size sigma relative to x0's.

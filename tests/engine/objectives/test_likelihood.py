@@ -9,7 +9,7 @@ from scipy.stats import norm
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from engine.objectives.likelihood import discretised_nll, gaussian_kl
+from engine.objectives.losses.likelihood import discretised_nll, gaussian_kl
 
 LEVELS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine.backbones.ocm_head import attach_head
-from engine.config.objective import OcmObjective
 from engine.denoiser import Denoiser
-from engine.objectives import OBJECTIVES, Noised
-from engine.objectives.ocm import OcmVariance, diagonal_estimate, losses
+from engine.objectives.losses.batch import Noised
+from engine.objectives.losses.covariance import OcmVariance, diagonal_estimate
+from engine.objectives.losses.covariance_head import attach_head
+from engine.objectives.ocm import OcmObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, EdmProcess, FlowProcess
 
@@ -88,7 +88,7 @@ def gaussian_batch(generator, copies):
 
 def gaussian_denoiser(head="simple", variance_model=None):
     torch.manual_seed(0)
-    net = attach_head(GaussianNet(), OcmObjective(head=head), in_channels=1)
+    net = attach_head(GaussianNet(), head, in_channels=1)
     return Denoiser(net, Preconditioning(CHAIN, "eps"), variance_model=variance_model)
 
 
@@ -101,7 +101,7 @@ def trained(denoiser, steps, copies=64):
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
         optimizer.zero_grad()
-        losses(OBJECTIVE, denoiser, gaussian_batch(generator, copies))["loss"].mean().backward()
+        OBJECTIVE.losses(denoiser, gaussian_batch(generator, copies))["loss"].mean().backward()
         optimizer.step()
         schedule.step()
     return denoiser
@@ -150,7 +150,7 @@ def test_the_loss_is_the_summed_square_of_estimate_minus_h_with_signs_of_the_glo
     torch.manual_seed(3)
     signs = torch.randint(0, 2, batch.x.shape) * 2.0 - 1
     torch.manual_seed(3)
-    terms = OBJECTIVES["ocm"](OBJECTIVE, denoiser, batch)
+    terms = OBJECTIVE.losses(denoiser, batch)
     x = batch.x.requires_grad_()
     output = denoiser.output(x, batch.sigma, None)
     expected = (diagonal_estimate(output, x, signs) - output.head).square().sum(dim=(1, 2, 3))
@@ -161,7 +161,7 @@ def test_the_loss_is_the_summed_square_of_estimate_minus_h_with_signs_of_the_glo
 
 def test_a_step_evaluates_the_network_once():
     denoiser = gaussian_denoiser()
-    losses(OBJECTIVE, denoiser, gaussian_batch(torch.Generator(), 1))
+    OBJECTIVE.losses(denoiser, gaussian_batch(torch.Generator(), 1))
     assert denoiser.nfe == 1
 
 
@@ -217,6 +217,6 @@ def test_a_network_without_a_head_is_refused():
     denoiser = Denoiser(NonlinearNet(), Preconditioning(CHAIN, "eps"), variance_model=OcmVariance())
     batch = gaussian_batch(torch.Generator(), 1)
     with pytest.raises(ValueError, match="has none"):
-        losses(OBJECTIVE, denoiser, batch)
+        OBJECTIVE.losses(denoiser, batch)
     with pytest.raises(ValueError, match="has none"):
         denoiser.posterior(batch.x, batch.sigma)

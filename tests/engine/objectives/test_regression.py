@@ -5,15 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config.objective import (
-    EdmObjective,
-    FlowObjective,
-    Objective,
-    RegressionObjective,
-    SimpleObjective,
-)
 from engine.denoiser import Denoiser, columns
-from engine.objectives import OBJECTIVES, Noised, regression
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.losses.batch import Noised
+from engine.objectives.registry import Objective
+from engine.objectives.regression import RegressionObjective
+from engine.objectives.simple import SimpleObjective
 from engine.process.noise_levels import LogNormal
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, EdmProcess, VeProcess, VpProcess
@@ -71,7 +69,7 @@ def test_the_exact_denoisers_loss_is_the_weighted_posterior_variance(objective: 
     design = objective.design
     precond = Preconditioning(design.process, design.target, design.sigma_data)
     net = ExactNet(precond, SIGMA)
-    loss = OBJECTIVES[objective.kind](objective, Denoiser(net, precond), gaussian_batch(SIGMA))["loss"]
+    loss = objective.losses(Denoiser(net, precond), gaussian_batch(SIGMA))["loss"]
     # Of x0 given x the variance is STD^2 sigma^2 / (STD^2 + sigma^2) a pixel.
     variance = STD**2 * SIGMA**2 / (STD**2 + SIGMA**2)
     expected = design.weighting(SIGMA, net.c.c_out) * variance * (4 if design.pixels == "sum" else 1)
@@ -93,9 +91,7 @@ def test_one_per_pixel_where_the_target_has_unit_variance_and_x_says_nothing_abo
     sigma = SIGMA if objective.kind == "edm" else torch.tensor([1e-4], dtype=torch.float64)
     design = objective.design
     precond = Preconditioning(design.process, design.target, design.sigma_data)
-    loss = OBJECTIVES[objective.kind](
-        objective, Denoiser(ExactNet(precond, sigma), precond), gaussian_batch(sigma)
-    )
+    loss = objective.losses(Denoiser(ExactNet(precond, sigma), precond), gaussian_batch(sigma))
     pixels = 4 if objective.kind == "edm" else 1
     # At sigma = 1e-4 the noise is lost beside the image: fp32 keeps 2^-24 / 1e-4 = 6e-4 of it.
     assert loss["loss"].tolist() == pytest.approx([pixels] * len(sigma), rel=2e-3)
@@ -112,7 +108,7 @@ def test_a_constant_error_of_the_noise_is_squared_at_every_timestep() -> None:
 
     denoiser = Denoiser(Wrong(), Preconditioning(DiscreteProcess(), "eps"))
     # Also at sigma = 157, where x0_hat would cancel: +-1 + 0.25 is exact in fp32.
-    losses = regression.losses(objective, denoiser, batch)["loss"]
+    losses = objective.losses(denoiser, batch)["loss"]
     assert losses.tolist() == pytest.approx(
         [guess**2] * len(sigma), rel=4 * 2**-53
     )  # weight 1 = sigma^2 / sigma^2
@@ -151,7 +147,7 @@ def test_the_bf16_loss_differs_from_the_fp32_one_by_no_more_than_its_roundings(o
     batch = gaussian_batch(SIGMA)
     with torch.no_grad():
         full, half = (
-            OBJECTIVES[objective.kind](objective, Denoiser(net, precond, precision), batch)["loss"]
+            objective.losses(Denoiser(net, precond, precision), batch)["loss"]
             for precision in ("fp32", "bf16")
         )
         c = precond(SIGMA)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from engine.backbones.shape import NetShape
 from engine.backbones.unet.config import UNet
-from engine.config.objective import HybridObjective, VlbObjective
 from engine.data.datasets import load_images, to_unit
 from engine.denoiser import Denoiser
-from engine.objectives import OBJECTIVES
-from engine.objectives.base import Noised, Terms
-from engine.objectives.vlb import bound_terms
+from engine.objectives.hybrid import HybridObjective
+from engine.objectives.losses.batch import Noised, Terms
+from engine.objectives.losses.bound import bound_terms
+from engine.objectives.vlb import VlbObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess
 from engine.process.schedules import ScheduleName, alpha_bars
@@ -54,7 +54,7 @@ def terms_of(kind: str, net: GaussianNet, batch: Noised) -> Terms:
     chain = net.chain
     kinds = {"hybrid": HybridObjective, "vlb": VlbObjective}
     objective = kinds[kind](schedule=chain.schedule, num_timesteps=chain.num_timesteps)
-    return OBJECTIVES[kind](objective, Denoiser(net, Preconditioning(chain, "eps")), batch)
+    return objective.losses(Denoiser(net, Preconditioning(chain, "eps")), batch)
 
 
 def textbook(chain: DiscreteProcess, t: int) -> tuple[float, float, float, float]:
@@ -253,7 +253,7 @@ def test_training_on_digits_teaches_v_and_lowers_the_bound() -> None:
             images[torch.randint(len(images), (64,))], chain.sigma_at(torch.rand(64, dtype=torch.float64))
         )
         adam.zero_grad()
-        OBJECTIVES["hybrid"](objective, denoiser, batch)["loss"].mean().backward()
+        objective.losses(denoiser, batch)["loss"].mean().backward()
         adam.step()
     with torch.no_grad():
         sigma = torch.tensor(chain.sigmas, dtype=torch.float64).repeat_interleave(count)

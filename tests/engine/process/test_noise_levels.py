@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.objective import Design
+from engine.objectives.design import Design
 from engine.process.noise_levels import (
     NOISE_LEVELS,
     LinearUniform,

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.files import LocalFiles
+from engine.objectives.edm import EdmObjective
 from engine.posterior import Posterior
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess

@@ -22,8 +22,8 @@ from engine.backbones.unet.config import UNet
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
 from engine.config.network_shape import net_shape
-from engine.config.objective import EdmObjective
 from engine.config.train import Train
+from engine.objectives.edm import EdmObjective
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.edm_stochastic import EdmStochastic

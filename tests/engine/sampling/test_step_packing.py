@@ -16,10 +16,12 @@ from engine.backbones.registry import Model
 from engine.backbones.unet.config import UNet
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
-from engine.config.objective import EdmObjective, HybridObjective, Objective
 from engine.config.train import Train
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
+from engine.objectives.edm import EdmObjective
+from engine.objectives.hybrid import HybridObjective
+from engine.objectives.registry import Objective
 from engine.process.analytic import AnalyticVariance
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Start
-from engine.config.objective import EdmObjective, Objective, OcmObjective, SimpleObjective
 from engine.config.train import Train
 from engine.data.datasets import ImageSet, load_images
 from engine.files import LocalFiles, unpack
+from engine.objectives.edm import EdmObjective
+from engine.objectives.ocm import OcmObjective
+from engine.objectives.registry import Objective
+from engine.objectives.simple import SimpleObjective
 from engine.samplers.heun import Heun
 from engine.training.loop import Tick, train
 from engine.training.snapshot import CHECKPOINT

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.objective import Design, EdmObjective
 from engine.config.train import Train
 from engine.config.weights import (
     EmaWeights,
@@ -18,6 +17,8 @@ from engine.config.weights import (
     tracked_weights,
 )
 from engine.files import LocalFiles
+from engine.objectives.design import Design
+from engine.objectives.edm import EdmObjective
 from engine.process.noise_levels import LossSecondMoment
 from engine.process.processes import DiscreteProcess
 from engine.process.weighting import UniformWeight

@@ -3,7 +3,6 @@ fp32."""
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pytest
 import torch
 
 from engine.config.experiment import Experiment
-from engine.config.objective import VlbObjective
 from engine.files import LocalFiles
-from engine.objectives import OBJECTIVES, Terms, regression, vlb
+from engine.objectives.edm import EdmObjective
+from engine.objectives.losses.batch import Terms
+from engine.objectives.vlb import VlbObjective
 from engine.process.noise_levels import LossSecondMoment
 from engine.training import precision
 from engine.training.precision import NonFiniteLoss
@@ -38,8 +38,8 @@ def break_loss(monkeypatch: pytest.MonkeyPatch) -> Break:
                 name: value * math.inf if count in calls else value for name, value in real(*args).items()
             }
 
-        for kind, real in (("edm", regression.losses), ("vlb", vlb.vlb_losses)):
-            monkeypatch.setitem(OBJECTIVES, kind, partial(broken, real))
+        for kind in (EdmObjective, VlbObjective):
+            monkeypatch.setattr(kind, "losses", lambda *args, real=kind.losses: broken(real, *args))
 
     return infinite_in
 

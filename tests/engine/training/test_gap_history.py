@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.objective import Design, EdmObjective, FlowObjective, RegressionObjective
 from engine.data.datasets import ImageSet
 from engine.files import LocalFiles
 from engine.metrics.optimal_loss import optimal_loss
 from engine.noise import Purpose, normal, uniform
+from engine.objectives.design import Design
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.regression import RegressionObjective
 from engine.process.noise_levels import LogUniform
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, VeProcess, VpProcess

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.objective import Design, EdmObjective, HybridObjective
 from engine.noise import Purpose, uniform
+from engine.objectives.design import Design
+from engine.objectives.edm import EdmObjective
+from engine.objectives.hybrid import HybridObjective
 from engine.process.noise_levels import LossSecondMoment, NoiseLevelsBase, UniformTime
 from engine.process.processes import DiscreteProcess, EdmProcess
 from engine.process.weighting import UniformWeight

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config.objective import EdmObjective
 from engine.config.train import Train
 from engine.config.weights import PowerWeights
 from engine.files import LocalFiles
+from engine.objectives.edm import EdmObjective
 from engine.training.ema import Ema, power_decay
 from engine.training.levels import LevelDrawer
 from engine.training.posthoc import Profile, inner_products, mix, mixing_weights, power_gamma

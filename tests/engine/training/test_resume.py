@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 
-from engine.config.objective import (
-    EdmObjective,
-    HybridObjective,
-    Objective,
-    RegressionObjective,
-    SimpleObjective,
-    VlbObjective,
-)
 from engine.config.train import AdaptiveClip
+from engine.objectives.edm import EdmObjective
+from engine.objectives.hybrid import HybridObjective
+from engine.objectives.registry import Objective
+from engine.objectives.regression import RegressionObjective
+from engine.objectives.simple import SimpleObjective
+from engine.objectives.vlb import VlbObjective
 from engine.process.noise_levels import LogNormal, LossSecondMoment
 from engine.process.processes import EdmProcess
 from engine.process.training_schedule import LossGapSchedule

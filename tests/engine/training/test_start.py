@@ -11,16 +11,14 @@ from engine.backbones.dit.config import Dit
 from engine.backbones.dydit.config import DyDit
 from engine.build import build_network
 from engine.config.experiment import Experiment, Start, config_conflicts
-from engine.config.objective import (
-    EdmObjective,
-    FlowObjective,
-    HybridObjective,
-    Objective,
-    SimpleObjective,
-    VlbObjective,
-)
 from engine.config.weights import EmaWeights
 from engine.files import LocalFiles
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.hybrid import HybridObjective
+from engine.objectives.registry import Objective
+from engine.objectives.simple import SimpleObjective
+from engine.objectives.vlb import VlbObjective
 from engine.process.noise_levels import LossSecondMoment
 from engine.training.snapshot import read_snapshot, snapshot_path
 from engine.training.start import adopt, starting_state

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from engine.backbones.dydit.config import DyDit
 from engine.config.experiment import Experiment, Start
-from engine.config.objective import EdmObjective, SimpleObjective, VlbObjective
 from engine.config.weights import RawWeights
 from engine.files import LocalFiles
+from engine.objectives.edm import EdmObjective
+from engine.objectives.simple import SimpleObjective
+from engine.objectives.vlb import VlbObjective
 from engine.process.noise_levels import LossSecondMoment
 from engine.process.training_schedule import LossGapSchedule
 from engine.training.snapshot import read_snapshot

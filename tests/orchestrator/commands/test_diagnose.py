@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.config.objective import EdmObjective, HybridObjective, VlbObjective
 from engine.data.datasets import load_images
 from engine.files import LocalFiles
+from engine.objectives.edm import EdmObjective
+from engine.objectives.hybrid import HybridObjective
+from engine.objectives.vlb import VlbObjective
 from engine.training.loop import train
 from orchestrator import cli
 from orchestrator.console.diagnosis_view import find_training, loss_name

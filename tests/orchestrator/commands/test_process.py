@@ -13,15 +13,13 @@ from PIL import Image
 from rich.console import Console
 
 from engine.config.experiment import Experiment
-from engine.config.objective import (
-    EdmObjective,
-    FlowObjective,
-    HybridObjective,
-    Objective,
-    RegressionObjective,
-    SimpleObjective,
-    VlbObjective,
-)
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.hybrid import HybridObjective
+from engine.objectives.registry import Objective
+from engine.objectives.regression import RegressionObjective
+from engine.objectives.simple import SimpleObjective
+from engine.objectives.vlb import VlbObjective
 from engine.process.processes import DiscreteProcess, VeProcess, VpProcess
 from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import ClippedSnrWeight, MinSnrWeight, P2Weight

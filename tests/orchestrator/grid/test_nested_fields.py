@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from engine.config.experiment import Consistency, Experiment, Start
-from engine.config.objective import EdmObjective, FlowObjective, RegressionObjective, VlbObjective
 from engine.config.train import AdaptiveClip, GlobalNormClip, ValueClip
 from engine.config.weights import EmaWeights, PowerWeights, RawWeights
+from engine.objectives.edm import EdmObjective
+from engine.objectives.flow import FlowObjective
+from engine.objectives.regression import RegressionObjective
+from engine.objectives.vlb import VlbObjective
 from engine.process.noise_levels import LogitNormal, LogNormal, LogUniform, LossSecondMoment, UniformTime
 from engine.process.processes import DiscreteProcess, EdmProcess, FlowProcess
 from engine.process.weighting import MinSnrWeight, UniformWeight

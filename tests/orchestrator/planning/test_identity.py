@@ -7,9 +7,10 @@ import pytest
 
 from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Selection, Start
-from engine.config.objective import EdmObjective, SimpleObjective
 from engine.config.train import Train
 from engine.config.weights import EmaWeights
+from engine.objectives.edm import EdmObjective
+from engine.objectives.simple import SimpleObjective
 from engine.samplers.ddim import Ddim
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler

@@ -1,14 +1,13 @@
 """OCM's head: the diagonal of the posterior covariance from a frozen network's last features [P6; playbook
 3.7]."""
 
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.backbones.shared.layers import zero_init
 from engine.backbones.unets.layers import GroupNorm
-from engine.config.objective import OcmObjective
 
 
 class FeatureNet(Protocol):
@@ -72,15 +71,15 @@ class OcmNet(nn.Module):
         return self
 
 
-def attach_head(backbone: nn.Module, objective: OcmObjective, in_channels: int) -> OcmNet:
+def attach_head(backbone: nn.Module, head: Literal["simple", "complex"], in_channels: int) -> OcmNet:
     """Freeze `backbone`, for images of `in_channels`, and give it a head with fresh weights from torch's
     generator.
 
-    At first h is 0. The cost of the head is `engine.backbones.flops.head_cost`.
+    At first h is 0. The cost of the head is `engine.objectives.ocm.head_cost`.
     """
     channels = cast(FeatureNet, backbone).feature_channels
     last = zero_init(nn.Conv2d(channels, in_channels, 3, padding=1))
-    before = [ResidualBlock(channels)] if objective.head == "complex" else []
+    before = [ResidualBlock(channels)] if head == "complex" else []
     return OcmNet(backbone, nn.Sequential(*before, _norm(channels), nn.SiLU(), last))
 
 

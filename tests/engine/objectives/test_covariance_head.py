@@ -8,13 +8,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.backbones.cost import Cost
 from engine.backbones.flops import forward_cost
-from engine.backbones.head_cost import head_cost
-from engine.backbones.ocm_head import attach_head
 from engine.backbones.registry import BACKBONES, Model
 from engine.backbones.shape import NetShape
 from engine.backbones.unets.base import UNetBase
 from engine.backbones.unets.layout import unet_layout
-from engine.config.objective import OcmObjective
+from engine.objectives.losses.covariance_head import attach_head
+from engine.objectives.ocm import head_cost
 
 IMAGES = {"resolution": 8, "in_channels": 3, "num_classes": 10}
 UNETS = sorted(kind for kind in BACKBONES if issubclass(BACKBONES[kind], UNetBase))
@@ -39,7 +38,7 @@ def randomise(net):
 
 
 def ocm_net(kind, head="simple", seed=0, **shape):
-    return attach_head(backbone(kind, seed, **shape), OcmObjective(head=head), in_channels=3)
+    return attach_head(backbone(kind, seed, **shape), head, in_channels=3)
 
 
 def output_of(net, *args):
@@ -135,7 +134,7 @@ def test_head_weights_are_a_function_of_the_global_generator():
     def head(seed):
         net = backbone("unet")
         torch.manual_seed(seed)
-        return attach_head(net, OcmObjective(head="complex"), 3).head.state_dict()
+        return attach_head(net, "complex", 3).head.state_dict()
 
     first, again, other = head(0), head(0), head(1)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -148,7 +147,7 @@ def test_cost_with_a_head_equals_the_modules_parameters_and_counted_macs_exactly
     model = TypeAdapter(Model).validate_python({"kind": kind})
     shape = {"resolution": 32, "in_channels": 3, "num_classes": 10}
     with torch.device("meta"):
-        net = attach_head(model.build(NetShape(**shape)), OcmObjective(head=head), 3)
+        net = attach_head(model.build(NetShape(**shape)), head, 3)
         with FlopCounterMode(display=False) as counter:
             net(torch.empty(1, 3, 32, 32), torch.empty(1))
     # The counter gives two FLOPs to each multiply-accumulate of a convolution or a matrix product.

@@ -1,0 +1,50 @@
+"""iDDPM's L_hybrid. Imports no torch before its loss is asked for."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from engine.objectives.base import ObjectiveBase
+from engine.objectives.design import Design, chain
+from engine.process.noise_levels import UniformTime
+from engine.process.schedules import ScheduleName
+from engine.process.weighting import UniformWeight
+
+if TYPE_CHECKING:
+    from engine.denoiser import Denoiser
+    from engine.objectives.losses.batch import Noised, Terms
+
+
+class HybridObjective(ObjectiveBase):
+    """iDDPM's L_hybrid = L_simple + vlb_weight L_vlb, which also learns the variance [P1 Eq. 15-16; playbook
+    3.2].
+
+    The bound's gradient reaches the variance alone: the mean is held fixed in it.
+    """
+
+    position: ClassVar[int] = 3
+
+    kind: Literal["hybrid"] = "hybrid"
+    schedule: ScheduleName = "cosine"
+    """Noise schedule of the discrete process."""
+    num_timesteps: int = Field(default=1000, ge=2)
+    """Length T of the process."""
+    vlb_weight: float = Field(default=0.001, gt=0)
+    """Weight of L_vlb, the sum of the bound's terms over all timesteps (P1's lambda)."""
+
+    @property
+    def design(self) -> Design:
+        """Its place in the design space; the bound comes on top."""
+        process = chain(self.schedule, self.num_timesteps)
+        return Design(process, "eps", UniformWeight(), UniformTime(), learned_variance=True)
+
+    @property
+    def beside(self) -> str:
+        """The bound, which teaches the variance alone."""
+        return f" (L_simple, shown, + {self.vlb_weight:g} L_vlb for the variance)"
+
+    def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """L_simple + vlb_weight L_vlb, of which the latter teaches the variance alone [P1 Eq. 16]."""
+        from engine.objectives.losses.bound import hybrid_losses
+
+        return hybrid_losses(self, denoiser, batch)
