@@ -1,12 +1,13 @@
 """Sums and rules that show nothing was dropped: each is worked out from the files, not taken on trust."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
+from pydantic import JsonValue
 
+from engine.records.manifest import Counts
 from reports.formatting import counted
 from reports.read.overview import Overview
 
@@ -19,7 +20,7 @@ EVALUATIONS: dict[str, Callable[[int], int]] = {
 end."""
 
 
-def expected_nfe(sampler: Mapping[str, Any], num_steps: Any) -> int | None:
+def expected_nfe(sampler: Mapping[str, JsonValue], num_steps: int) -> int | None:
     """Network evaluations of a sampler by its formula; None where the timesteps decide. Guidance takes two
     for each."""
     kind = str(sampler.get("kind"))
@@ -40,19 +41,18 @@ class Check:
 def checks(overview: Overview) -> list[Check]:
     """All checks of a sweep."""
     manifest, results = overview.sweep.manifest, overview.sweep.results
-    counts = manifest.get("counts") or {}
-    protocol = (manifest.get("protocol") or {}).get("id")
-    same = None if protocol is None else protocol == results["protocol_id"].iloc[0]
-    trainings, failures = len(manifest.get("trainings") or []), len(manifest.get("failures") or [])
+    counts = manifest.counts
     return [
         _sum_check("grid points", counts, "points", ("cells", "collapsed")),
         _count_check(
             "cells with results", results["cell_id"].nunique(), counts, ("run_cells", "cached_cells")
         ),
-        _count_check("finished trainings", trainings, counts, ("run_trainings", "cached_trainings")),
-        _count_check("failures listed", failures, counts, ("failed",)),
+        _count_check(
+            "finished trainings", len(manifest.trainings), counts, ("run_trainings", "cached_trainings")
+        ),
+        _count_check("failures listed", len(manifest.failures), counts, ("failed",)),
         _missing_check(overview),
-        Check("results and manifest name the same protocol", same),
+        _protocol_check(overview),
         _evaluations_check(results),
         _finite_check(results),
     ]
@@ -60,15 +60,23 @@ def checks(overview: Overview) -> list[Check]:
 
 def missing_cells(overview: Overview) -> list[str]:
     """Cells of the plan that have no result, whether they failed or never ran."""
-    return sorted(set(overview.sweep.manifest.get("lineage") or {}) - set(overview.sweep.results["cell_id"]))
+    return sorted(overview.sweep.manifest.lineage.keys() - set(overview.sweep.results["cell_id"]))
+
+
+def _protocol_check(overview: Overview) -> Check:
+    """The manifest's protocol is the one that the rows were measured under."""
+    told = overview.sweep.manifest.protocol.id
+    measured = overview.sweep.results["protocol_id"].iloc[0]
+    same = None if told is None else bool(told == measured)
+    return Check("results and manifest name the same protocol", same)
 
 
 def _missing_check(overview: Overview) -> Check:
     """A cell without a result must have failed, or its training must have."""
-    lineage = overview.sweep.manifest.get("lineage")
+    lineage = overview.sweep.manifest.lineage
     if not lineage:
         return Check("every cell has a result or a failure: not recorded", None)
-    failed = {str(one["unit"]) for one in overview.sweep.manifest.get("failures") or []}
+    failed = {one.unit for one in overview.sweep.manifest.failures}
     lost = [cell for cell in missing_cells(overview) if not {cell, lineage[cell]} & failed]
     if lost:
         return Check(
@@ -77,34 +85,48 @@ def _missing_check(overview: Overview) -> Check:
     return Check(f"each of the {counted(len(lineage), 'planned cell')} has a result or a failure", True)
 
 
-def _sum_check(noun: str, counts: Mapping[str, Any], total: str, parts: tuple[str, ...]) -> Check:
-    names = " + ".join(part.replace("_", " ") for part in parts)
-    if any(counts.get(field) is None for field in (total, *parts)):
+def _sum_check(noun: str, counts: Counts, total: str, parts: Sequence[str]) -> Check:
+    """One of the counts is the sum of others."""
+    names = _names(parts)
+    whole: int | None = getattr(counts, total)
+    values = _values(counts, parts)
+    if whole is None or values is None:
         return Check(f"{noun} = {names}: not recorded", None)
-    values = [int(counts[part]) for part in parts]
-    passed = int(counts[total]) == sum(values)
+    passed = whole == sum(values)
     sign = "=" if passed else "≠"
-    return Check(
-        f"{noun} {sign} {names}: {counts[total]:,} {sign} {' + '.join(f'{v:,}' for v in values)}", passed
-    )
+    terms = " + ".join(f"{value:,}" for value in values)
+    return Check(f"{noun} {sign} {names}: {whole:,} {sign} {terms}", passed)
 
 
-def _count_check(noun: str, found: int, counts: Mapping[str, Any], parts: tuple[str, ...]) -> Check:
-    names = " + ".join(part.replace("_", " ") for part in parts)
-    if any(counts.get(part) is None for part in parts):
+def _count_check(noun: str, found: int, counts: Counts, parts: Sequence[str]) -> Check:
+    """What was found in the files is the sum of counts."""
+    names = _names(parts)
+    values = _values(counts, parts)
+    if values is None:
         return Check(f"{noun} = {names}: not recorded", None)
-    expected = sum(int(counts[part]) for part in parts)
+    expected = sum(values)
     sign = "=" if found == expected else "≠"
     return Check(f"{noun} {sign} {names}: {found:,} {sign} {expected:,}", found == expected)
 
 
+def _names(parts: Sequence[str]) -> str:
+    return " + ".join(part.replace("_", " ") for part in parts)
+
+
+def _values(counts: Counts, parts: Sequence[str]) -> list[int] | None:
+    """The counts of these names; None when one was not recorded."""
+    values = [getattr(counts, part) for part in parts]
+    return None if any(value is None for value in values) else values
+
+
 def _evaluations_check(results: pd.DataFrame) -> Check:
     cells = results.drop_duplicates("cell_id")
-    wrong = [
-        row.cell_id
-        for row in cells.itertuples()
-        if expected_nfe(json.loads(str(row.sampler)), row.num_steps) not in (None, row.nfe)
-    ]
+    wrong: list[object] = []
+    for cell_id, sampler, num_steps, nfe in zip(
+        cells["cell_id"], cells["sampler"], cells["num_steps"], cells["nfe"], strict=True
+    ):
+        if expected_nfe(json.loads(sampler), int(num_steps)) not in (None, nfe):
+            wrong.append(cell_id)
     if wrong:
         count = counted(len(wrong), "cell")
         return Check(f"counted NFE differs from the solver's formula in {count}, first {wrong[0]!s}", False)

@@ -12,8 +12,11 @@ from reports.document.reproducibility import WhatRan, what_ran
 from reports.figures.registry import FIGURES
 from reports.figures.style import styled, to_png
 from reports.formatting import counted, metric_label, short_ids, significant, without_credentials
-from reports.read.overview import Configuration, Overview, best_of, overview
+from reports.read.configuration import Configuration
+from reports.read.grouping import overview
+from reports.read.overview import Overview
 from reports.read.panels import read_panel
+from reports.read.ranking import best_of
 from reports.read.sweep import SweepResults
 from reports.tables.registry import TABLES
 from reports.tables.table import Table
@@ -62,7 +65,7 @@ def compose(sweep: SweepResults) -> Document:
     """Turn a sweep's results into a document; raises ReportError for what a user can mend."""
     seen = overview(sweep)
     return Document(
-        sweep=str(sweep.manifest.get("sweep") or sweep.folder.name),
+        sweep=str(sweep.manifest.sweep or sweep.folder.name),
         title=title(seen),
         subtitle=_subtitle(seen),
         answer=answer(seen),
@@ -78,8 +81,9 @@ def compose(sweep: SweepResults) -> Document:
 
 def _subtitle(seen: Overview) -> str:
     manifest, first = seen.sweep.manifest, seen.sweep.results.iloc[0]
-    data = (manifest.get("data") or {}).get("name")
-    parts = [f"Recipe {first['recipe']}"] + ([f"data {data}"] if data else [])
+    parts = [f"Recipe {first['recipe']}"]
+    if manifest.data.name:
+        parts.append(f"data {manifest.data.name}")
     parts.append(f"judged by {seen.distance} on {int(first['num_samples']):,} images per cell")
     return ", ".join(parts)
 
@@ -94,7 +98,7 @@ def _badges(seen: Overview) -> list[Badge]:
         found.append(Badge(f"OFF PLAYBOOK: {', '.join(off_playbook(seen))}", "warning"))
     if missing_cells(seen):
         found.append(Badge(f"{counted(len(missing_cells(seen)), 'cell')} without a result", "warning"))
-    if (manifest.get("code") or {}).get("dirty"):
+    if manifest.code.dirty:
         found.append(Badge("uncommitted code", "warning"))
     seeds = counted(most, "training seed") if fewest == most else f"{fewest} to {most} training seeds"
     found.append(Badge(seeds, "plain"))
@@ -104,18 +108,26 @@ def _badges(seen: Overview) -> list[Badge]:
 
 
 def _panels(seen: Overview) -> list[Picture]:
-    """The best cell of each training configuration; of a single one also what it is held against."""
-    by_training = [[one for one in seen.configurations if one.training == label] for label in seen.trainings]
-    chosen = [one for own in by_training if (one := best_of(own, seen.distance)) is not None]
-    if (
-        len(chosen) == 1
-        and (baseline := seen.baseline(chosen[0])) not in (None, chosen[0])
-        and baseline is not None
-    ):
-        chosen.append(baseline)
+    """Sample grids of the chosen configurations whose files are there."""
+    chosen = _shown_configurations(seen)
+    found = [_panel(seen, one, chosen) for one in chosen]
+    return [picture for picture in found if picture is not None]
+
+
+def _shown_configurations(seen: Overview) -> list[Configuration]:
+    """The best configuration of each training; of a single training also what that is held against."""
+    chosen: list[Configuration] = []
+    for label in seen.trained:
+        best = best_of([one for one in seen.configurations if one.trained == label], seen.distance)
+        if best is not None:
+            chosen.append(best)
+    if len(chosen) == 1:
+        baseline = seen.baseline(chosen[0])
+        if baseline is not None and baseline is not chosen[0]:
+            chosen.append(baseline)
     if len(chosen) > MAX_PANELS:
         chosen = sorted(chosen, key=lambda one: one.mean(seen.distance))[:MAX_PANELS]
-    return [picture for one in chosen if (picture := _panel(seen, one, chosen)) is not None]
+    return chosen
 
 
 def _panel(seen: Overview, one: Configuration, chosen: Sequence[Configuration]) -> Picture | None:
@@ -130,9 +142,10 @@ def _panel(seen: Overview, one: Configuration, chosen: Sequence[Configuration]) 
     return Picture(name, heading, caption, png, short_ids(one.cell_ids[:1]))
 
 
-def _wanted(seen: Overview, part: str, known: Iterable[str]) -> list[str]:
+def _wanted(seen: Overview, part: Literal["tables", "figures"], known: Iterable[str]) -> list[str]:
     """Names of the tables or figures the grid asks for, else all, in the registry's order."""
-    asked = (seen.sweep.manifest.get("report") or {}).get(part)
+    choice = seen.sweep.manifest.report
+    asked = choice.tables if part == "tables" else choice.figures
     return [name for name in known if asked is None or name in asked]
 
 

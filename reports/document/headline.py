@@ -5,7 +5,9 @@ import math
 
 from reports.formatting import axis_label, counted, percent, sentence, significant, value_text
 from reports.read.axes import is_sampler_field
-from reports.read.overview import Configuration, Overview, best_of
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
+from reports.read.ranking import best_of
 from reports.read.stats import RETRAINING_GAP, SEEDS_FOR_T, difference, verdict
 
 MAX_LISTED_VALUES = 6
@@ -47,7 +49,7 @@ def _joined(fields: list[str], overview: Overview) -> str:
     """The axes with a product sign, or commas when the grid holds too few points for all their
     combinations."""
     combinations = math.prod(len(overview.varied[field]) for field in fields)
-    points = (overview.sweep.manifest.get("counts") or {}).get("points") or combinations
+    points = overview.sweep.manifest.counts.points or combinations
     return (" × " if points >= combinations else ", ").join(_axis_text(field, overview) for field in fields)
 
 

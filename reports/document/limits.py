@@ -18,18 +18,36 @@ LISTED_TRAININGS = 4
 
 def limits(overview: Overview) -> tuple[str, ...]:
     """Sentences, the heaviest first."""
-    manifest, first = overview.sweep.manifest, overview.sweep.results.iloc[0]
-    found = []
+    return (
+        *_of_the_grid(overview),
+        *_of_the_protocol(overview),
+        *_of_the_trainings(overview),
+        "Seconds per image were taken while other work ran beside it: an indication, no benchmark.",
+        "Images repeat bit for bit on one kind of device; another kind may round differently.",
+    )
+
+
+def _of_the_grid(overview: Overview) -> list[str]:
+    """How far the sweep is from what the papers did."""
+    manifest = overview.sweep.manifest
+    found: list[str] = []
     if is_smoke(overview):
         found.append(
             "A smoke run: it shows that the machinery works and says nothing about the published sizes."
         )
-    deviations = [str(text).rstrip(".") for text in manifest.get("deviations") or []]
-    found += [f"Differs from the published recipe: {text}." for text in deviations]
-    idle = [axis_label(str(field)) for field in manifest.get("idle_axes") or []]
-    found += [f"The axis {label} changed nothing: its points are the same cells." for label in idle]
+    for text in manifest.deviations:
+        found.append(f"Differs from the published recipe: {text.rstrip('.')}.")
+    for field in manifest.idle_axes:
+        found.append(f"The axis {axis_label(field)} changed nothing: its points are the same cells.")
     if off_playbook(overview):
         found.append(f"Values the papers do not use: {listed(off_playbook(overview))}.")
+    return found
+
+
+def _of_the_protocol(overview: Overview) -> list[str]:
+    """What its numbers cannot be held against."""
+    first = overview.sweep.results.iloc[0]
+    found: list[str] = []
     if overview.distance != "fid":
         found.append(
             f"{overview.distance} is a Fréchet distance between features of the extractor {first['extractor']}: "
@@ -40,30 +58,29 @@ def limits(overview: Overview) -> tuple[str, ...]:
             f"{int(first['num_samples']):,} images per cell; published numbers use {FULL_SAMPLES:,}. "
             "A Fréchet distance falls as images are added, so only equal counts compare."
         )
-    found += _few_images(overview)
-    found.append(_seeds(overview))
-    found += _overfitting(overview)
+    return found + _few_images(overview)
+
+
+def _of_the_trainings(overview: Overview) -> list[str]:
+    """How sure its comparisons are."""
+    found = [_seeds(overview), *_overfitting(overview)]
     if len(overview.configurations) >= MANY_CONFIGURATIONS:
         count = counted(len(overview.configurations), "configuration")
         found.append(f"The best of {count} is picked on the numbers it is reported by, so it is optimistic.")
     missing = missing_cells(overview)
     if missing:
         found.append(f"{counted(len(missing), 'planned cell')} without a result: this is not the whole grid.")
-    found.append("Seconds per image were taken while other work ran beside it: an indication, no benchmark.")
-    found.append("Images repeat bit for bit on one kind of device; another kind may round differently.")
-    return tuple(found)
+    return found
 
 
 def is_smoke(overview: Overview) -> bool:
     """Whether the sweep or any of its cells is a smoke run."""
-    return bool(overview.sweep.manifest.get("smoke")) or bool(
-        overview.sweep.results["smoke"].fillna(False).any()
-    )
+    return overview.sweep.manifest.smoke or bool(overview.sweep.results["smoke"].fillna(False).any())
 
 
 def off_playbook(overview: Overview) -> list[str]:
     """Fields whose values the papers do not use, from the manifest and from every cell."""
-    fields = {str(field) for field in overview.sweep.manifest.get("off_playbook") or []}
+    fields = set(overview.sweep.manifest.off_playbook)
     for text in overview.sweep.results["off_playbook"].dropna().unique():
         fields |= {str(field) for field in json.loads(text)}
     return sorted(fields)
@@ -71,7 +88,7 @@ def off_playbook(overview: Overview) -> list[str]:
 
 def _overfitting(overview: Overview) -> list[str]:
     """A sentence for each of the first trainings that overfit, and how many more there are."""
-    names = {train_id: one.training for one in overview.configurations for train_id in one.train_ids}
+    names = {train_id: one.trained for one in overview.configurations for train_id in one.train_ids}
     found = [
         f"{names.get(train_id, 'A training without cells')} ({train_id[:8]}) {window.words}."
         for train_id, window in by_training(overview.sweep.curves).items()
@@ -82,10 +99,11 @@ def _overfitting(overview: Overview) -> list[str]:
 
 
 def _few_images(overview: Overview) -> list[str]:
-    protocol, data = (overview.sweep.manifest.get(key) or {} for key in ("protocol", "data"))
-    dims = protocol.get("feature_dims") or 0  # older manifests do not say
-    generated, real = int(overview.sweep.results.iloc[0]["num_samples"]), data.get("num_images") or math.inf
-    counts = {"generated": generated, "real": real}
+    """A sentence where there are too few images for a covariance of full rank, of either kind."""
+    manifest = overview.sweep.manifest
+    dims = manifest.protocol.feature_dims
+    generated = int(overview.sweep.results.iloc[0]["num_samples"])
+    counts = {"generated": generated, "real": manifest.data.num_images or math.inf}
     few = [f"{count:,} {kind}" for kind, count in counts.items() if count <= dims]
     if not few:
         return []

@@ -17,7 +17,8 @@ from reports.figures.style import (
     write_labels,
 )
 from reports.formatting import describe, metric_label
-from reports.read.overview import Overview, grid_points
+from reports.read.overview import Overview
+from reports.read.points import grid_points
 
 CHURN = "sample.s_churn"
 MAX_NAMED_LINES = 7

@@ -10,7 +10,8 @@ from reports.figures.base import FigureKind
 from reports.figures.style import INK, MUTED, PALETTE, ReportFigure, log_axis, log_if_wide, new_figure
 from reports.formatting import describe, metric_label, scaled, value_text
 from reports.read.axes import is_sampler_field
-from reports.read.overview import Configuration, Overview
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.tables.flops_quality import BUDGET, is_dynamic
 
 KINDS = {True: "DyDiT, executing a share", False: "always executing everything"}

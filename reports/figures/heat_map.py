@@ -9,7 +9,8 @@ import numpy as np
 from reports.figures.base import FigureKind
 from reports.figures.style import INK, MUTED, ReportFigure, new_figure
 from reports.formatting import axis_label, metric_label, significant, value_text
-from reports.read.overview import Overview, grid_points
+from reports.read.overview import Overview
+from reports.read.points import grid_points
 
 PAIRS = (("sample.s_noise", "sample.s_churn"), ("sample.s_tmax", "sample.s_tmin"))
 """(across, up) of each pane."""

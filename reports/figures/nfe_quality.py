@@ -19,7 +19,8 @@ from reports.figures.style import (
     write_labels,
 )
 from reports.formatting import metric_label
-from reports.read.overview import Configuration, Overview
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 
 MARKERS = {
     "Heun": "s",

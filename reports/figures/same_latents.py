@@ -8,8 +8,10 @@ import numpy as np
 
 from reports.figures.base import FigureKind
 from reports.figures.style import MUTED, ReportFigure, new_grid
-from reports.read.overview import Configuration, Overview, best_of
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.read.panels import read_panel
+from reports.read.ranking import best_of
 
 SHOWN = 6
 """Latents a strip shows."""

@@ -8,7 +8,6 @@ import pandas as pd
 from reports.figures.base import FigureKind
 from reports.figures.style import Label, ReportFigure, colours, log_if_wide, new_figure, write_labels
 from reports.formatting import describe, metric_label
-from reports.read.axes import is_sampler_field
 from reports.read.overfitting import LOSS, SELECTION, by_training
 from reports.read.overview import Overview
 
@@ -42,14 +41,10 @@ def plot(overview: Overview) -> ReportFigure | None:
 
 def _trainings(overview: Overview) -> dict[str, str]:
     """train id -> label of its configuration, also for trainings none of whose cells finished."""
-    known = {train_id: one.training for one in overview.configurations for train_id in one.train_ids}
-    fields = [field for field in overview.varied if not is_sampler_field(field)]
-    for one in overview.sweep.manifest.get("trainings") or []:
-        axes = one.get("axes") or {}
-        label = (
-            describe({field: axes[field] for field in fields if field in axes}) or str(one["train_id"])[:10]
-        )
-        known.setdefault(one["train_id"], label)
+    known = {train_id: one.trained for one in overview.configurations for train_id in one.train_ids}
+    for one in overview.sweep.manifest.trainings:
+        own = {field: one.axes[field] for field in overview.trained_fields if field in one.axes}
+        known.setdefault(one.train_id, describe(own) or one.train_id[:10])
     for train_id in overview.sweep.curves["train_id"].unique():
         known.setdefault(train_id, str(train_id)[:10])
     return known

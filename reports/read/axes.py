@@ -5,10 +5,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.records.record import JsonObject
+
+AxisValues = Mapping[str, Any]
+"""Dotted field -> its value at a point: mostly a number, but whatever a grid can hold."""
+
+SEED_FIELDS = frozenset({"train.seed", "eval.sample_seed"})
+"""Axes along which a configuration is repeated, not changed."""
+
 
 def is_sampler_field(field: str) -> bool:
     """Whether an axis belongs to sampling and not to training."""
     return field == "sample" or field.startswith("sample.")
+
+
+def without_seeds(axes: Mapping[str, Any]) -> JsonObject:
+    """Axes that make another configuration; along the seeds one is repeated."""
+    return {field: value for field, value in axes.items() if field not in SEED_FIELDS}
 
 
 def varied_fields(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:

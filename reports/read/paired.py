@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.read.overview import Configuration, Overview
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.read.stats import STANDARD_ERRORS, paired_error
 
 LeftOut = Mapping[tuple[int, int], Sequence[float]]

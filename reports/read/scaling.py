@@ -83,25 +83,28 @@ def trainings_by_size(overview: Overview) -> list[Trainings]:
     """
     results = overview.sweep.results
     losses = results[results["metric"].isin(list(SERIES))].pivot_table(
-        index="train_id", columns="metric", values="value", aggfunc="mean"
+        index=["train_id", "weights"], columns="metric", values="value", aggfunc="mean"
     )
     if set(losses.columns) != set(SERIES):
         return []
-    facts = results.groupby("train_id")[["num_params", "macs", "snapshot_kimg"]].first()
+    facts = results.groupby(["train_id", "weights"])[["num_params", "macs", "snapshot_kimg"]].first()
     table = facts.join(losses.dropna(), how="inner").dropna()
     groups = [(label, table[table.index.isin(own)]) for label, own in _alike(overview).items()]
     return [_group(label, own) for label, own in groups if own["num_params"].nunique() >= FEWEST_SIZES]
 
 
-def _alike(overview: Overview) -> dict[str, list[str]]:
-    """Label -> ids of the trainings that have all swept fields in common but those of the network."""
+def _alike(overview: Overview) -> dict[str, list[tuple[str, str]]]:
+    """Label -> (train id, average of its weights) of what has all swept fields in common but the network's.
+
+    Averages of one training have losses of their own, so each is a point of another law.
+    """
     fields = [
         field for field in overview.varied if not is_sampler_field(field) and not field.startswith("model.")
     ]
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
     for one in overview.configurations:
         label = describe({field: one.axes[field] for field in fields if field in one.axes})
-        groups.setdefault(label, []).extend(one.train_ids)
+        groups.setdefault(label, []).extend((train_id, one.weights) for train_id in one.train_ids)
     return groups
 
 
@@ -109,4 +112,9 @@ def _group(label: str, table: pd.DataFrame) -> Trainings:
     compute = table["macs"] * table["snapshot_kimg"] * 1000.0
     ordered = table.assign(compute=compute).sort_values("compute", kind="stable")
     losses = {metric: tuple(map(float, ordered[metric])) for metric in SERIES}
-    return Trainings(label, tuple(map(str, ordered.index)), tuple(map(float, ordered["compute"])), losses)
+    return Trainings(
+        label,
+        tuple(str(train_id) for train_id, _ in ordered.index),
+        tuple(map(float, ordered["compute"])),
+        losses,
+    )

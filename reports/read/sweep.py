@@ -3,18 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
+from engine.records import paths
+from engine.records.manifest import MANIFEST_SCHEMA, Manifest
 from engine.records.tables import ADDED, CURVES, RESULTS
 from reports.errors import ReportError
+from reports.read.axes import without_seeds
 
-MANIFEST = "orch/manifest@1"
-SEED_FIELDS = frozenset({"train.seed", "eval.sample_seed"})
-"""Axes along which a configuration is repeated, not changed."""
 PROTOCOL_COLUMNS = {
     "protocol_id": "evaluation settings",
     "num_samples": "number of images",
@@ -35,7 +35,7 @@ class SweepResults:
     """Long table, one row per cell, seed and metric [engine.records.tables.RESULTS]."""
     curves: pd.DataFrame
     """Training curves over kimg [engine.records.tables.CURVES]; may be empty."""
-    manifest: dict[str, Any]
+    manifest: Manifest
     """What ran, with which code, data and machine."""
     storage: Path
     """Root that the `panel` paths are relative to."""
@@ -45,21 +45,21 @@ class SweepResults:
     @property
     def grid(self) -> str | None:
         """The grid as the user wrote it."""
-        path = self.folder / "grid.yaml"
+        path = self.folder / paths.GRID
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def read_sweep(folder: Path, storage: Path) -> SweepResults:
     """Load a sweep; raises ReportError when a file is missing, empty, malformed, or mixes protocols or
     weights."""
-    manifest = _read_manifest(folder / "manifest.json")
-    results = _read_table(folder / "results.parquet", RESULTS)
+    manifest = _read_manifest(folder / paths.MANIFEST)
+    results = _read_table(folder / paths.RESULTS, RESULTS)
     if results.empty:
-        raise ReportError(f"{folder / 'results.parquet'} has no rows: no cell has finished yet")
-    _check_distinct(results, folder / "results.parquet")
+        raise ReportError(f"{folder / paths.RESULTS} has no rows: no cell has finished yet")
+    _check_distinct(results, folder / paths.RESULTS)
     check_one_protocol(results)
     check_one_kind_of_weights(results)
-    return SweepResults(results, _read_table(folder / "curves.parquet", CURVES), manifest, storage, folder)
+    return SweepResults(results, _read_table(folder / paths.CURVES, CURVES), manifest, storage, folder)
 
 
 def check_one_protocol(results: pd.DataFrame) -> None:
@@ -84,7 +84,7 @@ def check_one_kind_of_weights(results: pd.DataFrame) -> None:
 
     Different configurations may have different weights: a sweep may vary them.
     """
-    points = [_without_seeds(axes) for axes in results["axes"]]
+    points = [json.dumps(without_seeds(json.loads(axes))) for axes in results["axes"]]
     for _, rows in results.groupby([points, results["sampler"], results["model"]]):
         kinds = sorted(rows["weights"].unique())
         if len(kinds) > 1:
@@ -93,10 +93,6 @@ def check_one_kind_of_weights(results: pd.DataFrame) -> None:
                 f"one configuration was measured with different averages of the weights ({'; '.join(kinds)}), in cells "
                 f"{cells}: repeats of a configuration differ in their seeds alone"
             )
-
-
-def _without_seeds(axes: str) -> str:
-    return json.dumps({field: value for field, value in json.loads(axes).items() if field not in SEED_FIELDS})
 
 
 def _check_distinct(results: pd.DataFrame, path: Path) -> None:
@@ -108,16 +104,21 @@ def _check_distinct(results: pd.DataFrame, path: Path) -> None:
         )
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> Manifest:
     if not path.is_file():
         raise ReportError(f"{path} is missing: is {path.parent} the folder of a sweep that has run?")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ReportError(f"{path} is not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST:
-        raise ReportError(f"{path} does not have the schema {MANIFEST}")
-    return manifest
+    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
+        raise ReportError(f"{path} does not have the schema {MANIFEST_SCHEMA}")
+    try:
+        return Manifest.from_json(manifest)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = ".".join(map(str, fault["loc"]))
+        raise ReportError(f"{path} has no valid {field}: {fault['msg']}") from None
 
 
 def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from reports.formatting import axis_label, counted
-from reports.read.overview import Configuration, Overview, best_of
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.read.paired import NOISE, Gap, gaps_to, num_blocks
+from reports.read.ranking import best_of
 from reports.read.stats import SEEDS_FOR_T
 from reports.tables.base import TableKind
 from reports.tables.sampler_grid import axis_text, grid_fields

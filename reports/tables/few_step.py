@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from reports.formatting import listed
-from reports.read.overview import Configuration, Overview
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.tables.base import TableKind
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
 

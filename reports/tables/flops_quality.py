@@ -6,7 +6,8 @@ from typing import Any
 
 from reports.formatting import axis_label, value_text
 from reports.read.axes import is_sampler_field
-from reports.read.overview import Configuration, Overview
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.references import published_numbers
 from reports.tables.base import TableKind
 from reports.tables.table import Column, Table, frame_of, metric_column, metric_values

@@ -3,7 +3,9 @@
 from typing import Any
 
 from reports.formatting import counted
-from reports.read.overview import Configuration, Overview, best_of
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
+from reports.read.ranking import best_of
 from reports.tables.base import TableKind
 from reports.tables.sampler_grid import grid_fields
 from reports.tables.table import (

@@ -6,9 +6,9 @@ from typing import Any
 
 from reports.formatting import axis_label, value_text
 from reports.read.axes import is_sampler_field, value_order
-from reports.read.overview import Configuration, Overview
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.read.savings import savings
-from reports.read.solvers import is_deterministic
 from reports.tables.base import TableKind
 from reports.tables.table import (
     Column,
@@ -42,7 +42,7 @@ def build(overview: Overview) -> Table | None:
     compared = any(overview.baseline(one) not in (None, one) for one in configurations)
     against = " Δ: against the deterministic sampler of the same training and NFE." if compared else ""
     caption = f"{order}.{against} {overview.seeds_label}"
-    if overview.sweep.manifest.get("collapsed"):
+    if overview.sweep.manifest.collapsed:
         caption += " Points: grid points that are this one sampler."
     caption = " ".join(filter(None, [caption + sampling_words(overview.samplings), savings(overview)]))
     return Table(TABLE.name, TABLE.title, caption, frame_of(rows), _columns(overview, fields, compared))
@@ -69,7 +69,7 @@ def _row(overview: Overview, one: Configuration, fields: list[str], points: dict
 
 def axis_text(one: Configuration, field: str) -> str:
     """The axis' value; a dash where churn is 0 and the parameter does nothing."""
-    inert = one.sampler.get("kind") == "edm_stochastic" and is_deterministic(one.sampler)
+    inert = one.sampler.get("kind") == "edm_stochastic" and one.deterministic
     if inert and field in ("sample.s_tmin", "sample.s_tmax", "sample.s_noise"):
         return "—"
     return value_text(one.axes[field]) if field in one.axes else "—"
@@ -86,7 +86,7 @@ def _columns(overview: Overview, fields: list[str], compared: bool) -> tuple[Col
         replace(names[0], note="cell_ids"),
         *names[1:],
         Column("nfe", "NFE", "integer"),
-        *([Column("points", "points", "integer")] if overview.sweep.manifest.get("collapsed") else []),
+        *([Column("points", "points", "integer")] if overview.sweep.manifest.collapsed else []),
         metric_column(overview.distance),
         *sampling_columns(overview.distance, overview.samplings, {overview.distance: ""}),
         *(gaps if compared else []),
@@ -98,12 +98,10 @@ def _points_per_cell(overview: Overview) -> dict[str, int]:
     """cell id -> distinct grid points it stands for, itself included."""
     own = {cell_id: one for one in overview.configurations for cell_id in one.cell_ids}
     counts: dict[str, int] = {}
-    for group in overview.sweep.manifest.get("collapsed") or []:
-        if group["cell_id"] in own:
-            others = [
-                point for point in group.get("points") or [] if point != dict(own[group["cell_id"]].axes)
-            ]
-            counts[group["cell_id"]] = counts.get(group["cell_id"], 1) + len(others)
+    for group in overview.sweep.manifest.collapsed:
+        if group.cell_id in own:
+            others = [point for point in group.points if point != own[group.cell_id].axes]
+            counts[group.cell_id] = counts.get(group.cell_id, 1) + len(others)
     return counts
 
 

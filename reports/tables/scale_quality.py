@@ -5,7 +5,8 @@ from typing import Any
 
 from reports.formatting import axis_label, counted, listed, value_text
 from reports.read.axes import is_sampler_field
-from reports.read.overview import Configuration, Overview
+from reports.read.configuration import Configuration
+from reports.read.overview import Overview
 from reports.tables.base import TableKind
 from reports.tables.table import (
     Column,
@@ -73,11 +74,10 @@ def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
 
 
 def _training_speeds(overview: Overview) -> dict[str, float]:
-    trainings = overview.sweep.manifest.get("trainings") or []
     return {
-        one["train_id"]: one["images_per_second"]
-        for one in trainings
-        if one.get("images_per_second") is not None
+        one.train_id: one.images_per_second
+        for one in overview.sweep.manifest.trainings
+        if one.images_per_second is not None
     }
 
 

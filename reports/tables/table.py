@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from reports.formatting import decimals, fixed, metric_label, scaled, short_ids, significant
-from reports.read.overview import Configuration
+from reports.read.configuration import Configuration
 
 MAX_SHOWN_ROWS = 60
 """Rows of a table in a document; the files hold all of them."""

@@ -72,6 +72,34 @@ def cell(axes: dict[str, Any], sampler: dict[str, Any], distance: float, **extra
     }
 
 
+TRAINED = ("data", "model", "objective", "train", "start")
+FAMILIES = {
+    "heun": "Heun",
+    "euler": "Euler",
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "edm_stochastic": "EDM stochastic",
+}
+
+
+def is_deterministic(sampler: dict[str, Any]) -> bool:
+    """Whether a sampler of these tests draws no noise."""
+    if sampler["kind"] == "edm_stochastic":
+        return sampler["s_churn"] == 0
+    return sampler["kind"] != "ddpm" and not sampler.get("eta") and not sampler.get("noisy")
+
+
+def solver(sampler: dict[str, Any]) -> str:
+    """The family that the engine names a sampler of these tests by."""
+    if sampler["kind"] == "edm_stochastic" and is_deterministic(sampler):
+        return "Heun"
+    covariance = sampler.get("covariance", "none")
+    if covariance not in ("none", "beta_tilde"):
+        return f"{FAMILIES[sampler['kind']]} {covariance.replace('_', ' ')}"
+    noisy = sampler["kind"] == "ddim" and not is_deterministic(sampler)
+    return f"{FAMILIES[sampler['kind']]}{' stochastic' if noisy else ''}"
+
+
 def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """A cell's rows of results.parquet."""
     sampler = one["sampler"]
@@ -100,6 +128,9 @@ def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
         "panel": f"cells/{one['cell_id']}/panel.png",
         **{field: value for field, value in one.items() if field not in ("metrics", "picture", "jackknife")},
         "axes": json.dumps(one["axes"]),
+        "trained_axes": json.dumps([field for field in one["axes"] if field.split(".")[0] in TRAINED]),
+        "solver": solver(sampler),
+        "deterministic": is_deterministic(sampler),
     }
     shared["sampler"] = json.dumps(sampler)
     left_out = {metric: json.dumps(values) for metric, values in one.get("jackknife", {}).items()}

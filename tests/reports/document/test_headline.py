@@ -3,7 +3,7 @@
 import math
 
 from reports.document.headline import answer, title
-from reports.read.overview import overview
+from reports.read.grouping import overview
 
 HEUN = {"kind": "heun", "num_steps": 18}
 CHURN = {"kind": "edm_stochastic", "num_steps": 18, "s_churn": 30.0}

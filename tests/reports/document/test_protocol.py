@@ -5,7 +5,7 @@ import pytest
 
 from reports.document.compose import compose
 from reports.document.protocol import level, level_words
-from reports.read.overview import overview
+from reports.read.grouping import overview
 from reports.tables.registry import TABLES
 
 

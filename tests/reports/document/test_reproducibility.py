@@ -5,9 +5,10 @@ import json
 import pytest
 
 from reports.document.checks import checks, missing_cells
+from reports.document.facts import MAX_LISTED
 from reports.document.limits import limits
-from reports.document.reproducibility import MAX_LISTED, what_ran
-from reports.read.overview import overview
+from reports.document.reproducibility import what_ran
+from reports.read.grouping import overview
 
 
 def change(folder, **changes):

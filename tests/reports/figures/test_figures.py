@@ -10,7 +10,7 @@ from PIL import Image
 from reports.figures import churn, heat_map, nfe_quality, same_latents, training_curves
 from reports.figures.registry import FIGURES
 from reports.figures.style import PALETTE, colours, spread, styled, to_png
-from reports.read.overview import overview
+from reports.read.grouping import overview
 
 APPLIES = {
     "scale_quality": (True, False, False, True),

@@ -6,8 +6,8 @@ import pytest
 from reports.document.limits import limits
 from reports.figures import training_curves
 from reports.figures.style import styled
+from reports.read.grouping import overview
 from reports.read.overfitting import Overfitting, overfitting
-from reports.read.overview import overview
 
 SNAPSHOTS = np.arange(1, 21) * 10.0
 LOGGED = np.arange(1, 101) * 2.0

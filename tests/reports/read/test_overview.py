@@ -5,7 +5,7 @@ import math
 import pytest
 
 from reports.errors import ReportError
-from reports.read.overview import overview
+from reports.read.grouping import overview
 
 HEUN = {"kind": "heun", "num_steps": 18}
 CHURN = {"kind": "edm_stochastic", "num_steps": 18, "s_churn": 30.0}
@@ -59,6 +59,34 @@ def test_the_panel_sampler_of_a_collapsed_point_is_no_swept_field(write, make_ce
     points = [{"model.channels": 16, "sampler": "Heun 18"}, {"model.channels": 24, "sampler": "Heun 18"}]
     collapsed = [{"cell_id": cells[0]["cell_id"], "points": points, "reason": "the same network"}]
     assert overview(write(cells, collapsed=collapsed).read()).varied == {"model.channels": (16, 24, 32)}
+
+
+def test_averages_of_one_training_are_one_training_and_configurations_of_their_own(write, make_cell):
+    cells = []
+    for channels in (16, 32):
+        for halflife in (1, 2, 4):
+            axes = {"model.channels": channels, "weights.halflife_kimg": halflife}
+            train_id = f"t-{channels}"
+            cells.append(
+                make_cell(axes, HEUN, 5.0 + halflife, train_id=train_id, weights=f"ema, {halflife} kimg")
+            )
+            cells[-1]["cell_id"] = f"c-{channels}-{halflife}"
+    seen = overview(write(cells).read())
+    assert seen.trained == ("C = 16", "C = 32")
+    assert seen.trained_fields == ("model.channels",)
+    assert len(seen.trainings) == len(seen.configurations) == 6
+    assert seen.trainings[0] == "C = 16, EMA half-life (kimg) = 1"
+    assert set(seen.varied) == {"model.channels", "weights.halflife_kimg"}
+
+
+def test_a_training_of_which_only_averages_vary_is_called_by_what_its_grid_gave(write, make_cell):
+    cells = [
+        make_cell({"weights.halflife_kimg": n}, HEUN, 5.0, train_id="t", cell_id=f"c{n}", weights=f"ema {n}")
+        for n in (1, 2)
+    ]
+    seen = overview(write(cells).read())
+    assert seen.trained == ("digits_edm",)
+    assert seen.trainings == ("EMA half-life (kimg) = 1", "EMA half-life (kimg) = 2")
 
 
 def test_samplers_that_share_a_label_are_told_apart(churn_sweep):

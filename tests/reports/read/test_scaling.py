@@ -7,7 +7,7 @@ import pytest
 
 from reports.figures import scaling_law as figure
 from reports.figures.style import styled
-from reports.read.overview import overview
+from reports.read.grouping import overview
 from reports.read.scaling import fit, trainings_by_size
 from reports.tables import scaling_law
 

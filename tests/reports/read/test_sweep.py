@@ -14,7 +14,7 @@ from reports.read.sweep import read_sweep
 def test_a_complete_folder_is_read_whole(scale_sweep):
     sweep = scale_sweep.read()
     assert len(sweep.results) == 10 * 4  # cells x metrics
-    assert sweep.manifest["sweep"] == "tiny"
+    assert sweep.manifest.sweep == "tiny"
     assert sweep.grid == "schema: orch/grid@1\nname: tiny\n"
 
 
@@ -61,6 +61,13 @@ def test_columns_of_another_type_are_refused(scale_sweep):
     words = pa.array(["not a number"] * len(table))
     pq.write_table(table.set_column(1, "kimg", words), path)
     with pytest.raises(ReportError, match="does not have the types"):
+        scale_sweep.read()
+
+
+def test_a_manifest_whose_field_has_another_type_is_named_with_the_field(scale_sweep):
+    path = scale_sweep.sweep / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trainings": [{"seed": 0}]}))
+    with pytest.raises(ReportError, match=r"manifest\.json has no valid trainings\.0\.train_id"):
         scale_sweep.read()
 
 

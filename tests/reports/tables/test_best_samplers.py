@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.read.overview import overview
+from reports.read.grouping import overview
 from reports.tables import best_samplers
 
 

@@ -1,6 +1,6 @@
 """The few-step panel: every covariance at every number of steps, the best of each marked."""
 
-from reports.read.overview import overview
+from reports.read.grouping import overview
 from reports.tables.few_step import build
 
 

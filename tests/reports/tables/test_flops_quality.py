@@ -10,7 +10,7 @@ import pytest
 from engine.records.tables import CURVES
 from reports.figures import flops_quality as figure
 from reports.figures.style import styled
-from reports.read.overview import overview
+from reports.read.grouping import overview
 from reports.references import published_numbers
 from reports.tables.registry import TABLES
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reports.read.overview import overview
+from reports.read.grouping import overview
 from reports.tables.registry import TABLES
 from reports.tables.table import MAX_SHOWN_ROWS, Column, Table, frame_of
 

@@ -8,7 +8,7 @@ import pytest
 from reports.document.headline import answer, title
 from reports.document.reproducibility import what_ran
 from reports.figures import churn
-from reports.read.overview import overview
+from reports.read.grouping import overview
 from reports.tables import nfe_quality, sampler_grid
 
 Cells = list[dict[str, Any]]
