@@ -1,8 +1,5 @@
 """The papers' discrete levels and tables as constants, each with its source."""
 
-from engine.backbones.registry import BACKBONES
-from engine.samplers.registry import SAMPLERS
-
 # iDDPM's reference learning rate at C = 128 [P1 p11; playbook A.6].
 UNET_REFERENCE_CHANNELS = 128
 UNET_REFERENCE_LR = 1e-4
@@ -13,30 +10,6 @@ DYDIT_STEPS = {"S": 50_000, "B": 100_000, "XL": 200_000}
 DYDIT_XL_STEPS_AT_07 = 150_000
 DYDIT_WARMUP_STEPS = {"S": 0, "B": 0, "XL": 30_000}
 
-
-def _model_levels() -> dict[str, tuple[float, ...]]:
-    """The levels that any kind of network gives a field, those of all kinds together."""
-    found: dict[str, tuple[float, ...]] = {}
-    for kind in BACKBONES.values():
-        for field, levels in kind.levels.items():
-            found[f"model.{field}"] = tuple(dict.fromkeys((*found.get(f"model.{field}", ()), *levels)))
-    return found
-
-
-def _sampler_levels() -> dict[str, tuple[float, ...]]:
-    """The levels that any kind of sampler gives a field, those of all kinds together."""
-    found: dict[str, tuple[float, ...]] = {}
-    for kind in SAMPLERS.values():
-        for field, levels in kind.levels.items():
-            found[f"sample.{field}"] = tuple(dict.fromkeys((*found.get(f"sample.{field}", ()), *levels)))
-    return found
-
-
-LEVELS: dict[str, tuple[float, ...]] = {
-    **_model_levels(),
-    **_sampler_levels(),
-}
-"""Values a sweep may give each field; anything else needs `off_playbook: true` and is shown in the report."""
 
 KNOB_GROUPS: dict[str, tuple[str, ...]] = {
     "scale": ("model.channels", "model.depth", "model.width", "model.num_heads", "train.lr"),

@@ -1,61 +1,22 @@
-"""What can be wrong with a grid file: its shape, names, values, levels, knob groups, combinations."""
+"""What can be wrong with a grid file before its points are built: names, values, levels, knob groups,
+combinations of keys."""
 
-import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from pydantic import ValidationError
-
-from engine.config.experiment import Experiment
 from engine.config.linked import LINKED_RULES
 from engine.config.playbook import KNOB_GROUPS
-from orchestrator.grid.entries import Entry, Role, alternatives, combinations, entries
-from orchestrator.grid.fields import group_fault, level_fault, unknown_field_fault, value_fault
+from orchestrator.grid.entries import Entry, Role, entries
+from orchestrator.grid.fields import group_fault, unknown_field_fault, value_fault
 from orchestrator.grid.file import Grid
-from orchestrator.grid.messages import faults
-from orchestrator.grid.override import section_type
+from orchestrator.grid.levels import KindsInGrid, level_fault
+from orchestrator.grid.panel import panel_faults
+from orchestrator.grid.plugins import plugin_faults
+from orchestrator.grid.repeats import field_given_twice_faults, repeated_value_faults, zip_length_faults
 from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
-MAX_POINTS = 100_000
-"""Points a grid may have. More is a slip: nobody runs them all."""
 
-
-BLANK = {"schema": "orch/grid@1", "name": "blank", "recipe": "blank", "varies": ""}
-"""Stands in for required keys that are missing or wrong, so that the rest of a file can still be checked."""
-
-
-def bind(data: dict[str, Any]) -> tuple[Grid, list[Fault]]:
-    """The typed grid, without the keys that are wrong, and what is wrong with those."""
-    try:
-        return Grid.model_validate(data), []
-    except ValidationError as error:
-        found = faults(error, Grid)
-    for depth in (2, 1):
-        try:
-            return Grid.model_validate(
-                {**BLANK, **_pruned(data, [fault.path[:depth] for fault in found])}
-            ), found
-        except ValidationError:
-            continue
-    return Grid.model_validate(BLANK), found
-
-
-def _pruned(data: dict[str, Any], paths: list[KeyPath]) -> dict[str, Any]:
-    """The mapping without the values at these paths of one or two keys; list items go with their whole
-    list."""
-    kept = dict(data)
-    for path in paths:
-        inner = kept.get(str(path[0]))
-        if len(path) == 2 and isinstance(inner, dict):
-            kept[str(path[0])] = {key: value for key, value in inner.items() if key != path[1]}
-        else:
-            kept.pop(str(path[0]), None)
-    return kept
-
-
-def grid_faults(grid: Grid) -> Iterator[Fault]:
-    """Everything wrong with a well-formed grid that can be seen without its recipe."""
+def grid_faults(grid: Grid, kinds: KindsInGrid) -> Iterator[Fault]:
+    """Everything wrong with a well-formed grid that can be seen without its points; `kinds` may be in them."""
     if grid.varies not in KNOB_GROUPS:
         groups = tuple(KNOB_GROUPS)
         yield Fault(
@@ -65,19 +26,12 @@ def grid_faults(grid: Grid) -> Iterator[Fault]:
             did_you_mean(grid.varies, list(groups)),
         )
     for entry in entries(grid):
-        yield from _entry_faults(entry, grid)
+        yield from _entry_faults(entry, grid, kinds)
     for check in CHECKS:
         yield from check(grid)
 
 
-def panel_size(grid: Grid) -> int:
-    """Samplers that every training is evaluated with: those of the panel, or the recipe's one."""
-    return (
-        sum(math.prod(len(alternatives(value, ())) for value in entry.values()) for entry in grid.panel) or 1
-    )
-
-
-def _entry_faults(entry: Entry, grid: Grid) -> Iterator[Fault]:
+def _entry_faults(entry: Entry, grid: Grid, kinds: KindsInGrid) -> Iterator[Fault]:
     if entry.role is not Role.PANEL:
         unknown = unknown_field_fault(entry.field, entry.path)
         if unknown:
@@ -92,52 +46,8 @@ def _entry_faults(entry: Entry, grid: Grid) -> Iterator[Fault]:
             yield from wrong
             return
     if not grid.off_playbook and entry.role is not Role.CONDITION:
-        levels = (level_fault(entry.field, value, path) for path, value in entry.values)
+        levels = (level_fault(entry.field, value, kinds, path) for path, value in entry.values)
         yield from (fault for fault in levels if fault)
-
-
-def _zip_lengths(grid: Grid) -> Iterator[Fault]:
-    for index, group in enumerate(grid.zip):
-        lengths = {field: len(values) for field, values in group.items()}
-        if len(set(lengths.values())) > 1:
-            text = ", ".join(f"{field} has {length}" for field, length in lengths.items())
-            yield Fault(("zip", index), f"lists that move together must be equally long: {text}")
-
-
-def _repeated_values(grid: Grid) -> Iterator[Fault]:
-    for entry in entries(grid):
-        if entry.role is Role.VARIED and entry.path[0] in ("axes", "when"):
-            yield from _repeats(entry.values)
-    for index, group in enumerate(grid.zip):
-        rows = zip(*group.values(), strict=False)
-        first = next(iter(group))
-        yield from _repeats((("zip", index, first, row), values) for row, values in enumerate(rows))
-    for name in ("points", "exclude"):
-        yield from _repeats(
-            ((name, i), frozenset(point.items())) for i, point in enumerate(getattr(grid, name))
-        )
-    yield from _repeats(alternatives(grid.seeds.train, ("seeds", "train")))
-    yield from _repeats(alternatives(grid.seeds.sample, ("seeds", "sample")))
-
-
-def _repeats(values: Iterable[tuple[KeyPath, Hashable]]) -> Iterator[Fault]:
-    seen = set()
-    for path, value in values:
-        if value in seen:
-            yield Fault(path, "given twice")
-        seen.add(value)
-
-
-def _fields_given_twice(grid: Grid) -> Iterator[Fault]:
-    """A field may vary in one place only; the entries of `points` are one place, and so are those of
-    `when`."""
-    homes: dict[str, KeyPath] = {}
-    varied = [(entry.field, entry.path) for entry in entries(grid) if entry.role is Role.VARIED]
-    for field, path in [*varied, *((field, ("linked", field)) for field in grid.linked)]:
-        first = homes.setdefault(field, path)
-        same_place = first[0] == path[0] and path[0] in ("points", "when")
-        if first != path and not same_place:
-            yield Fault(path, f"already given under {first[0]}", about_key=True)
 
 
 def _linked(grid: Grid) -> Iterator[Fault]:
@@ -148,33 +58,6 @@ def _linked(grid: Grid) -> Iterator[Fault]:
             yield unknown
         if rule not in rules:
             yield Fault(("linked", field), f'unknown rule "{rule}"', rules, did_you_mean(rule, list(rules)))
-
-
-def _panel(grid: Grid) -> Iterator[Fault]:
-    if panel_size(grid) > MAX_POINTS:
-        yield Fault(("panel",), f"{panel_size(grid):,} samplers; the limit is {MAX_POINTS:,}")
-        return
-    seen = set()
-    for index, entry in enumerate(grid.panel):
-        for combination in combinations(entry, index):
-            try:
-                fields = {key: value for key, (_, value) in combination.items()}
-                sampler = section_type("sample").validate_python(fields)
-            except ValidationError as error:
-                yield from (
-                    _in_panel(fault, index, combination) for fault in faults(error, Experiment, ("sample",))
-                )
-                continue
-            if sampler in seen:
-                yield Fault(("panel", index), "the same sampler is given twice")
-            seen.add(sampler)
-
-
-def _in_panel(fault: Fault, index: int, combination: dict[str, tuple[KeyPath, Any]]) -> Fault:
-    """A sampler's fault at the place in the panel where the value was written."""
-    keys = fault.path[1:]
-    place = combination[str(keys[0])][0] if keys and keys[0] in combination else ("panel", index, *keys)
-    return replace(fault, path=place)
 
 
 def _combinations(grid: Grid) -> Iterator[Fault]:
@@ -202,11 +85,17 @@ def _search(grid: Grid, place: KeyPath, words: str) -> Iterator[Fault]:
         yield Fault(("enumerate",), "cannot be combined with search, which picks from all combinations")
 
 
+def _plugins(grid: Grid) -> Iterator[Fault]:
+    yield from plugin_faults(grid.plugins, ("plugins",))
+
+
 CHECKS: tuple[Callable[[Grid], Iterator[Fault]], ...] = (
-    _zip_lengths,
-    _repeated_values,
-    _fields_given_twice,
+    _plugins,
+    zip_length_faults,
+    repeated_value_faults,
+    field_given_twice_faults,
     _linked,
-    _panel,
+    panel_faults,
     _combinations,
 )
+"""Checks of a whole grid."""

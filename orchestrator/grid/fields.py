@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from engine.config.experiment import Experiment
-from engine.config.playbook import KNOB_GROUPS, LEVELS
-from orchestrator.grid.messages import faults, show, submodels
+from engine.config.playbook import KNOB_GROUPS
+from orchestrator.grid.messages import faults
+from orchestrator.grid.model_tree import submodels
 from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 ABSENT = object()
@@ -93,20 +94,6 @@ def group_fault(field: str, group: str, path: KeyPath) -> Fault | None:
 def in_group(field: str, group: str) -> bool:
     """Whether a field is one of a knob group's paths or lies below one."""
     return any(field == part or field.startswith(f"{part}.") for part in KNOB_GROUPS[group])
-
-
-def is_off_playbook(field: str, value: Any) -> bool:
-    """Whether the papers have levels for this field and the value is none of them."""
-    return field in LEVELS and value not in LEVELS[field]
-
-
-def level_fault(field: str, value: Any, path: KeyPath) -> Fault | None:
-    """Why a value needs `off_playbook: true`, or None if it does not."""
-    if not is_off_playbook(field, value):
-        return None
-    levels = tuple(f"{level:g}" for level in LEVELS[field])
-    hint = "set off_playbook: true to use it anyway (the report will show it)"
-    return Fault(path, f"{show(value)} is not a playbook level", levels, hint)
 
 
 def value_of(experiment: Experiment, field: str) -> Any:

@@ -106,6 +106,8 @@ class Grid(Frozen):
     """The anchor configuration: grids/recipes/NAME.yaml."""
     varies: str
     """The one knob group that may vary [playbook 0.4, 1.8]."""
+    plugins: tuple[str, ...] = ()
+    """Installed packages whose kinds the grid uses, such as `orch-midpoint` or `orch-midpoint>=1.2`."""
     off_playbook: bool = False
     """Allow values that the papers do not use; the report shows which."""
     set: Overrides = Field(default_factory=dict)

@@ -1,14 +1,13 @@
 """Validation errors in plain words, with the dotted field they are about."""
 
 import re
-from collections.abc import Iterable
-from functools import cache
 from itertools import takewhile
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator.grid.model_tree import children, is_alternative, keys_of, kind_of, trace
 from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 WORDS = {
@@ -35,9 +34,6 @@ WORDS = {
 }
 """The kinds of error that the models can raise, in words."""
 
-ALTERNATIVE = re.compile(r"constrained-|tuple\[")
-"""How the location of an error begins to name one of a field's alternatives, `int | tuple[int, ...]`."""
-
 
 def show(value: Any) -> str:
     """A value as the file writes it, shortened."""
@@ -54,58 +50,6 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def submodels(annotation: Any) -> list[type[BaseModel]]:
-    """The models a type annotation may hold, at any depth of unions and containers."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in submodels(part)]
-
-
-def children(models: Iterable[type[BaseModel]], name: str) -> list[type[BaseModel]]:
-    """The models below the field that the file calls `name`."""
-    return [below for model in models for below in _below(model, name)]
-
-
-@cache
-def _below(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
-    """The same for one model; asked for in every point of a grid."""
-    fields = [field for key, field in model.model_fields.items() if name in (key, field.alias)]
-    return [below for field in fields for below in submodels(field.annotation)]
-
-
-def trace(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
-    """Path in the file of an error's location, and the models that hold its last part.
-
-    The tags of unions and the names of alternatives are in no file.
-    """
-    path: list[str | int] = []
-    owners = [model]
-    for position, part in enumerate(loc):
-        if _is_alternative(part):
-            continue
-        tagged = [owner for owner in owners if kind_of(owner) == part]
-        if tagged:
-            owners = tagged
-            continue
-        path.append(part)
-        if isinstance(part, str) and position < len(loc) - 1:
-            owners = children(owners, part) or owners
-    return tuple(path), owners
-
-
-def kind_of(model: type[BaseModel]) -> Any:
-    """The tag that tells a model apart from the others of its section, if it has one."""
-    return model.model_fields["kind"].default if "kind" in model.model_fields else None
-
-
-def keys_of(models: list[type[BaseModel]]) -> list[str]:
-    """Names of the models' fields as a file writes them."""
-    names = dict.fromkeys(
-        field.alias or name for model in models for name, field in model.model_fields.items()
-    )
-    return sorted(names, key=lambda name: name != "kind")
-
-
 def faults(error: ValidationError, model: type[BaseModel], prefix: KeyPath = ()) -> list[Fault]:
     """The error's parts in plain words; `prefix` is where in `model` the validated value sits."""
     details = [detail for detail in error.errors() if not _echo(detail)]
@@ -117,7 +61,7 @@ def _of_meant_type(details: list[ErrorDetails]) -> list[ErrorDetails]:
     first."""
     by_field: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in details:
-        field = tuple(takewhile(lambda part: not _is_alternative(part), detail["loc"]))
+        field = tuple(takewhile(lambda part: not is_alternative(part), detail["loc"]))
         by_field.setdefault(field, []).append(detail)
     found: list[ErrorDetails] = []
     for group in by_field.values():
@@ -126,11 +70,7 @@ def _of_meant_type(details: list[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _is_of_another_type(detail: ErrorDetails) -> bool:
-    return detail["type"].endswith("_type") and any(_is_alternative(part) for part in detail["loc"][-1:])
-
-
-def _is_alternative(part: str | int) -> bool:
-    return isinstance(part, str) and ALTERNATIVE.match(part) is not None
+    return detail["type"].endswith("_type") and any(is_alternative(part) for part in detail["loc"][-1:])
 
 
 def _echo(detail: ErrorDetails) -> bool:

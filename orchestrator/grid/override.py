@@ -8,7 +8,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from engine.config.experiment import Experiment
 from engine.frozen import Frozen
-from orchestrator.grid.messages import children, faults, kind_of
+from orchestrator.grid.messages import faults
+from orchestrator.grid.model_tree import children, kind_of
 from orchestrator.grid.yaml_source import Fault
 
 

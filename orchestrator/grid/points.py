@@ -3,16 +3,15 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from engine.config.experiment import Experiment
-from orchestrator.grid.check import MAX_POINTS, panel_size
 from orchestrator.grid.entries import Role, condition_values, entries
 from orchestrator.grid.fields import value_of
-from orchestrator.grid.file import Grid
+from orchestrator.grid.file import Grid, Overrides
+from orchestrator.grid.panel import MAX_POINTS, panel_size
 from orchestrator.grid.yaml_source import Fault
 
-Option = dict[str, Any]
+Option = Overrides
 """Dotted fields and the values they take together."""
 
 Dimension = tuple[str, tuple[Option, ...]]

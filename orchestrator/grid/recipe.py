@@ -14,9 +14,13 @@ from orchestrator.grid.fields import SEEDS, catalogue, unknown_field_fault, valu
 from orchestrator.grid.file import Grid
 from orchestrator.grid.messages import faults
 from orchestrator.grid.override import InvalidFields, changed, section_type
+from orchestrator.grid.plugins import recipe_plugin_faults
 from orchestrator.grid.yaml_source import Document, Fault, KeyPath, did_you_mean, dotted, read_document
 
 Values = Mapping[str, Any]
+
+PLUGINS = "plugins"
+"""Key of a recipe that is no section: the packages whose kinds it uses."""
 
 PACKAGED = Path(__file__).resolve().parent.parent.parent / "grids"
 """The grids that come with the tool."""
@@ -43,20 +47,23 @@ def recipe_names(folder: Path, kind: str = "recipes") -> list[str]:
 def read_recipe(path: Path) -> Experiment:
     """A recipe file as an experiment. Raises GridError with everything wrong in it."""
     document = read_document(path)
+    written = {name: value for name, value in document.data.items() if name != PLUGINS}
     seeds = [(("train", "seed"), "train.seed"), (("eval", "sample_seed"), "eval.sample_seed")]
     found = [_seed_fault(place, field) for place, field in seeds if place in document.marks]
+    if PLUGINS in document.data:
+        found += recipe_plugin_faults(document.data[PLUGINS], (PLUGINS,))
     try:
-        recipe = Experiment.model_validate(document.data)
+        recipe = Experiment.model_validate(written)
     except ValidationError as error:
-        found += faults(error, Experiment) if error.errors()[0]["loc"] else _misfit_faults(document)
+        found += faults(error, Experiment) if error.errors()[0]["loc"] else _misfit_faults(written, document)
     if found:
         raise GridError(document.problem(fault) for fault in found)
     return recipe
 
 
-def _misfit_faults(document: Document) -> list[Fault]:
+def _misfit_faults(values: Values, document: Document) -> list[Fault]:
     """What is wrong with a recipe each of whose sections is right."""
-    sections = {name: section_type(name).validate_python(value) for name, value in document.data.items()}
+    sections = {name: section_type(name).validate_python(value) for name, value in values.items()}
     written = {".".join(str(part) for part in path) for path in document.marks}
     return [
         conflict_fault(conflict, written)
