@@ -130,6 +130,15 @@ class ModelBase(Frozen):
         layers = self.layers(shape)
         return None if layers is None else sum_of(layer.cost for layer in layers)
 
+    @property
+    def budget_ratio(self) -> float | None:
+        """The share of `skippable_cost` that it is trained to execute; None for a network that skips nothing."""
+        return None
+
+    def skippable_cost(self, shape: NetShape) -> Cost | None:
+        """What it may skip; None for a network that skips nothing."""
+        return None
+
     def extra_training_kimg(self, total_kimg: float) -> float:
         """Thousands of images that a training of `total_kimg` shows a second time, to a loss of the network's
         own."""

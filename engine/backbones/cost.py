@@ -24,6 +24,15 @@ class Cost:
         """Floating-point operations: two a multiply-accumulate. What P1, P5 and DiT call FLOPs are MACs."""
         return 2 * self.macs
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anybody counted: there is no network without parameters."""
+        return self.params > 0
+
+
+UNKNOWN = Cost(0, 0)
+"""Of a network whose kind does not count its layers."""
+
 
 @dataclass(frozen=True)
 class Layer:

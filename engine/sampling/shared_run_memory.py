@@ -43,13 +43,18 @@ class SharedRunMemory:
 
 def shared_run_memory(
     experiment: Experiment, samplers: Sequence[SamplerBase], params: int
-) -> SharedRunMemory:
+) -> SharedRunMemory | None:
     """Memory of a pass of these samplers on a network of `params` parameters, at the protocol's batch.
 
-    Raises ValueError when there is no such network for the data set's images.
+    None where the network's kind does not count what it keeps. Raises ValueError when there is no such network
+    for the data set's images.
     """
-    shape, batch_size = net_shape(experiment), experiment.eval.batch_size
+    shape = net_shape(experiment)
+    batch_size = experiment.eval.batch_size
     mixed = experiment.train.precision != "fp32"
+    kept = experiment.model.checkpointed_bytes(shape, HALF if mixed else FP32)
+    if kept is None:
+        return None
     numbers = batch_size * shape.in_channels * shape.resolution**2
     trees = guided_trees(samplers).values()
     levels = max(tree.open_levels(room) for tree in trees for room in rooms(experiment))
@@ -58,7 +63,7 @@ def shared_run_memory(
         weights=(FP32 + HALF * mixed) * params,
         states=(levels + WORKING_BATCHES) * FP64 * numbers,
         noise=noises * FP64 * numbers,
-        activations=batch_size * (experiment.model.checkpointed_bytes(shape, HALF if mixed else FP32) or 0),
+        activations=batch_size * kept,
     )
 
 

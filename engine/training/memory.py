@@ -31,30 +31,26 @@ class Memory:
         return sum(getattr(self, field.name) for field in fields(self))
 
 
-def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memory:
+def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memory | None:
     """Memory of a training worker whose network has P = `params` parameters and sees `microbatch` images at a
     time.
 
     Weights take 4 P (6 P in mixed precision), gradients 4 P, Adam's two moments 8 P, every average of the
     weights 4 P. Gradients stay in fp32 here, where 002 writes them in half precision. Under objective ocm
-    only a small head is trained and the network is frozen: of that, weights and averages alone count. Raises
-    ValueError when there is no such network for the data set's images.
+    only a small head is trained and the network is frozen: of that, weights and averages alone count. None
+    where the network's kind does not count what it keeps. Raises ValueError when there is no such network for the data set's images.
     """
     train = experiment.train
-    mixed, trains = train.precision != "fp32", not experiment.objective.is_head
+    mixed = train.precision != "fp32"
+    shape = net_shape(experiment)
+    kept = experiment.model.training_bytes(shape, HALF if mixed else FP32, checkpointing=train.checkpointing)
+    if kept is None:
+        return None
+    trains = not experiment.objective.is_head
     return Memory(
         weights=(FP32 + HALF * mixed) * params,
         gradients=FP32 * params * trains,
         optimizer=2 * FP32 * params * trains,
         averages=len(tracked_weights(train)) * FP32 * params,
-        activations=microbatch * _kept_per_image(experiment, HALF if mixed else FP32) * trains,
+        activations=microbatch * kept * trains,
     )
-
-
-def _kept_per_image(experiment: Experiment, width: int) -> int:
-    """Bytes kept for the backward pass: in a DyDiT's warm-up those of two passes, the complete network's
-    too."""
-    kept = experiment.model.training_bytes(
-        net_shape(experiment), width, checkpointing=experiment.train.checkpointing
-    )
-    return kept or 0

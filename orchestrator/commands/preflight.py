@@ -5,8 +5,8 @@ from pathlib import Path
 from orchestrator.execution.cluster import cluster_address
 from orchestrator.execution.options import Options
 from orchestrator.grid import Sweep
-from orchestrator.planning.cost import speed_of
 from orchestrator.planning.preflight import Surroundings, refuse_hopeless
+from orchestrator.planning.speed import speed_of
 from orchestrator.search.current_plan import current_plan, is_complete, whole_plan
 
 

@@ -8,9 +8,6 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from engine.backbones.dit.cost import attention_cost, mlp_cost
-from engine.backbones.dit.layout import dit_layout
-from engine.backbones.dydit.config import DyDit
 from engine.backbones.published import published
 from engine.backbones.registry import Model
 from engine.backbones.shape import NetShape
@@ -69,8 +66,11 @@ class Network:
 
 def network(experiment: Experiment, title: str) -> Network:
     """The network of an experiment. Raises UsageError when it cannot be built on the data set's images."""
-    layers, cost, shape = network_layers(experiment), model_cost(experiment), net_shape(experiment)
-    model, name = experiment.model, published(experiment.model)
+    layers = network_layers(experiment)
+    cost = model_cost(experiment)
+    shape = net_shape(experiment)
+    model = experiment.model
+    name = published(model)
     return Network(
         title=title,
         kind=model.kind,
@@ -84,15 +84,18 @@ def network(experiment: Experiment, title: str) -> Network:
         params=cost.params,
         macs=cost.macs,
         flops=cost.flops,
-        budget=_budget(experiment, model, shape) if isinstance(model, DyDit) else None,
+        budget=_budget(experiment, shape),
         layers=tuple(LayerCost(layer.name, layer.cost.params, layer.cost.macs) for layer in layers),
     )
 
 
-def _budget(experiment: Experiment, model: DyDit, shape: NetShape) -> Budget:
-    layout = dit_layout(model, shape)
-    scaling = model.depth * (attention_cost(layout) + mlp_cost(layout)).macs
-    return Budget(model.flops_ratio, scaling / model_cost(experiment).macs, sampling_cost(experiment).macs)
+def _budget(experiment: Experiment, shape: NetShape) -> Budget | None:
+    """What the network is trained to execute of itself; None for one that skips nothing."""
+    model = experiment.model
+    ratio, skippable = model.budget_ratio, model.skippable_cost(shape)
+    if ratio is None or skippable is None:
+        return None
+    return Budget(ratio, skippable.macs / model_cost(experiment).macs, sampling_cost(experiment).macs)
 
 
 def words(found: Network) -> list[str]:
@@ -105,6 +108,10 @@ def words(found: Network) -> list[str]:
         *filter(None, [found.note]),
         escape(knobs),
         f"images {size}x{found.in_channels} -> {size}x{found.out_channels}",
+    ]
+    if not found.params:
+        return [*lines, f"parameters and MACs: unknown; {found.kind} does not count its layers"]
+    lines += [
         f"parameters: {scaled(found.params)} ({found.params:,})",
         f"one forward pass of one image: {scaled(found.macs)} MACs = {scaled(found.flops)} FLOPs "
         "[dim](1 MAC = 2 FLOPs; what P1, DiT and P5 call FLOPs are MACs)[/dim]",
@@ -137,18 +144,19 @@ def sweep_words(experiments: Sequence[Experiment]) -> str:
     """The networks of a sweep in a line: names, and the ranges of parameters and MACs."""
     names = list(dict.fromkeys(network_name(one.model) or f"custom {one.model.kind}" for one in experiments))
     rest = [f"and {len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
-    costs, sampled = (
-        [model_cost(one) for one in experiments],
-        [sampling_cost(one).macs for one in experiments],
-    )
-    macs = _range([cost.macs for cost in costs])
-    budget = (
-        f" ({_range(sampled)} when sampling within its budget)"
-        if sampled != [cost.macs for cost in costs]
-        else ""
-    )
-    numbers = f"{_range([cost.params for cost in costs])} parameters, {macs} MACs a forward pass{budget}"
-    return f"{'network' if len(names) == 1 else 'networks'}: {', '.join([*names[:NAMES_SHOWN], *rest])}; {numbers}"
+    noun = "network" if len(names) == 1 else "networks"
+    return f"{noun}: {', '.join([*names[:NAMES_SHOWN], *rest])}; {_size_words(experiments)}"
+
+
+def _size_words(experiments: Sequence[Experiment]) -> str:
+    costs = [model_cost(one) for one in experiments]
+    if not all(cost.is_known for cost in costs):
+        return "parameters and MACs unknown"
+    full = [cost.macs for cost in costs]
+    sampled = [sampling_cost(one).macs for one in experiments]
+    budget = f" ({_range(sampled)} when sampling within its budget)" if sampled != full else ""
+    parameters = _range([cost.params for cost in costs])
+    return f"{parameters} parameters, {_range(full)} MACs a forward pass{budget}"
 
 
 def network_name(model: Model) -> str:

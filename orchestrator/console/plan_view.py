@@ -13,22 +13,18 @@ from engine.metrics.names import lacks_rank
 from orchestrator.console.model_view import sweep_words
 from orchestrator.console.sharing_view import sharing_lines
 from orchestrator.formatting import clock
-from orchestrator.planning.cost import (
-    model_cost,
-    place_for,
-    plan_seconds,
-    search_share,
-    selection_nfe,
-    speed_of,
-    trained_share,
-    training_macs,
-)
+from orchestrator.planning.cost import model_cost, selection_nfe, training_macs
+from orchestrator.planning.duration import is_predictable, plan_seconds, search_share, trained_share
+from orchestrator.planning.machine import place_for
 from orchestrator.planning.memory import largest_memory, largest_pass, memory_words, shortage
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.speed import speed_of
 from orchestrator.storage.store import Store
 from reports.formatting import counted
 
 MAX_ROWS = 20
+UNKNOWN = "unknown"
+"""Said of what a network's kind does not count."""
 STATES = {"cached": "finished", "select": "choose snapshot", "train": "train"}
 
 
@@ -70,8 +66,8 @@ def trainings_table(plan: Plan) -> Table:
     for unit in plan.trainings[:MAX_ROWS]:
         cost, state = model_cost(unit.experiment), plan.training_state(unit)
         values = (
-            f"{cost.params:,}",
-            f"{cost.macs / 1e9:.3g}",
+            f"{cost.params:,}" if cost.is_known else UNKNOWN,
+            f"{cost.macs / 1e9:.3g}" if cost.is_known else UNKNOWN,
             f"{unit.experiment.train.total_kimg:,g}",
             STATES[state],
         )
@@ -120,10 +116,13 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
         )
     for line in sharing_lines(plan.missing_cells, plan.spool_batches):
         console.print(line, highlight=False)
+    training, time = f"{UNKNOWN} MAC", UNKNOWN
+    if is_predictable(plan):
+        training = f"{trained_share(plan.sweep) * sum(map(training_macs, to_train)):.3g} MAC"
+        time = f"about {clock(plan_seconds(plan, speed, place.slots))}"
     console.print(
-        f"to do: training {trained_share(plan.sweep) * sum(map(training_macs, to_train)):.3g} MAC, "
-        f"sampling {share * evaluations:,.0f} network evaluations\n"
-        f"time: about {clock(plan_seconds(plan, speed, place.slots))} on {place.words} ({speed.basis})",
+        f"to do: training {training}, sampling {share * evaluations:,.0f} network evaluations\n"
+        f"time: {time} on {place.words} ({speed.basis})",
         highlight=False,
     )
 
@@ -137,6 +136,8 @@ def show_memory(plan: Plan, console: Console) -> None:
             f"memory per worker in a common pass, at most: {memory_words(in_pass)}", highlight=False
         )
     if memory is None:
+        if any(plan.training_state(unit) == "train" for unit in plan.missing_trainings):
+            console.print(f"memory per worker: {UNKNOWN}", highlight=False)
         return
     console.print(f"memory per worker: {memory_words(memory)}", highlight=False)
     warning = shortage(memory, plan.sweep.grid.resources.gpus_per_worker)

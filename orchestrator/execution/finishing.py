@@ -9,8 +9,8 @@ from orchestrator.execution import mirroring
 from orchestrator.execution.collect import collect
 from orchestrator.execution.options import Options
 from orchestrator.execution.sweep_manifest import unit_failures
-from orchestrator.planning.cost import remember_speed
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.speed import remember_speed
 from orchestrator.storage.provenance import command_line, redacted
 from orchestrator.storage.store import Folder, Store
 

@@ -7,8 +7,10 @@ from orchestrator.execution.draining import Draining, drain_on_interrupt
 from orchestrator.execution.options import Options
 from orchestrator.execution.ray_session import ray_session
 from orchestrator.grid import Point
-from orchestrator.planning.cost import group_predictions, place_for, speed_of, training_seconds
+from orchestrator.planning.duration import group_predictions, training_seconds
+from orchestrator.planning.machine import place_for
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.speed import speed_of
 from orchestrator.search.batched import run_batches, varies_samplers_alone
 from orchestrator.search.coordinate import is_coordinate, run_lines
 from orchestrator.search.current_plan import current_plan, plan_of

@@ -3,9 +3,10 @@ run them."""
 
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
-from orchestrator.planning.cost import known, remember_forwards, sampling_cost, speed_key
+from orchestrator.planning.cost import counted_or_unknown, sampling_cost
 from orchestrator.planning.identity import canonical_json
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.speed import remember_forwards, speed_key
 from orchestrator.storage.store import Store
 
 FORWARD_PASSES = 3
@@ -19,7 +20,9 @@ def calibrate(plan: Plan, store: Store) -> None:
     for experiment in distinct_networks(plan):
         key = speed_key(experiment)
         done[key] = _sum(done.get(key, (0.0, 0.0)), batch_cost(experiment, threads))
-    remember_forwards({key: macs / seconds for key, (macs, seconds) in done.items()}, FORWARD_PASSES, store)
+    # A network that nobody counted tells no speed.
+    speeds = {key: macs / seconds for key, (macs, seconds) in done.items() if macs}
+    remember_forwards(speeds, FORWARD_PASSES, store)
 
 
 def distinct_networks(plan: Plan) -> list[Experiment]:
@@ -47,7 +50,9 @@ def batch_cost(experiment: Experiment, threads: int) -> tuple[float, float]:
         torch.set_num_threads(before)
     macs = sampling_cost(experiment).macs
     if measured.flops_ratio is not None:
-        macs = known(experiment.model.executed_cost(net_shape(experiment), measured.flops_ratio)).macs
+        macs = counted_or_unknown(
+            experiment.model.executed_cost(net_shape(experiment), measured.flops_ratio)
+        ).macs
     return experiment.eval.batch_size * macs, measured.seconds
 
 

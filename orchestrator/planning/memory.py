@@ -15,8 +15,8 @@ from orchestrator.planning.training import Training
 MIB = 2**20
 
 
-def training_memory(unit: Training, workers: int) -> Memory:
-    """Memory of each of the `workers` processes that share a training."""
+def training_memory(unit: Training, workers: int) -> Memory | None:
+    """Memory of each of the `workers` processes that share a training; None where nobody counts it."""
     train = unit.experiment.train
     share = -(-train.batch_size // workers)
     microbatch = min(share, train.microbatch_size or share)
@@ -25,23 +25,24 @@ def training_memory(unit: Training, workers: int) -> Memory:
 
 def largest_memory(plan: Plan) -> Memory | None:
     """Memory of a worker of the largest training that is still to run; None when there is nothing to
-    train."""
+    train, or where nobody counts it."""
     workers = plan.sweep.grid.resources.workers
     units = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
     budgets = [training_memory(unit, workers) for unit in units]
-    return max(budgets, key=lambda budget: budget.total, default=None)
+    return max(filter(None, budgets), key=lambda budget: budget.total, default=None)
 
 
-def group_memory(group: PrefixGroup) -> SharedRunMemory:
-    """Memory of a worker that draws a whole group in one pass."""
-    experiment, samplers = group.cells[0].experiment, [cell.experiment.sample for cell in group.cells]
+def group_memory(group: PrefixGroup) -> SharedRunMemory | None:
+    """Memory of a worker that samples a whole group in a shared run; None where nobody counts it."""
+    experiment = group.cells[0].experiment
+    samplers = [cell.experiment.sample for cell in group.cells]
     return shared_run_memory(experiment, samplers, model_cost(experiment).params)
 
 
 def largest_pass(plan: Plan) -> SharedRunMemory | None:
-    """Memory of a worker of the largest common pass that is still to be drawn; None when there is none."""
+    """Memory of a worker of the largest shared run that is still missing; None when there is none."""
     budgets = [group_memory(group) for group in plan.missing_groups if group.shares]
-    return max(budgets, key=lambda budget: budget.total, default=None)
+    return max(filter(None, budgets), key=lambda budget: budget.total, default=None)
 
 
 def memory_words(memory: Memory | SharedRunMemory) -> str:

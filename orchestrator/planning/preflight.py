@@ -7,8 +7,10 @@ from pathlib import Path
 from engine.data.catalog import missing_files
 from orchestrator.errors import UsageError
 from orchestrator.formatting import clock
-from orchestrator.planning.cost import Place, Speed, place_for, plan_seconds, search_share, trained_share
+from orchestrator.planning.duration import plan_seconds, search_share, trained_share
+from orchestrator.planning.machine import Place, place_for
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.speed import Speed
 from reports.formatting import counted
 
 HOPELESS_SECONDS = 24 * 3600

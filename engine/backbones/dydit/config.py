@@ -80,6 +80,11 @@ class DyDit(TransformerSettings):
         """The layers of a DyDiT that skips nothing. Raises ValueError as `dit_layout` does."""
         return tuple(dydit_layers(self, self.routes, shape))
 
+    @property
+    def budget_ratio(self) -> float:
+        """`flops_ratio`, of attention and MLPs."""
+        return self.flops_ratio
+
     def skippable_cost(self, shape: NetShape) -> Cost:
         """Attention and MLPs of all blocks, which are what it may skip."""
         return skippable_cost(dit_layout(self, shape))

@@ -12,8 +12,8 @@ from orchestrator.errors import UsageError
 from orchestrator.execution.options import Options
 from orchestrator.grid import load_sweep
 from orchestrator.grid.recipe import PACKAGED
-from orchestrator.planning import cost
-from orchestrator.planning.cost import search_share, trained_share
+from orchestrator.planning import machine
+from orchestrator.planning.duration import search_share, trained_share
 from orchestrator.search.current_plan import current_plan
 from orchestrator.storage.store import Store
 
@@ -24,8 +24,8 @@ LONG = "panel:", "set: {train.total_kimg: 1000000, train.snapshot_kimg: 1000000}
 def plain_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cores, no GPU, no cluster."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(cost, "cpu_count", lambda: 2)
-    monkeypatch.setattr(cost, "gpu_count", lambda: 0)
+    monkeypatch.setattr(machine, "cpu_count", lambda: 2)
+    monkeypatch.setattr(machine, "gpu_count", lambda: 0)
 
 
 def check(
@@ -43,8 +43,8 @@ def refusal(*arguments: Any, **named: Any) -> str:
 @pytest.fixture
 def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Store]:
     """The churn grid on CIFAR-10, on a machine that has the GPUs."""
-    monkeypatch.setattr(cost, "gpu_count", lambda: 8)
-    monkeypatch.setattr(cost, "cpu_count", lambda: 64)
+    monkeypatch.setattr(machine, "gpu_count", lambda: 8)
+    monkeypatch.setattr(machine, "cpu_count", lambda: 64)
     return load_sweep(PACKAGED / "edm_stochastic.yaml"), Store.open(tmp_path / "runs")
 
 

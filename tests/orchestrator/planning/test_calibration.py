@@ -8,9 +8,10 @@ import torch
 from engine.config.network_shape import net_shape
 from engine.evaluation import forward_benchmark as forwards
 from engine.evaluation.forward_benchmark import ForwardTiming, measure_forwards
-from orchestrator.planning import cost
+from orchestrator.planning import speed as speed_module
 from orchestrator.planning.calibration import FORWARD_PASSES, batch_cost, calibrate, distinct_networks
-from orchestrator.planning.cost import Speed, remember_speed, sampling_cost, speed_of
+from orchestrator.planning.cost import sampling_cost
+from orchestrator.planning.speed import Speed, remember_speed, speed_of
 
 DYDIT = "set: {model.kind: dydit, model.width: 16, model.depth: 2, model.num_heads: 4, model.patch_size: 4}"
 
@@ -43,7 +44,7 @@ def test_speed_is_all_networks_work_over_all_their_seconds(fake: Any, two_second
     narrow, wide = (sampling_cost(experiment).macs for experiment in distinct_networks(plan))
     speed = speed_of(fake.sweep, fake.store)
     assert speed == Speed(
-        cost.ASSUMED_CPU_SPEED, 64 * (narrow + wide) / 4, measured=False, forwards=FORWARD_PASSES
+        speed_module.ASSUMED_CPU_SPEED, 64 * (narrow + wide) / 4, measured=False, forwards=FORWARD_PASSES
     )
     assert speed.basis == "sampling measured by 3 forwards on this machine, training an assumed speed"
 

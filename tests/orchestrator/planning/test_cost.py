@@ -6,23 +6,19 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.grid import Resources
-from orchestrator.planning import cost
-from orchestrator.planning.cost import (
+from orchestrator.planning import machine
+from orchestrator.planning import speed as speed_module
+from orchestrator.planning.cost import model_cost, sampling_cost, selection_nfe, training_macs
+from orchestrator.planning.duration import (
     START_SECONDS,
-    Speed,
     cell_predictions,
-    model_cost,
-    place_for,
     plan_seconds,
-    remember_speed,
-    sampling_cost,
     search_share,
-    selection_nfe,
-    speed_of,
-    training_macs,
     training_seconds,
 )
+from orchestrator.planning.machine import place_for
 from orchestrator.planning.prefix_groups import prefix_groups
+from orchestrator.planning.speed import Speed, remember_speed, speed_of
 
 CHECKPOINTING = ("panel:", "set: {train.checkpointing: true}\npanel:")
 SPEED = Speed(train=1e6, sample=2e6, measured=False)
@@ -193,11 +189,13 @@ def test_a_search_takes_its_share_of_the_grid(fake: Any) -> None:
 
 def test_speed_is_assumed_until_it_was_measured(fake: Any) -> None:
     speed = speed_of(fake.sweep, fake.store)
-    assert (speed.train, speed.measured) == (cost.ASSUMED_CPU_SPEED, False)
+    assert (speed.train, speed.measured) == (speed_module.ASSUMED_CPU_SPEED, False)
     cores = fake.changed("panel:", "resources: {workers: 2, cpus_per_worker: 3}\npanel:").sweep
-    assert speed_of(cores, fake.store) == Speed(6 * cost.ASSUMED_CPU_SPEED, 3 * cost.ASSUMED_CPU_SPEED, False)
+    assert speed_of(cores, fake.store) == Speed(
+        6 * speed_module.ASSUMED_CPU_SPEED, 3 * speed_module.ASSUMED_CPU_SPEED, False
+    )
     gpus = fake.changed("panel:", "resources: {gpus_per_worker: 1}\npanel:").sweep
-    assert speed_of(gpus, fake.store).train == cost.ASSUMED_GPU_SPEED
+    assert speed_of(gpus, fake.store).train == speed_module.ASSUMED_GPU_SPEED
 
 
 def test_speed_of_finished_units_is_remembered_and_used(fake: Any) -> None:
@@ -265,13 +263,13 @@ def test_speed_is_kept_for_each_data_set_and_model_family(fake: Any) -> None:
 def test_place_of_a_machine_with_4_cores_and_2_gpus(
     asked: dict[str, Any], slots: int, words: str, here: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "cpu_count", lambda: 4)
-    monkeypatch.setattr(cost, "gpu_count", lambda: 2)
+    monkeypatch.setattr(machine, "cpu_count", lambda: 4)
+    monkeypatch.setattr(machine, "gpu_count", lambda: 2)
     place = place_for(Resources(**asked))
     assert (place.slots, place.words, place.here) == (slots, words, here)
 
 
 def test_a_machine_without_a_gpu_is_no_place_for_gpu_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "gpu_count", lambda: 0)
+    monkeypatch.setattr(machine, "gpu_count", lambda: 0)
     place = place_for(Resources(workers=8, gpus_per_worker=1))
     assert (place.slots, place.words, place.here) == (8, "8 GPU workers; this machine has no GPU", False)
