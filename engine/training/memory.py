@@ -38,7 +38,8 @@ def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memor
     Weights take 4 P (6 P in mixed precision), gradients 4 P, Adam's two moments 8 P, every average of the
     weights 4 P. Gradients stay in fp32 here, where 002 writes them in half precision. Under objective ocm
     only a small head is trained and the network is frozen: of that, weights and averages alone count. None
-    where the network's kind does not count what it keeps. Raises ValueError when there is no such network for the data set's images.
+    where the network's kind does not count what it keeps. Raises ValueError when there is no such network for
+    the data set's images.
     """
     train = experiment.train
     mixed = train.precision != "fp32"
