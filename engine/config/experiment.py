@@ -2,18 +2,22 @@
 torch."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.backbones.base import Probability
 from engine.backbones.registry import Model
 from engine.config.train import Train
 from engine.config.weights import EmaWeights, Weights, weights_conflicts
 from engine.conflicts import ConfigConflict
-from engine.data.base import Split
 from engine.data.registry import DATASETS, DatasetName
 from engine.frozen import Frozen
 from engine.metrics.extractors.registry import ExtractorName
+from engine.metrics.registry import check_requested
+from engine.metrics.rules import Consistency as Consistency
+from engine.metrics.rules import Likelihood as Likelihood
+from engine.metrics.rules import LossGap as LossGap
 from engine.objectives.base import StartFacts
 from engine.objectives.registry import Objective
 from engine.process.schedules import TERMINAL_SIGMA
@@ -43,43 +47,6 @@ class Selection(Frozen):
     """Images per snapshot."""
 
 
-class Consistency(Frozen):
-    """How far a sampler's images at few steps are those it makes of the same latents at many [P2 5.2;
-    playbook 5.2]."""
-
-    num_steps: int = Field(default=100, ge=2)
-    """Steps of the sampler it is compared with, otherwise the same."""
-    num_samples: int = Field(default=64, ge=3)
-    """Images compared."""
-
-
-class Likelihood(Frozen):
-    """How likely images are under the model, in bits per dimension [playbook 5.5, 5.8].
-
-    DDPM's cells get the variational bound of their own steps and covariance, deterministic ones the
-    likelihood of the probability-flow ODE, which is the same for all of them. Guided samplers have none.
-    """
-
-    split: Split = "train"
-    """Which images: a data set's test split, where it has one, or those it is trained on."""
-    num_images: int = Field(default=1_000, ge=2)
-    """The first images of the split."""
-    ode_steps: int = Field(default=32, ge=4, multiple_of=2)
-    """Steps of the ODE's solver (RK4); half as many, once more, say how far off it is."""
-
-
-class LossGap(Frozen):
-    """How far the training loss lies above its optimum on the same images and noise [arXiv 2506.13763].
-
-    Of hybrid and vlb it is L_simple, the error of the noise, that is measured; a bound has another optimum.
-    """
-
-    num_levels: int = Field(default=16, ge=1)
-    """Noise levels, evenly spread over those that training shows."""
-    num_draws: int = Field(default=512, ge=2)
-    """Noisy images at each of them."""
-
-
 class EvaluationProtocol(Frozen):
     """The evaluation protocol: the same for every cell of a sweep."""
 
@@ -103,6 +70,14 @@ class EvaluationProtocol(Frozen):
     """Also measure how likely images are."""
     loss_gap: LossGap | None = None
     """Also measure how far the training loss lies above its optimum."""
+    metrics: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Also measure these, which no other field asks for."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _only_what_nothing_else_asks_for(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_requested(names)
+        return names
 
 
 class Start(Frozen):

@@ -11,6 +11,7 @@ from engine.config.experiment import Experiment
 from engine.data.images import save_grid
 from engine.denoiser import Denoiser
 from engine.metrics.features import FeatureExtractor
+from engine.metrics.kinds.agreement import agreement as agreement
 from engine.samplers.base import SamplerBase
 from engine.sampling.generate import PANEL_PIXELS, draw
 
@@ -25,25 +26,6 @@ class Agreement:
     label: str
     nfe: int
     score: float
-
-
-def agreement(images: Tensor, reference: Tensor) -> float:
-    """1 - mean_i |x_i - y_i|^2 / mean_{i != j} |x_i - y_j|^2 of images or features [N, ...] of N latents.
-
-    1: the same images. 0: no more alike than images of two different latents. ValueError for fewer than three
-    of them, or for different shapes.
-    """
-    x, y = images.flatten(1).double(), reference.flatten(1).double()
-    if x.shape != y.shape or len(x) < 3:
-        raise ValueError(
-            f"agreement needs two sets of as many images, three or more, not {len(x)} and {len(y)}"
-        )
-    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
-    count, matched = len(x), distances.diagonal().sum()
-    if matched == 0:
-        return 1.0
-    unrelated = (distances.sum() - matched) / (count * (count - 1))
-    return float(1 - matched / count / unrelated)
 
 
 def consistency(

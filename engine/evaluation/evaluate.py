@@ -1,22 +1,25 @@
 """Pick the snapshot by the locked protocol, then measure a sampler on it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
 from engine.config.weights import EmaWeights
+from engine.data.base import Split
+from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser
-from engine.evaluation.consistency import agreement
+from engine.evaluation.measured_cell import MeasuredCell, ReferenceContext, ask
+from engine.evaluation.snapshot_cache import Snapshot
 from engine.files import Files
-from engine.metrics.features import FeatureExtractor
 from engine.metrics.names import distance_name
-from engine.metrics.reference import Reference, distance, measure
+from engine.metrics.reference import distance
+from engine.metrics.registry import METRICS
 from engine.sampling.generate import draw, panel_png
 from engine.sampling.generation import GeneratedImages, generate_cell
 from engine.training.snapshot import load_snapshot
@@ -24,14 +27,6 @@ from engine.training.snapshot import load_snapshot
 SELECTION_SEED = 2**40
 """Snapshots are chosen on latents of their own, so that the choice does not favour the images measured
 afterwards."""
-
-
-@dataclass(frozen=True)
-class ReferenceContext:
-    """What images are compared with: a feature extractor and the training set's statistics under it."""
-
-    extractor: FeatureExtractor
-    reference: Reference
 
 
 @dataclass(frozen=True)
@@ -56,9 +51,11 @@ class CellMeasurement:
     metrics: dict[str, float]
     nfe: int
     evaluations: int
-    """Images times network evaluations really done, which a shared pass does once for many cells."""
+    """Images times network evaluations really done, which a shared run does once for many cells."""
+    measuring_evaluations: int
+    """The same of metrics that evaluate the network: likelihoods, losses, images of many steps."""
     seconds: float
-    """Seconds of drawing the images."""
+    """Seconds of generating the images."""
     panel: bytes
     jackknife: dict[str, tuple[float, ...]]
     """Distance -> its values with each block of images left out; empty where they are not taken."""
@@ -76,7 +73,7 @@ def load_denoiser(experiment: Experiment, files: Files, images_shown: int, devic
 
 
 def select_snapshot(
-    experiment: Experiment, files: Files, judge: ReferenceContext, device: torch.device
+    experiment: Experiment, files: Files, context: ReferenceContext, device: torch.device
 ) -> SnapshotChoice:
     """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook
     5.6].
@@ -86,7 +83,7 @@ def select_snapshot(
     finite is left out. Raises FloatingPointError when that is every one.
     """
     rule, primary = experiment.eval.selection, experiment.model_copy(update={"weights": EmaWeights()})
-    metric = distance_name(judge.extractor.name, rule.num_samples)
+    metric = distance_name(context.extractor.name, rule.num_samples)
     scores = []
     for images_shown in experiment.train.snapshot_images:
         denoiser = load_denoiser(primary, files, images_shown, device)
@@ -99,7 +96,7 @@ def select_snapshot(
                 seed=SELECTION_SEED,
                 batch_size=experiment.eval.batch_size,
             )
-            scores.append((images_shown, distance(judge.extractor, judge.reference, images)))
+            scores.append((images_shown, distance(context.extractor, context.reference, images)))
     if not scores:
         raise FloatingPointError(f"{rule.sampler.label} gives images that are not finite from every snapshot")
     ranked = sorted(scores, key=lambda score: (score[1], -score[0]))
@@ -107,47 +104,35 @@ def select_snapshot(
 
 
 def evaluate_cell(
-    experiment: Experiment,
-    denoiser: Denoiser,
-    judge: ReferenceContext,
+    snapshot: Snapshot,
+    context: ReferenceContext,
+    split: Callable[[Split], ImageSet],
+    files: Files,
     *,
-    drawn: GeneratedImages | None = None,
-    reference: Tensor | None = None,
+    generated: GeneratedImages | None = None,
 ) -> CellMeasurement:
-    """Measure the images of the experiment's sampler: those `drawn` before, else those drawn now.
+    """Ask every metric that the protocol asks for of a cell's images: those `generated` before, else now.
 
-    With `reference`, images of the same latents, also how far the first images agree with them. Of a DyDiT
-    also the share of attention's and the MLPs' FLOPs that sampling executes.
-
-    Raises RuntimeError when the counted network evaluations differ from what the sampler declares.
+    `split` gives real images, `files` is the cell's folder. Raises RuntimeError when the counted network
+    evaluations differ from what the sampler declares.
     """
-    drawn = drawn or generate_cell(experiment, denoiser)
-    measured = measure(judge.extractor, judge.reference, drawn.images, experiment.eval.nearest_k)
-    metrics = {**measured.metrics, "seconds_per_image": drawn.seconds / len(drawn.images)}
-    if reference is not None:
-        metrics["agreement"] = agreement(drawn.images[: len(reference)].float(), reference.float())
-    panel, evaluations, macs = panel_png(drawn.images, experiment), drawn.evaluations, None
-    if experiment.model.executes_part:
-        metrics["flops_ratio"], watched = sampled_ratio(experiment, denoiser)
-        evaluations += watched
-        executed = experiment.model.executed_cost(net_shape(experiment), metrics["flops_ratio"])
-        macs = executed.macs if executed else None
-    nfe, jackknife = experiment.sample.nfe, measured.jackknife
-    return CellMeasurement(metrics, nfe, evaluations, drawn.seconds, panel, jackknife, macs)
-
-
-def sampled_ratio(experiment: Experiment, denoiser: Denoiser) -> tuple[float, int]:
-    """Share of attention's and the MLPs' FLOPs that a DyDiT executes, over the passes of the first batch of a
-    cell.
-
-    That batch is drawn once more; the second number says what it took, images times evaluations. Padding does
-    not count in the mean. The denoiser's own count stays as it was.
-    """
-    protocol, before = experiment.eval, denoiser.nfe
-    count = min(protocol.num_samples, protocol.batch_size)
-    settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}
-    with experiment.model.watch_executed(denoiser.net) as ratios:
-        draw(denoiser, experiment, experiment.sample, **settings)
-    evaluations = (denoiser.nfe - before) * protocol.batch_size
-    denoiser.nfe = before
-    return float(torch.stack([ratio[:count] for ratio in ratios]).mean()), evaluations
+    experiment = snapshot.experiment
+    generated = generated or generate_cell(experiment, snapshot.denoiser)
+    found = ask(METRICS.values(), MeasuredCell(snapshot, split, files, context, generated))
+    executed = None
+    measuring = dict(found.evaluations)
+    evaluations = generated.evaluations
+    if "flops_ratio" in found.metrics:
+        # What is sampled once more, to watch it, counts as sampling.
+        evaluations += measuring.pop("flops_ratio")
+        executed = experiment.model.executed_cost(net_shape(experiment), found.metrics["flops_ratio"])
+    return CellMeasurement(
+        metrics=found.metrics,
+        nfe=experiment.sample.nfe,
+        evaluations=evaluations,
+        measuring_evaluations=sum(measuring.values()),
+        seconds=generated.seconds,
+        panel=panel_png(generated.images, experiment),
+        jackknife=found.jackknife,
+        macs=executed.macs if executed else None,
+    )

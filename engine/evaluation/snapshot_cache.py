@@ -61,10 +61,8 @@ def reference_images(snapshot: Snapshot) -> Tensor | None:
     """
     experiment, protocol = snapshot.experiment, snapshot.experiment.eval
     rule = protocol.consistency
-    if rule is None or not experiment.sample.deterministic:
-        return None
-    many = experiment.sample.model_copy(update={"num_steps": rule.num_steps})
-    if not many.deterministic:  # DDPM's one step adds no noise, more of them do
+    many = rule.many_steps(experiment.sample) if rule else None
+    if rule is None or many is None:
         return None
     count = min(rule.num_samples, protocol.num_samples)
     settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}

@@ -1,4 +1,4 @@
-"""What generated images are compared with, and the comparison."""
+"""What generated images are compared with."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -10,9 +10,7 @@ from engine.data.datasets import ImageSet
 from engine.files import Files, pack, unpack
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.frechet import FeatureStats, Gaussian, frechet_distance
-from engine.metrics.jackknife import leave_one_out
-from engine.metrics.names import distance_name
-from engine.metrics.precision_recall import Manifold, overlap
+from engine.metrics.precision_recall import Manifold
 
 REFERENCE_FILE = "reference.safetensors"
 LARGE_SET = 20_000
@@ -44,15 +42,6 @@ class Reference:
         return self.manifolds[k]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Metrics of generated images and, of a metric that has them, its values with a block of images left
-    out."""
-
-    metrics: dict[str, float]
-    jackknife: dict[str, tuple[float, ...]]
-
-
 def reference_id(extractor: FeatureExtractor, images: ImageSet) -> str:
     """Identity of a data set's reference under an extractor."""
     return hashlib.sha256(f"{images.sha256} {extractor.name} {extractor.sha256}".encode()).hexdigest()
@@ -79,16 +68,3 @@ def load_reference(extractor: FeatureExtractor, images: ImageSet, *, files: File
 def distance(extractor: FeatureExtractor, reference: Reference, images: Tensor) -> float:
     """Frechet distance alone: what snapshot selection ranks by."""
     return frechet_distance(reference.gaussian, FeatureStats.of(extractor(images)).gaussian)
-
-
-def measure(extractor: FeatureExtractor, reference: Reference, images: Tensor, k: int) -> Measured:
-    """Frechet distance (under its truthful name), precision, recall, density and coverage of images uint8 [N,
-    C, H, W].
-
-    `k` is the number of neighbours that span a manifold. Raises ValueError for fewer than k + 1 images.
-    """
-    features = extractor(images)
-    overlapping = overlap(reference.manifold(k), Manifold.of(features, k))
-    distance = frechet_distance(reference.gaussian, FeatureStats.of(features).gaussian)
-    name, left_out = distance_name(extractor.name, len(images)), leave_one_out(reference.gaussian, features)
-    return Measured({name: distance, **overlapping._asdict()}, {name: left_out} if left_out else {})

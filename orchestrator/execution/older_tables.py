@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from engine.metrics.registry import metric_facts
 from engine.records import paths
 from engine.records.manifest import MANIFEST_SCHEMA, Manifest
 from orchestrator.errors import UsageError
-from orchestrator.execution.metric_facts import facts_of
 from orchestrator.execution.result_rows import with_columns_of_kinds
 from orchestrator.storage.curves import parquet_bytes
 from orchestrator.storage.store import Folder
@@ -62,6 +62,6 @@ def _complete_manifest(folder: Folder, results: pa.Table) -> bool:
     unexplained = measured - manifest.metrics.keys()
     if not unexplained:
         return False
-    metrics = {**manifest.metrics, **facts_of(unexplained)}
+    metrics = {**manifest.metrics, **metric_facts(sorted(unexplained))}
     folder.write_record(paths.MANIFEST, manifest.model_copy(update={"metrics": metrics}))
     return True

@@ -1,7 +1,6 @@
 """A sampling unit: a Tune trial whose actor is reused, so the model and the reference stay loaded."""
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from engine.denoiser import Denoiser
-    from engine.evaluation.evaluate import CellMeasurement, ReferenceContext
+    from engine.evaluation.evaluate import CellMeasurement
+    from engine.evaluation.measured_cell import ReferenceContext
     from engine.evaluation.snapshot_cache import Snapshot
 
 
@@ -93,8 +93,7 @@ def chosen_snapshot(unit: Unit, store: Store) -> int:
 def measure_cell(unit: Unit) -> dict[str, float]:
     """Measure one cell, write its folder and return its metrics; a finished cell is only read."""
     from engine.evaluation.evaluate import evaluate_cell
-    from engine.evaluation.model_metrics import model_metrics
-    from engine.evaluation.snapshot_cache import Snapshot, analytic_variance, reference_images
+    from engine.evaluation.snapshot_cache import Snapshot, analytic_variance
     from engine.sampling.generation import read_generated
 
     store = Store.open(unit.storage)
@@ -112,26 +111,25 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     snapshot = Snapshot(experiment, denoiser, store.training(unit.train_id), chosen)
     if experiment.sample.measures_own_variance:
         denoiser.variance_model = analytic_variance(snapshot, load_data(experiment.data.name, unit.data_root))
-    denoiser.nfe = 0
-    more = model_metrics(
-        snapshot, lambda split: load_data(experiment.data.name, unit.data_root, split), folder
+    measured = evaluate_cell(
+        snapshot,
+        judge,
+        lambda split: load_data(experiment.data.name, unit.data_root, split),
+        folder,
+        generated=drawn,
     )
-    reference = reference_images(snapshot)
-    besides = denoiser.nfe * experiment.eval.batch_size
-    measured = evaluate_cell(experiment, denoiser, judge, drawn=drawn, reference=reference)
-    metrics = {**measured.metrics, **more}
     folder.write(paths.CELL_PANEL, measured.panel)
-    folder.write_record(paths.CELL, cell_record(unit, snapshot, replace(measured, metrics=metrics), judge))
+    folder.write_record(paths.CELL, cell_record(unit, snapshot, measured, judge))
     seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)
     done = CellDone(
         cell_id=unit.unit_id,
         seconds=seconds,
-        evaluations=measured.evaluations + besides,
+        evaluations=measured.evaluations + measured.measuring_evaluations,
         environment=worker_environment(str(device)),
     )
     mark_done(folder, done)
     folder.delete_folder(paths.SPOOL)
-    return metrics
+    return measured.metrics
 
 
 def cell_record(

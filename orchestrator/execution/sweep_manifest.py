@@ -8,6 +8,7 @@ from engine.backbones.published import published
 from engine.config.experiment import Experiment
 from engine.data.registry import DATASETS
 from engine.metrics.extractors.registry import EXTRACTORS
+from engine.metrics.registry import metric_facts
 from engine.records import paths
 from engine.records.manifest import (
     CollapsedPoints,
@@ -21,7 +22,6 @@ from engine.records.manifest import (
     TrainingFacts,
 )
 from engine.records.units import DataSeen, Environment, Selection, TrainingDone, UnitFailed
-from orchestrator.execution.metric_facts import facts_of
 from orchestrator.execution.result_rows import Records
 from orchestrator.grid import Sweep
 from orchestrator.planning.cost import model_cost
@@ -69,7 +69,7 @@ def build_manifest(
         collapsed=collapsed_points(plan),
         idle_axes=tuple(plan.idle_axes),
         lineage={cell.cell_id: cell.training.train_id for cell in plan.cells},
-        metrics=facts_of({metric for record in records.values() for metric in record.metrics}),
+        metrics=metric_facts(sorted({metric for record in records.values() for metric in record.metrics})),
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from engine.data.datasets import ImageSet
-    from engine.evaluation.evaluate import ReferenceContext
+    from engine.evaluation.measured_cell import ReferenceContext
 
 
 def prepare_worker(unit: Unit) -> "torch.device":
@@ -43,7 +43,7 @@ def load_reference_context(
     storage: str, data_name: str, extractor: str, data_root: str | None
 ) -> "ReferenceContext":
     """What samples are compared with, kept for the next unit of this process."""
-    from engine.evaluation.evaluate import ReferenceContext
+    from engine.evaluation.measured_cell import ReferenceContext
     from engine.metrics.features import build_extractor
     from engine.metrics.reference import load_reference
 

@@ -5,15 +5,17 @@ from typing import Any
 
 from engine.config.experiment import Experiment
 from engine.metrics.names import distance_name
+from engine.metrics.registry import measured_metrics, metric_facts
 from engine.records.metric_facts import is_distance
 from orchestrator.errors import GridError
 from orchestrator.grid.bind import bind
 from orchestrator.grid.check import grid_faults
 from orchestrator.grid.file import Grid, Resources
 from orchestrator.grid.levels import kinds_in
+from orchestrator.grid.points import swept_fields
 from orchestrator.grid.recipe import load_anchor
 from orchestrator.grid.sweep import Sweep
-from orchestrator.grid.yaml_source import Fault, read_document
+from orchestrator.grid.yaml_source import Fault, did_you_mean, read_document
 
 
 def load_sweep(path: Path, *, smoke: bool = False) -> Sweep:
@@ -57,13 +59,27 @@ def _search_faults(grid: Grid, anchor: Experiment, smoke: bool) -> list[Fault]:
 
 
 def _metric_fault(grid: Grid, anchor: Experiment, smoke: bool) -> Fault | None:
-    """What is wrong with a search for a distance that cells will not have. A smoke run searches for its
+    """What is wrong with a search for a metric that cells will not have. A smoke run searches for its
     own."""
     own = distance_name(anchor.eval.extractor, anchor.eval.num_samples)
-    if smoke or not grid.search or not is_distance(grid.search.metric) or grid.search.metric == own:
+    if smoke or not grid.search or grid.search.metric == own:
         return None
+    if not is_distance(grid.search.metric):
+        return _unmeasured_fault(grid, anchor, grid.search.metric)
     images = f"{anchor.eval.num_samples:,} images under extractor {anchor.eval.extractor}"
     return Fault(("search", "metric"), f"{grid.search.metric} is not measured: {images} give {own}", (own,))
+
+
+def _unmeasured_fault(grid: Grid, anchor: Experiment, metric: str) -> Fault | None:
+    """What is wrong with a search for a metric, not a distance, that no cell will have."""
+    varies_samplers = bool(grid.panel) or any(field.startswith("sample.") for field in swept_fields(grid))
+    if varies_samplers and metric_facts([metric])[metric].group:
+        return None  # whether a known metric is measured may depend on the sampler of a point
+    measured = measured_metrics(anchor)
+    if metric in measured:
+        return None
+    message = f"{metric} is not measured in this sweep"
+    return Fault(("search", "metric"), message, measured, did_you_mean(metric, list(measured)))
 
 
 def _small(grid: Grid, anchor: Experiment) -> Grid:

@@ -16,7 +16,9 @@ import torch
 from rich.console import Console
 
 from engine.data.datasets import load_images
-from engine.evaluation.evaluate import ReferenceContext, evaluate_cell, load_denoiser, select_snapshot
+from engine.evaluation.evaluate import evaluate_cell, load_denoiser, select_snapshot
+from engine.evaluation.measured_cell import ReferenceContext
+from engine.evaluation.snapshot_cache import Snapshot
 from engine.files import LocalFiles
 from engine.metrics.features import build_extractor
 from engine.metrics.reference import load_reference
@@ -80,7 +82,9 @@ def bare_loops(plan: Plan, root: Path) -> tuple[float, float]:
             denoiser = load_denoiser(unit.experiment, files, chosen[unit.train_id], device)
             for cell in plan.cells:
                 if cell.training is unit:
-                    evaluate_cell(cell.experiment, denoiser, judge)
+                    snapshot = Snapshot(cell.experiment, denoiser, files, chosen[unit.train_id])
+                    cell_files = LocalFiles(root / cell.cell_id)
+                    evaluate_cell(snapshot, judge, lambda split: images, cell_files)
 
     return seconds(trainings), seconds(cells)
 

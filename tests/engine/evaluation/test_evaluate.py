@@ -18,11 +18,15 @@ from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment, Selection
 from engine.config.network_shape import net_shape
 from engine.config.train import Train
+from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser
 from engine.evaluation import evaluate
-from engine.evaluation.evaluate import ReferenceContext, evaluate_cell, sampled_ratio, select_snapshot
+from engine.evaluation.evaluate import evaluate_cell, select_snapshot
+from engine.evaluation.measured_cell import MeasuredCell, ReferenceContext, ask
+from engine.evaluation.snapshot_cache import Snapshot
 from engine.files import LocalFiles
 from engine.metrics.frechet import FeatureStats
+from engine.metrics.kinds.flops_ratio import FLOPS_RATIO
 from engine.metrics.reference import Reference
 from engine.objectives.edm import EdmObjective
 from engine.process.precond import Preconditioning
@@ -118,6 +122,18 @@ def with_token_score(score: float) -> Denoiser:
     return denoiser
 
 
+def no_real_images(split: str) -> ImageSet:
+    raise AssertionError("no real images are needed")
+
+
+def sampled_ratio(experiment: Experiment, denoiser: Denoiser) -> tuple[float, int]:
+    """The executed share, and the images times evaluations that watching took."""
+    files = LocalFiles(Path("unused"))
+    cell = MeasuredCell(Snapshot(experiment, denoiser, files, 0), no_real_images, files)
+    found = ask([FLOPS_RATIO], cell)
+    return found.metrics["flops_ratio"], found.evaluations["flops_ratio"]
+
+
 def without_mlps() -> Denoiser:
     """A DyDiT in which every token goes past the MLP."""
     return with_token_score(-1.0)
@@ -149,7 +165,7 @@ def test_padding_has_no_part_in_the_ratio(monkeypatch: pytest.MonkeyPatch) -> No
     def watch(net: Any) -> Iterator[list[Tensor]]:
         yield [torch.tensor([0.5] * 5 + [1.0] * 3), torch.tensor([0.25] * 5 + [1.0] * 3)]
 
-    monkeypatch.setattr(evaluate, "watch_ratio", watch)
+    monkeypatch.setattr(DyDit, "watch_executed", lambda model, net: watch(net))
     assert sampled_ratio(DYDIT, without_mlps())[0] == 0.375
 
 
@@ -159,7 +175,9 @@ def test_a_cell_of_a_dydit_has_its_ratio_its_executed_macs_and_the_extra_evaluat
     experiment = DYDIT.model_copy(
         update={"eval": EvaluationProtocol(num_samples=5, batch_size=8, nearest_k=1)}
     )
-    measured = evaluate_cell(experiment, without_mlps(), judge)
+    files = LocalFiles(Path("unused"))
+    snapshot = Snapshot(experiment, without_mlps(), files, 0)
+    measured = evaluate_cell(snapshot, judge, no_real_images, files)
     layout = dit_layout(DYDIT.model, net_shape(DYDIT))
     assert measured.evaluations == 2 * 8 * 3
     assert measured.nfe == 3

@@ -1,6 +1,8 @@
 """References are computed once, and real, half-real and noise images are told apart."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,22 @@ from engine.files import LocalFiles
 from engine.metrics import reference as module
 from engine.metrics.features import FeatureExtractor, NetworkExtractor
 from engine.metrics.frechet import FeatureStats, frechet_distance
-from engine.metrics.reference import Reference, load_reference, measure
+from engine.metrics.kinds.distance import DISTANCE
+from engine.metrics.kinds.overlap import OVERLAP
+from engine.metrics.reference import Reference, load_reference
+
+
+def measure(extractor: Any, reference: Reference, images: Tensor, k: int) -> SimpleNamespace:
+    """Distance and overlap of images as a cell gets them."""
+    cell: Any = SimpleNamespace(
+        experiment=SimpleNamespace(eval=SimpleNamespace(nearest_k=k)),
+        images=images,
+        features=extractor(images),
+        extractor=extractor,
+        reference=reference,
+    )
+    metrics = {**DISTANCE.measure(cell), **OVERLAP.measure(cell)}
+    return SimpleNamespace(metrics=metrics, jackknife=DISTANCE.left_out(cell))
 
 
 @pytest.fixture(scope="module")

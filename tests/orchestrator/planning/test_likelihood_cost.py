@@ -7,9 +7,10 @@ import pytest
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Experiment, Likelihood, LossGap
 from engine.data.datasets import ImageSet, load_images
-from engine.evaluation.model_metrics import model_metrics
+from engine.evaluation.measured_cell import MeasuredCell, ask
 from engine.evaluation.snapshot_cache import Snapshot
 from engine.files import LocalFiles
+from engine.metrics.registry import METRICS
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
@@ -34,8 +35,8 @@ def counted(one: Experiment, root: Path) -> int:
     denoiser = build_denoiser(one, build_network(one)).eval().requires_grad_(False)
     digits = load_images("digits", None)
     few = ImageSet.of(digits.images[:16], digits.labels[:16])
-    model_metrics(Snapshot(one, denoiser, LocalFiles(root), 0), lambda split: few, LocalFiles(root))
-    return denoiser.nfe * one.eval.batch_size
+    cell = MeasuredCell(Snapshot(one, denoiser, LocalFiles(root), 0), lambda split: few, LocalFiles(root))
+    return sum(ask([kind for kind in METRICS.values() if not kind.needs_images], cell).evaluations.values())
 
 
 @pytest.mark.parametrize("sampler", [Ddpm(num_steps=4), Ddpm(num_steps=3, covariance="beta")])

@@ -2,6 +2,7 @@
 training."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Consistency, Data, EvaluationProtocol, Experiment, Likelihood, LossGap
 from engine.config.train import Train
+from engine.data.base import Split
 from engine.data.datasets import ImageSet, load_images, to_unit
 from engine.evaluation import snapshot_cache as snapshot_facts
-from engine.evaluation.model_metrics import BOUND_FILE, model_metrics
+from engine.evaluation.measured_cell import MeasuredCell, ask
 from engine.evaluation.snapshot_cache import Snapshot, diagnosis, loss_gap, reference_images
 from engine.files import LocalFiles
 from engine.metrics.bound import variational_bound
+from engine.metrics.registry import METRICS
 from engine.objectives.simple import SimpleObjective
+from engine.records.paths import BOUND
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.edm_stochastic import EdmStochastic
@@ -49,6 +53,12 @@ def snapshot(root: Path, sampler: Any = None, x_flip: bool = False, **protocol: 
     return Snapshot(experiment, denoiser, LocalFiles(root), 64)
 
 
+def model_metrics(taken: Snapshot, split: Callable[[Split], ImageSet], files: LocalFiles) -> dict[str, float]:
+    """What is measured of the network alone."""
+    without_images = [kind for kind in METRICS.values() if not kind.needs_images]
+    return ask(without_images, MeasuredCell(taken, split, files)).metrics
+
+
 def measure(taken: Snapshot, digits: ImageSet, root: Path) -> dict[str, float]:
     return model_metrics(taken, lambda split: digits, LocalFiles(root / "cell"))
 
@@ -66,7 +76,7 @@ def test_ddpm_gets_the_bound_of_its_own_chain_and_others_none(tmp_path: Path, di
             taken.denoiser, sampler, digits.images[:4], digits.labels[:4], seed=0, batch_size=4
         ).total
         assert measure(taken, digits, tmp_path) == {"nelbo_train": expected}
-        terms = json.loads((tmp_path / "cell" / BOUND_FILE).read_bytes())
+        terms = json.loads((tmp_path / "cell" / BOUND).read_bytes())
         whole = terms["prior"] + sum(step["kl"] for step in terms["steps"]) + terms["decoder"]
         assert whole == pytest.approx(expected, rel=1e-12)
     churned = EdmStochastic(num_steps=4, s_churn=1.0)

@@ -1,0 +1,1 @@
+"""Metrics, one measurement a file; `engine.metrics.registry` finds them."""

@@ -1,0 +1,59 @@
+"""The variational bound on the likelihood of real images under DDPM's own steps [P1 Eq. 4-7; playbook 5.5]."""
+
+import json
+from collections.abc import Mapping
+
+from engine.metrics.base import Cell, ExperimentView, Metric
+from engine.records.metric_facts import MetricFacts
+from engine.records.paths import BOUND
+
+
+class VariationalBound(Metric):
+    """Of unguided samplers that walk DDPM's chain, where `eval.likelihood` asks."""
+
+    name = "nelbo"
+    position = 60
+    facts = tuple(
+        MetricFacts(
+            f"nelbo_{split}",
+            f"NELBO, {split} (bits / dim)",
+            "lower",
+            unit="bits / dim",
+            group="likelihood",
+        )
+        for split in ("train", "test")
+    )
+    on_request = False
+    needs_images = False
+
+    def measured_in(self, experiment: ExperimentView) -> tuple[str, ...]:
+        """With `eval.likelihood`, of DDPM and what is the same as it."""
+        rule, sampler = experiment.eval.likelihood, experiment.sample
+        if rule is None or sampler.guidance != 1 or sampler.as_ddpm() is None:
+            return ()
+        return (f"nelbo_{rule.split}",)
+
+    def measure(self, cell: Cell) -> Mapping[str, float]:
+        """The bound; its terms, timestep by timestep, are kept with the cell."""
+        from engine.metrics.bound import variational_bound
+
+        protocol = cell.experiment.eval
+        rule = protocol.likelihood
+        chain = cell.experiment.sample.as_ddpm()
+        assert rule is not None, "the protocol asks for no likelihood"
+        assert chain is not None, "asked of a sampler without a chain"
+        images = cell.real_images(rule.split)
+        device = next(cell.denoiser.parameters()).device
+        bound = variational_bound(
+            cell.denoiser,
+            chain,
+            images.images[: rule.num_images].to(device),
+            cell.labels(images, rule.num_images),
+            seed=protocol.sample_seed,
+            batch_size=protocol.batch_size,
+        )
+        cell.keep(BOUND, json.dumps(bound.to_json(), indent=1).encode())
+        return {f"nelbo_{rule.split}": bound.total}
+
+
+VARIATIONAL_BOUND = VariationalBound()
