@@ -97,6 +97,7 @@ def test_top_level_holds_the_agreed_folders_and_files_only() -> None:
         "README.md",
         "constraints.txt",
         "Makefile",
+        "docs",
         "orchestrator",
         "engine",
         "grids",
