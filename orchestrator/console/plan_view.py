@@ -16,7 +16,7 @@ from orchestrator.formatting import clock
 from orchestrator.planning.cost import model_cost, selection_nfe, training_macs
 from orchestrator.planning.duration import is_predictable, plan_seconds, search_share, trained_share
 from orchestrator.planning.machine import place_for
-from orchestrator.planning.memory import largest_memory, largest_pass, memory_words, shortage
+from orchestrator.planning.memory import largest_memory, largest_shared_run, memory_words, shortage
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.speed import speed_of
 from orchestrator.storage.store import Store
@@ -128,12 +128,12 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
 
 
 def show_memory(plan: Plan, console: Console) -> None:
-    """What a worker of the largest training, and of the largest common pass, holds; a warning for too small a
+    """What a worker of the largest training, and of the largest shared run, holds; a warning for too small a
     GPU."""
-    memory, in_pass = largest_memory(plan), largest_pass(plan)
-    if in_pass is not None:
+    memory, in_shared_run = largest_memory(plan), largest_shared_run(plan)
+    if in_shared_run is not None:
         console.print(
-            f"memory per worker in a common pass, at most: {memory_words(in_pass)}", highlight=False
+            f"memory per worker in a common pass, at most: {memory_words(in_shared_run)}", highlight=False
         )
     if memory is None:
         if any(plan.training_state(unit) == "train" for unit in plan.missing_trainings):

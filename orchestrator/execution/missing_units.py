@@ -13,26 +13,28 @@ from orchestrator.planning.unit import Unit
 class MissingUnits(Searcher):
     """Enumerates a fixed list of units; ends early when draining.
 
-    Cells wait for the shared passes before them, which draw their images, and passes for the cells before
-    them, whose images are then deleted.
+    Cells wait for the shared runs before them, which sample their images, and shared runs for the cells
+    before them, whose images are then deleted: so no two spool batches lie on the disk at once.
     """
 
     def __init__(self, units: Iterable[Unit], settings: dict[str, Any], draining: Draining) -> None:
         super().__init__()
-        self.waiting = deque(units)
-        self.settings, self.draining = settings, draining
+        self.left = deque(units)
+        self.settings = settings
+        self.draining = draining
         self.running: dict[str, str] = {}
         """Trial -> the kind of its unit."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Configuration of the next trial, None to ask again later, or FINISHED."""
-        if self.draining.requested or not self.waiting:
+        if self.draining.requested or not self.left:
             return str(Searcher.FINISHED)
-        kind = self.waiting[0].kind
-        if set(self.running.values()) - {kind}:
+        kind = self.left[0].kind
+        another_kind_runs = any(running != kind for running in self.running.values())
+        if another_kind_runs:
             return None
         self.running[trial_id] = kind
-        return {"unit": self.waiting.popleft().to_json(), **self.settings}
+        return {"unit": self.left.popleft().to_json(), **self.settings}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -12,7 +12,7 @@ from engine.samplers.registry import Sampler
 from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.spooled import missing_batches
 from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
-from orchestrator.planning.unit import Unit
+from orchestrator.planning.unit import SHARED_RUN, Unit
 from orchestrator.storage.provenance import worker_environment
 from orchestrator.storage.store import Store, mark_done, mark_failed
 
@@ -39,13 +39,13 @@ class SampleTrial(tune.Trainable):
 
     def step(self) -> RayValues:
         """Do the whole unit. An exception of ours would only repeat, so it is recorded, not retried."""
-        if self.unit.kind == "draw":
-            return {**draw_pass(self.unit), tune.result.DONE: True}
+        if self.unit.kind == SHARED_RUN:
+            return {**sample_shared_run(self.unit), tune.result.DONE: True}
         folder = Store.open(self.unit.storage).cell(self.unit.unit_id)
         try:
             metrics = measure_cell(self.unit)
         except Exception as error:
-            folder.delete_folder(paths.SPOOL)  # the next wave's images take their place on the disk
+            folder.delete_folder(paths.SPOOL)  # the next spool batch's images take their place on the disk
             mark_failed(folder, f"{type(error).__name__}: {error}")
             return {"state": "failed", "message": str(error), tune.result.DONE: True}
         return {"state": "done", **metrics, tune.result.DONE: True}
@@ -57,8 +57,8 @@ class SampleTrial(tune.Trainable):
         """Nothing to load."""
 
 
-def draw_pass(unit: Unit) -> dict[str, str]:
-    """Draw the images of a pass that are not there yet; what fails, each cell draws alone when it is
+def sample_shared_run(unit: Unit) -> dict[str, str]:
+    """Sample the images of a shared run that are not there yet; what fails, each cell samples alone when it is
     measured."""
     import torch
 

@@ -10,7 +10,7 @@ from orchestrator.planning.unit import Unit
 
 
 class SearchedUnits(Searcher):
-    """Passes a search algorithm's proposals on as units.
+    """Hands a search algorithm's proposals on as units.
 
     A proposal whose training is under way waits for it, so that no model is trained twice at the same time.
     """
@@ -18,16 +18,21 @@ class SearchedUnits(Searcher):
     def __init__(
         self,
         inner: Searcher,
-        to_unit: Callable[[dict[str, Any]], Unit],
+        to_unit: Callable[[dict[str, int]], Unit],
         trained: set[str],
         settings: dict[str, Any],
         draining: Draining,
     ) -> None:
         super().__init__()
-        self.inner, self.to_unit, self.settings, self.draining = inner, to_unit, settings, draining
+        self.inner = inner
+        self.to_unit = to_unit
+        self.settings = settings
+        self.draining = draining
         self.trained = set(trained)
         self.held: Unit | None = None
+        """A proposal that waits for its training, which another trial is at."""
         self.held_proposal = ""
+        """The search algorithm's name for it."""
         self.running: dict[str, tuple[str, str]] = {}
         """Trial -> (the search algorithm's own name for it, the training it needs)."""
 
@@ -45,9 +50,11 @@ class SearchedUnits(Searcher):
                 return None if proposal is None else str(proposal)
             self.held, self.held_proposal = self.to_unit(proposal), trial_id
         needed = self.held.train_id
-        if needed not in self.trained and any(training == needed for _, training in self.running.values()):
+        under_way = any(training == needed for _, training in self.running.values())
+        if needed not in self.trained and under_way:
             return None
-        unit, self.held = self.held, None
+        unit = self.held
+        self.held = None
         self.running[trial_id] = (self.held_proposal, unit.train_id)
         return {"unit": unit.to_json(), **self.settings}
 

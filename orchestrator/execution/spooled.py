@@ -8,7 +8,7 @@ from orchestrator.storage.store import Folder
 
 
 def missing_batches(unit: Unit, folders: Sequence[Folder]) -> dict[tuple[int, ...], list[int]]:
-    """What is left of a pass after an interruption: places of cells that lack the same batches -> those
+    """What is left of a shared run after an interruption: places of cells that lack the same batches -> those
     batches."""
     batch_size = unit.experiment["eval"]["batch_size"]
     left: dict[tuple[int, ...], list[int]] = {}
@@ -20,5 +20,5 @@ def missing_batches(unit: Unit, folders: Sequence[Folder]) -> dict[tuple[int, ..
 
 
 def has_spooled_images(folder: Folder) -> bool:
-    """Whether images of a cell wait to be measured: some or all, from a pass that ran before."""
+    """Whether images of a cell wait to be measured: some or all, from a shared run before."""
     return paths.SPOOL in folder.folders()

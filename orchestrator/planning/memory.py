@@ -1,4 +1,4 @@
-"""What a worker of a plan's largest training or common pass holds in memory, and what the GPUs of this
+"""What a worker of a plan's largest training or shared run holds in memory, and what the GPUs of this
 machine have."""
 
 import shutil
@@ -39,7 +39,7 @@ def group_memory(group: PrefixGroup) -> SharedRunMemory | None:
     return shared_run_memory(experiment, samplers, model_cost(experiment).params)
 
 
-def largest_pass(plan: Plan) -> SharedRunMemory | None:
+def largest_shared_run(plan: Plan) -> SharedRunMemory | None:
     """Memory of a worker of the largest shared run that is still missing; None when there is none."""
     budgets = [group_memory(group) for group in plan.missing_groups if group.shares]
     return max(filter(None, budgets), key=lambda budget: budget.total, default=None)

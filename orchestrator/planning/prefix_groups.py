@@ -1,5 +1,9 @@
-"""Which cells are drawn together: those of one model and protocol, whose samplers do part of their work
-alike."""
+"""Which cells share a run: those of one model and protocol, whose samplers do part of their work alike.
+
+All cells of one snapshot start from the same latents and take the same noise step by step, so samplers that have
+acted alike up to a step are in the same state there. Their programs form a tree of common prefixes, and a shared
+run walks each edge of it once.
+"""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +20,7 @@ from orchestrator.planning.likelihood_cost import bound_evaluations, shared_mode
 Item = TypeVar("Item")
 
 WORTH_SHARING = 0.9
-"""Cells are drawn together when that takes at most this part of the evaluations of drawing each alone."""
+"""Cells share a run when that takes at most this part of the network evaluations of sampling each alone."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +36,22 @@ class PrefixGroup:
 
     @cached_property
     def alone(self) -> int:
-        """Network evaluations per image when each cell is drawn alone."""
+        """Network evaluations per image when each cell is sampled alone."""
         return sum(cell.experiment.sample.nfe for cell in self.cells)
 
     @cached_property
     def together(self) -> int:
-        """The same when they are drawn in one pass."""
+        """The same in one shared run."""
         return shared_evaluations(cell.experiment.sample for cell in self.cells)
 
     @property
     def shares(self) -> bool:
-        """Whether one pass is worth it."""
+        """Whether a shared run is worth it."""
         return len(self.cells) > 1 and self.together <= WORTH_SHARING * self.alone
 
     @property
     def per_image(self) -> int:
-        """Network evaluations per image, drawn in the cheaper way."""
+        """Network evaluations per image, sampled in the cheaper way."""
         return self.together if self.shares else self.alone
 
     @property
@@ -59,7 +63,7 @@ class PrefixGroup:
 
     @property
     def spooled_bytes(self) -> int:
-        """Bytes of images that wait on disk until they are measured; a cell that is drawn alone keeps
+        """Bytes of images that wait on disk until they are measured; a cell that is sampled alone keeps
         none."""
         return len(self.cells) * self.cell_bytes if self.shares else 0
 
@@ -71,7 +75,7 @@ class PrefixGroup:
 
     @property
     def evaluations(self) -> int:
-        """Images times network evaluations of the whole group, the last batch padded, drawn in the cheaper
+        """Images times network evaluations of the whole group, the last batch padded, sampled in the cheaper
         way."""
         images = self.num_batches * self.cells[0].experiment.eval.batch_size
         return images * self.per_image + self._reference_evaluations + self._model_evaluations
@@ -79,14 +83,16 @@ class PrefixGroup:
     @property
     def _model_evaluations(self) -> int:
         """Of what is measured without images."""
-        samplers, protocol = [cell.experiment.sample for cell in self.cells], self.cells[0].experiment.eval
+        samplers = [cell.experiment.sample for cell in self.cells]
+        protocol = self.cells[0].experiment.eval
         shared = 0 if self.continued else shared_model_evaluations(samplers, protocol)
         return bound_evaluations(samplers, protocol) + shared
 
     @property
     def _reference_evaluations(self) -> int:
         """Of the images at many steps with which deterministic cells are compared."""
-        protocol, rule = self.cells[0].experiment.eval, self.cells[0].experiment.eval.consistency
+        protocol = self.cells[0].experiment.eval
+        rule = protocol.consistency
         if rule is None:
             return 0
         new = [nfe for sampler, nfe in self._references.items() if sampler not in self.compared]
@@ -115,14 +121,17 @@ class PrefixGroup:
         """
         if len(self.cells) <= max_cells:
             return [self]
-        found, compared = list[PrefixGroup](), self.compared
-        for cells in _even_parts(in_tree_order(self.cells), -(-len(self.cells) // max_cells)):
-            found.append(PrefixGroup(cells, compared, continued=bool(found)))
-            compared |= found[-1]._references.keys()
-        return found
+        parts: list[PrefixGroup] = []
+        compared = self.compared
+        num_parts = -(-len(self.cells) // max_cells)  # rounded up
+        for cells in _even_parts(in_tree_order(self.cells), num_parts):
+            part = PrefixGroup(cells, compared, continued=bool(parts))
+            compared |= part._references.keys()
+            parts.append(part)
+        return parts
 
     def shared_runs(self, workers: int) -> list[tuple[tuple[Cell, ...], tuple[int, ...]]]:
-        """Work for `workers` workers: cells, and the batches of sample indices to draw for them.
+        """Work for `workers` workers: cells, and the batches of sample indices to sample for them.
 
         Batches are shared out first, because every one costs the whole tree once. Where they are fewer than
         workers, the samplers are cut too, in the tree's order, so that little is done twice.
@@ -133,7 +142,7 @@ class PrefixGroup:
 
 
 def evaluations_alone(cell: Cell) -> int:
-    """Images times network evaluations of one cell that is drawn alone, the last batch padded."""
+    """Images times network evaluations of one cell that is sampled alone, the last batch padded."""
     group = PrefixGroup((cell,))
     return group.num_batches * cell.experiment.eval.batch_size * group.alone
 
@@ -142,11 +151,11 @@ def in_tree_order(cells: Sequence[Cell]) -> list[Cell]:
     """Cells so that neighbours share the longest beginnings."""
     numbers: list[int] = []
     for tree in guided_trees(cell.experiment.sample for cell in cells).values():
-        waiting = [tree]
-        while waiting:
-            node = waiting.pop()
+        to_visit = [tree]
+        while to_visit:  # depth first, children in their order
+            node = to_visit.pop()
             numbers += node.ends
-            waiting += reversed(node.children.values())
+            to_visit += reversed(node.children.values())
     return [cells[number] for number in numbers]
 
 

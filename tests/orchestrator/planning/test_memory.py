@@ -17,7 +17,7 @@ from orchestrator.planning.memory import (
     gpu_memory,
     group_memory,
     largest_memory,
-    largest_pass,
+    largest_shared_run,
     memory_words,
     shortage,
     training_memory,
@@ -136,18 +136,18 @@ def test_without_a_driver_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_
     assert gpu_memory() is None
 
 
-def test_a_plan_shows_the_largest_common_pass_until_it_is_drawn(
+def test_a_plan_shows_the_largest_shared_run_until_it_is_done(
     fake: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     panel = "panel: [{kind: edm_stochastic, num_steps: 12, s_churn: [1, 2, 3], s_tmax: 1}]"
     churn = fake.changed(fake.sweep.source, fake.sweep.source.split("panel:")[0] + panel)
-    assert largest_pass(fake.plan()) is None  # its samplers have nothing but their latents in common
+    assert largest_shared_run(fake.plan()) is None  # its samplers have nothing but their latents in common
     plan = churn.plan()
-    found = largest_pass(plan)
+    found = largest_shared_run(plan)
     assert found == max(
         (group_memory(group) for group in prefix_groups(plan.cells)), key=lambda budget: budget.total
     )
     show_memory(plan, make_console())
     assert f"memory per worker in a common pass, at most: {memory_words(found)}\n" in capsys.readouterr().out
     churn.finish_everything()
-    assert largest_pass(churn.plan()) is None
+    assert largest_shared_run(churn.plan()) is None

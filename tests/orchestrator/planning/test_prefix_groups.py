@@ -1,4 +1,4 @@
-"""Which cells are drawn together, and how a pass is cut for several workers."""
+"""Which cells share a run, and how it is cut for several workers."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_cells_of_one_training_and_protocol_are_a_group(churn: Any) -> None:
     assert all(len({cell.training.train_id for cell in group.cells}) == 1 for group in found)
 
 
-def test_another_sample_seed_or_measured_variance_is_never_drawn_together(churn: Any) -> None:
+def test_another_sample_seed_or_measured_variance_never_shares_a_run(churn: Any) -> None:
     seeds = churn.changed("panel:", "seeds: {sample: [0, 1]}\npanel:")
     assert sorted(len(group.cells) for group in prefix_groups(seeds.plan().cells)) == [4, 4, 4, 4]
     analytic = "[{kind: ddpm, num_steps: 4, covariance: [beta, beta_tilde, analytic]}]"
@@ -49,7 +49,7 @@ def test_another_sample_seed_or_measured_variance_is_never_drawn_together(churn:
     assert sorted(len(group.cells) for group in prefix_groups(measured)) == [1, 1, 2, 2]
 
 
-def test_a_group_is_drawn_together_only_when_that_saves_a_tenth(churn: Any, fake: Any) -> None:
+def test_a_group_shares_a_run_only_when_that_saves_a_tenth(churn: Any, fake: Any) -> None:
     together = prefix_groups(churn.plan().cells)[0]
     assert together.alone == 4 * 23
     assert together.together == shared_evaluations(cell.experiment.sample for cell in together.cells)
@@ -87,7 +87,7 @@ def test_a_cut_keeps_samplers_with_long_common_beginnings_together(fake: Any) ->
     assert cut < sum(shared_evaluations(cell.experiment.sample for cell in cells) for cells in in_order)
 
 
-def test_a_pass_survives_json_and_has_a_name_of_its_own(churn: Any) -> None:
+def test_a_shared_run_survives_json_and_has_a_name_of_its_own(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
     units = [Unit.of_shared_run(cells, batches, unit_of(cells[0])) for cells, batches in group.shared_runs(4)]
     assert len({unit.unit_id for unit in units}) == 4
@@ -96,7 +96,7 @@ def test_a_pass_survives_json_and_has_a_name_of_its_own(churn: Any) -> None:
     assert [cell_id for cell_id, _ in again.samplers] == [cell_id for cell_id, _ in units[0].samplers]
 
 
-def test_a_pass_goes_on_with_the_images_that_each_cell_lacks(churn: Any) -> None:
+def test_a_shared_run_goes_on_with_the_images_that_each_cell_lacks(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
     unit = Unit.of_shared_run(group.cells, (0, 1), unit_of(group.cells[0]))
     folders = [churn.store.cell(cell.cell_id) for cell in group.cells]
@@ -111,12 +111,12 @@ def test_a_pass_goes_on_with_the_images_that_each_cell_lacks(churn: Any) -> None
     assert missing_batches(unit, folders) == {}
 
 
-def test_cells_wait_for_the_passes_that_draw_their_images(churn: Any) -> None:
+def test_cells_wait_for_the_shared_runs_that_sample_their_images(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
-    passes = [
+    shared_runs = [
         Unit.of_shared_run(cells, batches, unit_of(cells[0])) for cells, batches in group.shared_runs(2)
     ]
-    search = MissingUnits([*passes, unit_of(group.cells[0])], {}, Draining())
+    search = MissingUnits([*shared_runs, unit_of(group.cells[0])], {}, Draining())
     assert isinstance(search.suggest("a"), dict)
     assert isinstance(search.suggest("b"), dict)
     assert search.suggest("c") is None
@@ -128,10 +128,10 @@ def test_cells_wait_for_the_passes_that_draw_their_images(churn: Any) -> None:
     assert Unit.from_json(proposal["unit"]).kind == "sample"
 
 
-def test_the_passes_of_a_wave_wait_for_the_cells_before_them(churn: Any) -> None:
+def test_the_shared_runs_of_a_spool_batch_wait_for_the_cells_before_them(churn: Any) -> None:
     group = prefix_groups(churn.plan().cells)[0]
-    drawn = Unit.of_shared_run(group.cells, (0,), unit_of(group.cells[0]))
-    search = MissingUnits([unit_of(group.cells[0]), unit_of(group.cells[1]), drawn], {}, Draining())
+    shared_run = Unit.of_shared_run(group.cells, (0,), unit_of(group.cells[0]))
+    search = MissingUnits([unit_of(group.cells[0]), unit_of(group.cells[1]), shared_run], {}, Draining())
     assert isinstance(search.suggest("a"), dict)
     assert isinstance(search.suggest("b"), dict)
     assert search.suggest("c") is None
@@ -142,7 +142,7 @@ def test_the_passes_of_a_wave_wait_for_the_cells_before_them(churn: Any) -> None
     assert search.suggest("d") == "FINISHED"
 
 
-def test_predicted_seconds_move_from_cells_to_their_passes(console: Any, fake: Any) -> None:
+def test_predicted_seconds_move_from_cells_to_their_shared_runs(console: Any, fake: Any) -> None:
     progress = Progress(console, fake.store.sweep("tiny"), {"a": 6.0, "b": 6.0, "other": 1.0}, {"sample": 2})
     progress.expect_shared_runs(["a", "b"], ["one", "two"])
     assert progress.predicted == {"other": 1.0, "one": 6.0, "two": 6.0, "a": 0.5, "b": 0.5}

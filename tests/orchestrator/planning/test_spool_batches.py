@@ -68,17 +68,17 @@ def random_samplers(seed: int) -> list[SamplerBase]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_waves_hold_every_cell_once_and_no_more_images_than_the_limit(fake: Any, seed: int) -> None:
+def test_spool_batches_hold_every_cell_once_and_no_more_images_than_the_limit(fake: Any, seed: int) -> None:
     cells = cells_of(fake, random_samplers(seed))
     limit = random.Random(seed).randrange(len(cells) * CELL_BYTES)
     found = spool_batches(cells, limit)
-    named = [cell.cell_id for wave in found for group in wave for cell in group.cells]
+    named = [cell.cell_id for batch in found for group in batch for cell in group.cells]
     assert sorted(named) == sorted(cell.cell_id for cell in cells)
-    for wave in found:
-        waiting = sum(len(group.cells) * CELL_BYTES for group in wave if group.shares)
-        assert waiting == sum(group.spooled_bytes for group in wave) <= limit
+    for batch in found:
+        waiting = sum(len(group.cells) * CELL_BYTES for group in batch if group.shares)
+        assert waiting == sum(group.spooled_bytes for group in batch) <= limit
     assert all(
-        len(group.cells) > 1 for wave in found for group in wave if group.shares
+        len(group.cells) > 1 for batch in found for group in batch if group.shares
     )  # one cell alone never waits
 
 
@@ -94,18 +94,18 @@ def test_a_cut_costs_at_most_one_cells_evaluations(fake: Any, seed: int) -> None
             assert 0 <= again <= (len(parts) - 1) * longest
 
 
-def test_under_the_limit_there_is_one_wave_of_whole_groups(fake: Any) -> None:
+def test_under_the_limit_there_is_one_spool_batch_of_whole_groups(fake: Any) -> None:
     cells = cells_of(fake, random_samplers(0))
     assert spool_batches(cells, len(cells) * CELL_BYTES) == [tuple(prefix_groups(cells))]
     assert len(spool_batches(cells, len(cells) * CELL_BYTES - 1)) == 2
     assert spool_batches([], 0) == []
 
 
-def test_with_no_room_every_cell_is_drawn_alone(fake: Any) -> None:
+def test_with_no_room_every_cell_is_sampled_alone(fake: Any) -> None:
     cells = cells_of(fake, random_samplers(0))
-    (wave,) = spool_batches(cells, 0)
-    assert not any(group.shares for group in wave)
-    assert sum(group.per_image for group in wave) == sum(cell.experiment.sample.nfe for cell in cells)
+    (batch,) = spool_batches(cells, 0)
+    assert not any(group.shares for group in batch)
+    assert sum(group.per_image for group in batch) == sum(cell.experiment.sample.nfe for cell in cells)
 
 
 def test_images_to_compare_with_are_counted_once_however_a_group_is_cut(fake: Any) -> None:
@@ -200,7 +200,7 @@ def bytes_waiting(path: Path) -> int:
     return sum((64 if file.stem == f"{0:010d}" else 36) * 64 for file in files)
 
 
-def test_an_interrupted_sweep_of_waves_draws_nothing_twice_and_gives_each_cells_own_images(
+def test_an_interrupted_sweep_samples_nothing_twice_and_gives_each_cells_own_images(
     fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 5 * CELL_BYTES
@@ -211,27 +211,27 @@ def test_an_interrupted_sweep_of_waves_draws_nothing_twice_and_gives_each_cells_
     samplers = [EdmStochastic(num_steps=6, s_churn=1, s_tmax=high) for high in (0.02, 0.3, 1, 3, 8, 20, 80)]
     cells = cells_of(fake, samplers)[: len(samplers)]
     units = {cell.cell_id: Unit.of_cell(cell, str(fake.path), None, 1) for cell in cells}
-    drawn, calls = dict[str, torch.Tensor](), list[None]()
+    sampled, calls = dict[str, torch.Tensor](), list[None]()
     denoiser.net.register_forward_hook(lambda *_: calls.append(None))
 
     def run(unit: Unit) -> None:
         if unit.kind == "draw":
-            assert sample_worker.draw_pass(unit) == {"state": "done"}
+            assert sample_worker.sample_shared_run(unit) == {"state": "done"}
         else:
             images = read_generated(unit.spec, fake.store.cell(unit.unit_id))
             assert images is not None
-            drawn[unit.unit_id] = images.images
+            sampled[unit.unit_id] = images.images
             fake.store.cell(unit.unit_id).delete_folder(SPOOL_FOLDER)
         assert bytes_waiting(fake.path) <= limit
 
-    # A stop after the first pass of two, and one in the midst of measuring; then to the end.
+    # A stop after the first shared run of two, and one in the midst of measuring; then to the end.
     for stop in (1, 3, None):
-        left = [cell for cell in cells if cell.cell_id not in drawn]
+        left = [cell for cell in cells if cell.cell_id not in sampled]
         rounds = spool_batches_left(left, fake.store)
-        todo = list(chain.from_iterable(spool_batch_units(wave, units, FakeJob()) for wave in rounds))  # type: ignore[arg-type]
+        todo = list(chain.from_iterable(spool_batch_units(batch, units, FakeJob()) for batch in rounds))  # type: ignore[arg-type]
         for unit in todo[:stop]:
             run(unit)
-    assert sorted(drawn) == sorted(units)
+    assert sorted(sampled) == sorted(units)
     assert len(calls) == 2 * sum(group.per_image for group in spooled_groups(cells))
     for cell in cells:
-        assert torch.equal(drawn[cell.cell_id], generate_cell(cell.experiment, denoiser).images), cell.label
+        assert torch.equal(sampled[cell.cell_id], generate_cell(cell.experiment, denoiser).images), cell.label
