@@ -40,6 +40,13 @@ SYM6 = (
 )  # fmt: skip
 """Low-pass filter of Daubechies' least asymmetric wavelet with six vanishing moments."""
 
+FIXED_POINT = -0.5
+"""What a turn, a scale or a stretch leaves in place, in fine pixels right and down of the centre.
+
+The filter's centre of mass is 0.402 taps before the middle of its taps, so the fine image lies up and left of
+where it should. EDM makes up for it by half a fine pixel, to the nearest that its code can express [P3 code].
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Changes:
@@ -141,6 +148,16 @@ def _turn(angle: Tensor) -> Tensor:
     return torch.stack([cos, -sin, sin, cos], dim=1).reshape(-1, 2, 2)
 
 
+def _on_the_fine_grid(matrix: Tensor) -> Tensor:
+    """The map [B, 2, 3] of pixels as one of fine pixels, which leaves FIXED_POINT where the other leaves the
+    centre."""
+    linear = matrix[:, :, :2]
+    # Twice the resolution makes every way twice as long.
+    shift = 2 * matrix[:, :, 2:]
+    fixed_point = torch.full_like(shift, FIXED_POINT)
+    return torch.cat([linear, shift + fixed_point - linear @ fixed_point], dim=2)
+
+
 def _resample(images: Tensor, matrix: Tensor) -> Tensor:
     """Mirror the images at their edges, double their resolution, read them where `matrix` says, halve it
     again.
@@ -155,10 +172,11 @@ def _resample(images: Tensor, matrix: Tensor) -> Tensor:
     fine = up_y @ images @ up_x.mT
     down_y, down_x = (_filters(side, images.device) for side in (height, width))
     shape = (*images.shape[:2], len(down_y), len(down_x))
-    # The grid's coordinates run from -1 to 1 over the sides; on the fine grid a translation is twice as long.
+    # The grid's coordinates run from -1 to 1 over the sides, of the image that is read and of the one that is made.
     scale_in = torch.tensor([2 / fine.shape[3], 2 / fine.shape[2]], dtype=matrix.dtype, device=matrix.device)
-    scale_out = torch.tensor([shape[3] / 2, shape[2] / 2, 2], dtype=matrix.dtype, device=matrix.device)
-    grid = F.affine_grid(scale_in[:, None] * matrix * scale_out, list(shape), align_corners=False)
+    scale_out = torch.tensor([shape[3] / 2, shape[2] / 2, 1], dtype=matrix.dtype, device=matrix.device)
+    fine_matrix = scale_in[:, None] * _on_the_fine_grid(matrix) * scale_out
+    grid = F.affine_grid(fine_matrix, list(shape), align_corners=False)
     return down_y.mT @ F.grid_sample(fine, grid.to(fine.dtype), align_corners=False) @ down_x
 
 

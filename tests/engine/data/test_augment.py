@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ import torch.nn.functional as F
 from engine.data.augment import NUM_DRAWS, SYM6, _filters, augment, draw_changes
 from engine.data.catalog import NUM_AUGMENT_LABELS
 from engine.noise import Purpose, uniforms
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+"""Numbers that released programs gave; `README.md` there says which."""
 
 NAMES = (
     "x_flip", "y_flip", "scales", "scale", "turns", "angle", "stretches", "stretch", "tilts", "axis",
@@ -71,15 +75,24 @@ def moments(image):
     return density.sum().item(), mean.tolist(), ((centred * weight) @ centred.T).tolist()
 
 
-FILTER_SHIFT = (sum(k * tap for k, tap in enumerate(SYM6)) / math.sqrt(2) - 5.5) / 2
-"""How far the filter on the way up moves an image right and down, in pixels: its centre of mass is not the
-middle of its taps. On the way down it moves it back, which undoes the first only if the image was not turned
-in between."""
+CENTRE_OF_MASS = sum(k * tap for k, tap in enumerate(SYM6)) / math.sqrt(2)
+"""Of the filter's taps, the middle of which is at 5.5."""
+
+ON_THE_WAY_UP = CENTRE_OF_MASS - 5.5
+"""How far the filter moves an image right and down on the fine grid; on the way down it moves it back."""
+
+EDM_FIXED_POINT = -0.5
+"""EDM's `translate2d(-0.5, -0.5)` around the sampling matrix: the fine pixel that a turn leaves in place."""
 
 
-def landing(x, y):
-    """Mean of the result when the changes take the mean of the image filtered on the way up to (x, y)."""
-    return [x - FILTER_SHIFT, y - FILTER_SHIFT]
+def landing(linear, x, y, shift=(0.0, 0.0)):
+    """Where the mass at (x, y) lands when EDM turns and stretches by `linear` [2, 2] and then moves by `shift`,
+    all in pixels: up through the filter, about the fixed point, moved, down through the filter."""
+    before = [2 * x + ON_THE_WAY_UP - EDM_FIXED_POINT, 2 * y + ON_THE_WAY_UP - EDM_FIXED_POINT]
+    fine = [sum(entry * value for entry, value in zip(row, before, strict=True)) for row in linear]
+    return [
+        (value + EDM_FIXED_POINT - ON_THE_WAY_UP) / 2 + move for value, move in zip(fine, shift, strict=True)
+    ]
 
 
 # Interpolation between neighbours at distance f and 1 - f widens by f (1 - f), at most 1/4 squared fine
@@ -211,10 +224,31 @@ def test_a_translation_by_whole_pixels_moves_the_mirrored_image_right_and_down()
     torch.testing.assert_close(moved, expected, rtol=0, atol=100 * 2.0**-20)
 
 
+@pytest.mark.parametrize("probability", ["0.12", "1"])
+def test_images_and_labels_are_those_of_edms_own_pipe(probability):
+    vectors = np.load(DATA / "edm_augment.npz")
+    images = torch.from_numpy(vectors["images"]).float() / 127.5 - 1
+    augmented, labels = augment(images, torch.from_numpy(vectors["draws"]), float(probability))
+    # Both resample in fp32: sums of 12 products twice up and twice down, at positions among 200 fine pixels that
+    # carry errors of 200 * 2^-24 pixels times slopes of at most 1 a fine pixel: 1.2e-5.
+    expected = torch.from_numpy(vectors[f"expected_p{probability}"])
+    torch.testing.assert_close(augmented, expected, rtol=0, atol=200 * 2.0**-24)
+    torch.testing.assert_close(
+        labels, torch.from_numpy(vectors[f"labels_p{probability}"]), rtol=0, atol=2.0**-21
+    )
+
+
+@pytest.mark.parametrize("side", [28, 32, 64])
+def test_half_a_turn_moves_a_centred_blob_as_far_as_edms_does(side):
+    turned = augment(blob(side=side), draws_for(angle=math.pi - 1e-12), 0.5)[0]
+    # Measured on EDM's pipe at these sizes: 0.098 pixels up and left. The blob's tails are cut off at 7 pixels.
+    assert moments(turned)[1] == pytest.approx([-0.098, -0.098], abs=2e-3)
+
+
 def test_a_quarter_turn_is_anticlockwise():
     mass, mean, _ = moments(augment(blob(x=9.0), draws_for(angle=math.pi / 2), 0.5)[0])
     # (x, y) goes to (y, -x), as y points down.
-    assert mean == pytest.approx(landing(FILTER_SHIFT, -9 - FILTER_SHIFT), abs=SAMPLED)
+    assert mean == pytest.approx(landing([[0, 1], [-1, 0]], 9, 0), abs=SAMPLED)
     assert mass == pytest.approx(MASS, rel=SAMPLED)
 
 
@@ -223,8 +257,7 @@ def test_a_scale_multiplies_distances_and_areas(scale):
     scaled = augment(blob(x=4.0, y=-3.0), draws_for(scale=math.log2(scale) / 0.2), 0.5)[0]
     mass, mean, covariance = moments(scaled)
     assert mass == pytest.approx(MASS * scale**2, rel=SAMPLED)
-    expected = landing(scale * (4 + FILTER_SHIFT), scale * (-3 + FILTER_SHIFT))
-    assert mean == pytest.approx(expected, abs=SAMPLED)
+    assert mean == pytest.approx(landing([[scale, 0], [0, scale]], 4, -3), abs=SAMPLED)
     for axis in (0, 1):
         assert -SAMPLED < covariance[axis][axis] - 4 * scale**2 < WIDENING * scale**2 + SAMPLED
     assert abs(covariance[0][1]) < SAMPLED
@@ -248,7 +281,7 @@ def test_the_image_is_flipped_turned_stretched_and_moved_in_this_order():
     mean = moments(augment(blob(x=-8.0), draws, 0.5)[0])[1]
     # Flipped to (8, 0), turned to (0, -8), stretched to (0, -4), moved by a sixteenth of 96 pixels to (6,
     # -4).
-    expected = landing(2 * FILTER_SHIFT + 6, (-8 - FILTER_SHIFT) / 2)
+    expected = landing([[0, 2], [-0.5, 0]], 8, 0, shift=(6, 0))
     assert mean == pytest.approx(expected, abs=SAMPLED)
 
 
