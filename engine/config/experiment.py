@@ -37,6 +37,11 @@ class Data(Frozen):
     """Probability of each of EDM's non-leaky augmentations; the network is told which were applied [playbook
     1.3]."""
 
+    @property
+    def corrected_parts(self) -> tuple[str, ...]:
+        """The augmentation, where there is any."""
+        return ("augmentation",) if self.augment > 0 else ()
+
 
 class Selection(Frozen):
     """The locked deterministic sampler that picks the snapshot to report [playbook 5.6]."""

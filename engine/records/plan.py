@@ -23,6 +23,8 @@ class PlannedTraining(Record):
     """When the plan was written: "cached", "select" or "train"."""
     experiment: JsonObject = Field(default_factory=dict)
     """Its TRAINED_SECTIONS."""
+    versions: dict[str, int] = Field(default_factory=dict)
+    """Version of every corrected part that makes its weights."""
 
     @property
     def folder(self) -> str:
@@ -50,6 +52,8 @@ class PlannedCell(Record):
     sample: JsonObject = Field(default_factory=dict)
     eval: JsonObject = Field(default_factory=dict)
     weights: JsonObject = Field(default_factory=dict)
+    versions: dict[str, int] = Field(default_factory=dict)
+    """Version of every corrected part that samples and measures it."""
 
     @property
     def folder(self) -> str:

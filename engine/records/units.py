@@ -62,6 +62,8 @@ class TrainingSpec(Record):
     train: JsonObject
     start: JsonObject | None = None
     """The training it starts from, where there is one."""
+    versions: dict[str, int] = Field(default_factory=dict)
+    """Version of every corrected part that made the weights; a part that is not named has version 1."""
 
 
 class Selection(Record):
@@ -107,6 +109,8 @@ class CellRecord(Record):
     num_params: int
     extractor_sha256: str
     reference_id: str
+    versions: dict[str, int] = Field(default_factory=dict)
+    """Version of every corrected part that sampled and measured it; a part that is not named has version 1."""
 
 
 class DataSeen(Record):

@@ -6,6 +6,7 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from engine.records import paths
+from engine.records.corrections import CORRECTIONS
 from engine.records.plan import MEASURED_SECTIONS, TRAINED_SECTIONS, PlannedCell, PlannedTraining
 from engine.records.units import CellDone, CellRecord, TrainingDone, TrainingSpec, UnitFailed
 from orchestrator.console.status_view import PlannedUnit, planned_sweeps, planned_units
@@ -35,7 +36,7 @@ def explain(store: Store, prefix: str, console: Console) -> None:
     for line in (
         *state_lines(store, unit),
         *collapse_lines(unit.entry),
-        *nearest_lines(store, unit.folder, planned_configuration(unit.entry)),
+        *nearest_lines(store, unit),
     ):
         console.print(f"  {line}", highlight=False, markup=False)
 
@@ -78,9 +79,13 @@ def collapse_lines(entry: PlannedTraining | PlannedCell) -> list[str]:
     return lines + [f"because {reason}" for reason in entry.reasons]
 
 
-def nearest_lines(store: Store, folder: str, own: Fields) -> list[str]:
-    """The finished unit of the same kind whose configuration differs least, field by field."""
-    kind, identity = folder.split("/")
+def nearest_lines(store: Store, unit: PlannedUnit) -> list[str]:
+    """The finished unit of the same kind whose configuration differs least, field by field.
+
+    Where no field of its own differs, what was corrected since, in a cell's training too.
+    """
+    kind, identity = unit.folder.split("/")
+    own = planned_configuration(unit.entry)
     candidates: list[tuple[int, str, Fields]] = []
     for name in store.root.subfolder(kind).folders():
         if name != identity and store.root.exists(f"{kind}/{name}/{paths.DONE}"):
@@ -89,12 +94,44 @@ def nearest_lines(store: Store, folder: str, own: Fields) -> list[str]:
     if not candidates:
         return ["no other finished unit to compare with"]
     _, name, other = min(candidates, key=lambda candidate: candidate[:2])
+    fields = different(own, other)
     changes = [
-        f"  {field}: {other.get(field, 'absent')} there, {own.get(field, 'absent')} here"
-        for field in different(own, other)
+        f"  {field}: {other.get(field, 'absent')} there, {own.get(field, 'absent')} here" for field in fields
     ]
-    same = "  no field differs: another version of the engine made it, or its snapshot was chosen by another rule"
-    return [f"nearest finished unit: {name}", *(changes or [same])]
+    if not fields:
+        made_with = finished_versions(store, f"{kind}/{name}")
+        same = "  no field differs: another version of the engine made it, or its snapshot was chosen by another rule"
+        changes = correction_lines(unit.entry.versions, made_with) or [same]
+    elif fields == ["train_id"]:
+        changes += training_correction_lines(store, str(own["train_id"]), str(other["train_id"]))
+    return [f"nearest finished unit: {name}", *changes]
+
+
+def correction_lines(here: Mapping[str, int], there: Mapping[str, int]) -> list[str]:
+    """What was corrected between two units of one configuration; a part that is not named has version 1."""
+    parts = sorted({*here, *there})
+    changed = [part for part in parts if here.get(part, 1) != there.get(part, 1)]
+    return [f"  {CORRECTIONS[part].words}" for part in changed if part in CORRECTIONS]
+
+
+def training_correction_lines(store: Store, here: str, there: str) -> list[str]:
+    """The same of two cells' trainings, where no field of theirs differs."""
+    planned = [unit.entry for unit, _ in find_units(store, here) if isinstance(unit.entry, PlannedTraining)]
+    folder = paths.training_folder(there)
+    if not planned or different(planned_configuration(planned[0]), finished_configuration(store, folder)):
+        return []
+    return correction_lines(planned[0].versions, finished_versions(store, folder))
+
+
+def finished_versions(store: Store, folder: str) -> Mapping[str, int]:
+    """Version of every corrected part that made a finished unit."""
+    if folder.startswith(f"{paths.TRAININGS}/"):
+        record: TrainingSpec | CellRecord | None = store.root.read_record(
+            f"{folder}/{paths.SPEC}", TrainingSpec
+        )
+    else:
+        record = store.root.read_record(f"{folder}/{paths.CELL}", CellRecord)
+    return record.versions if record else {}
 
 
 def planned_configuration(entry: PlannedTraining | PlannedCell) -> Fields:

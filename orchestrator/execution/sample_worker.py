@@ -12,6 +12,7 @@ from engine.samplers.registry import Sampler
 from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.spooled import missing_batches
 from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
+from orchestrator.planning.identity import cell_versions
 from orchestrator.planning.unit import SHARED_RUN, Unit
 from orchestrator.storage.provenance import worker_environment
 from orchestrator.storage.store import Store, mark_done, mark_failed
@@ -150,6 +151,7 @@ def cell_record(
         num_params=sum(parameter.numel() for parameter in snapshot.denoiser.parameters()),
         extractor_sha256=judge.extractor.sha256,
         reference_id=judge.reference.id,
+        versions=cell_versions(snapshot.experiment),
     )
 
 

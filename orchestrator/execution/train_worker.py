@@ -8,6 +8,7 @@ from engine.records import paths
 from engine.records.units import Selection, TrainingDone
 from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
+from orchestrator.planning.identity import training_versions
 from orchestrator.planning.unit import Unit
 from orchestrator.storage.curves import curve_table, parquet_bytes
 from orchestrator.storage.provenance import worker_environment
@@ -80,7 +81,7 @@ def run_training(unit: Unit, rank: int, report: Callable[[RayValues], None]) -> 
         )
 
     if rank == 0:
-        folder.write_json(paths.SPEC, unit.experiment)
+        folder.write_json(paths.SPEC, {**unit.experiment, "versions": training_versions(experiment)})
     if not folder.exists(paths.DONE):
         parent = Store.open(unit.storage).training(unit.parent_id) if unit.parent_id else None
         seconds = train(experiment, images, folder, on_tick, device, parent)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.config.experiment import Experiment
 from engine.config.train import Train
 from engine.config.weights import canonical_weights
 from engine.data.registry import DATASETS
+from engine.frozen import Frozen, part_versions
 
 ID_LENGTH = 16
 
@@ -43,8 +45,8 @@ def non_default_fields(value: Any) -> Any:
 
 
 def train_id(experiment: Experiment) -> str:
-    """Identity of a training: data, model, objective, train, the training it starts from, and the engine's
-    version."""
+    """Identity of a training: data, model, objective, train, the training it starts from, the engine's version,
+    and those of the corrected parts that it uses."""
     sections = {name: non_default_fields(getattr(experiment, name)) for name in ("data", "objective")}
     sections |= {
         "model": non_default_fields(canonical_model(experiment)),
@@ -52,7 +54,28 @@ def train_id(experiment: Experiment) -> str:
     }
     if (start := experiment.start) is not None:
         sections["start"] = non_default_fields(start.model_copy(update={"train": _weights_of(start.train)}))
+    if versions := training_versions(experiment):
+        sections["versions"] = versions
     return digest({"engine": ENGINE_VERSION, **sections})
+
+
+def training_versions(experiment: Experiment) -> dict[str, int]:
+    """Version of every corrected part that takes part in a training."""
+    sections = (experiment.data, experiment.model, experiment.objective, experiment.train, experiment.start)
+    return merged_versions(section for section in sections if section is not None)
+
+
+def cell_versions(experiment: Experiment) -> dict[str, int]:
+    """Version of every corrected part that takes part in sampling and measuring a cell."""
+    return merged_versions((experiment.sample, experiment.eval, experiment.weights))
+
+
+def merged_versions(sections: Iterable[Frozen]) -> dict[str, int]:
+    """The versions of several sections together."""
+    found: dict[str, int] = {}
+    for section in sections:
+        found |= part_versions(section)
+    return found
 
 
 def canonical_model(experiment: Experiment) -> Model:
@@ -85,14 +108,15 @@ def cell_id(experiment: Experiment, selection: str) -> str:
     protocol."""
     sampler = experiment.sample.canonical().form
     weights = _fields_once(canonical_weights(experiment.weights, experiment.train))
-    return digest(
-        {
-            "selection": selection,
-            "weights": weights,
-            "sampler": sampler,
-            "eval": _fields_once(experiment.eval),
-        }
-    )
+    parts = {
+        "selection": selection,
+        "weights": weights,
+        "sampler": sampler,
+        "eval": _fields_once(experiment.eval),
+    }
+    if versions := cell_versions(experiment):
+        parts["versions"] = versions
+    return digest(parts)
 
 
 @lru_cache(maxsize=256)

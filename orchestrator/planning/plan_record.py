@@ -8,6 +8,7 @@ from engine.records.plan import (
     PlanRecord,
 )
 from orchestrator.planning.cell import Cell
+from orchestrator.planning.identity import cell_versions, training_versions
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.training import Training
 
@@ -30,6 +31,7 @@ def _training(unit: Training, plan: Plan) -> PlannedTraining:
         label=unit.label,
         state=plan.training_state(unit),
         experiment=unit.experiment.model_dump(mode="json", include=set(TRAINED_SECTIONS)),
+        versions=training_versions(unit.experiment),
     )
 
 
@@ -40,5 +42,6 @@ def _cell(cell: Cell) -> PlannedCell:
         label=cell.label,
         points=cell.points,
         reasons=cell.reasons,
+        versions=cell_versions(cell.experiment),
         **cell.experiment.model_dump(mode="json", include=set(MEASURED_SECTIONS)),
     )

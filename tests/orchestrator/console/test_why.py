@@ -171,3 +171,29 @@ def test_units_of_an_earlier_version_that_knew_fewer_sections_are_compared(
 
 def cell_file(plan: Any) -> str:
     return f"cells/{plan.cells[0].cell_id}/cell.json"
+
+
+@pytest.fixture
+def augmented_before(finished: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A sweep with augmentation whose work 0.4.0 finished, and its plan of today."""
+    sweep = finished.changed("panel:", "set: {data.augment: 0.12}\npanel:")
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.planning.identity.part_versions", lambda section: {})
+        sweep.finish_everything()
+    sweep.save_plan()
+    return sweep
+
+
+def test_a_training_that_was_corrected_says_what_was_wrong(augmented_before: Any, console: Any) -> None:
+    training = augmented_before.plan().trainings[0]
+    assert why(augmented_before, training.train_id, console)[-1] == (
+        "augmentation was corrected in 0.5.0: images were turned, scaled and stretched about a point up to 0.4 "
+        "pixels off"
+    )
+
+
+def test_a_cell_whose_training_was_corrected_says_so_too(augmented_before: Any, console: Any) -> None:
+    cell = augmented_before.plan().cells[0]
+    told = why(augmented_before, cell.cell_id, console)
+    assert told[-2].startswith("train_id: ")
+    assert told[-1].startswith("augmentation was corrected in 0.5.0")

@@ -19,10 +19,12 @@ from orchestrator.planning import identity
 from orchestrator.planning.identity import (
     canonical_json,
     cell_id,
+    cell_versions,
     non_default_fields,
     protocol_id,
     selection_id,
     train_id,
+    training_versions,
 )
 
 BASE = Experiment(
@@ -279,3 +281,10 @@ def test_the_default_selection_rule_is_spelled_out_in_the_identity() -> None:
         update={"selection": Selection(sampler=Heun(num_steps=18), num_samples=10_000)}
     )
     assert cell_of(BASE.model_copy(update={"eval": spelled})) == cell_of(BASE)
+
+
+def test_a_correction_renames_what_it_touches_and_nothing_else() -> None:
+    augmented = BASE.model_copy(update={"data": BASE.data.model_copy(update={"augment": 0.12})})
+    assert training_versions(BASE) == {}
+    assert training_versions(augmented) == {"augmentation": 2}
+    assert cell_versions(augmented) == {}
