@@ -1,6 +1,5 @@
 """What every registered backbone must do; a new entry is tested on the day it is added."""
 
-import itertools
 from typing import get_args
 
 import pytest
@@ -8,6 +7,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from engine.backbones import conformance
+from engine.backbones.conformance import CHECKS
 from engine.backbones.dydit.config import DyDit
 from engine.backbones.flops import forward_cost
 from engine.backbones.mlp.config import Mlp
@@ -80,21 +81,63 @@ def test_the_registry_names_exactly_the_kinds_of_the_spec():
 
 
 @every_backbone
-@pytest.mark.parametrize("conditional", [False, True])
-def test_gradients_reach_every_weight(kind, conditional):
-    net = trained_looking(small(kind, class_conditional=conditional), augment_labels=9).train()
-    net(*inputs(4), torch.ones(4, 9)).square().sum().backward()
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.dim() == 1 or parameter.grad.count_nonzero() > 0, name
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_every_kind_passes_the_checks_that_its_author_is_given(kind, check):
+    check(small(kind))
 
 
-@every_backbone
-def test_weights_and_output_are_a_function_of_the_seed(kind):
-    first, again, other = (trained_looking(small(kind), seed)(*inputs(2)) for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+class Deaf(Mlp):
+    """Its label goes unheard."""
+
+    def build(self, shape):
+        net = super().build(shape)
+        hear = net.forward
+        net.forward = lambda x, c_noise, label=None, augment=None: hear(
+            x, c_noise, None if label is None else torch.zeros_like(label), augment
+        )
+        return net
+
+
+class Gossip(Mlp):
+    """Each image hears the mean of the batch."""
+
+    def build(self, shape):
+        net = super().build(shape)
+        hear = net.forward
+        net.forward = lambda x, *rest: hear(x + x.mean(0), *rest)
+        return net
+
+
+class Miscounted(Mlp):
+    """It forgets its last layer when it counts."""
+
+    def layers(self, shape):
+        return super().layers(shape)[:-1]
+
+
+class Uncounted(Mlp):
+    """It does not count its layers."""
+
+    def layers(self, shape):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("broken", "check", "reason"),
+    [
+        (Deaf(), conformance.label_and_noise_level_are_heard, "the label is not heard"),
+        (Deaf(), conformance.label_minus_one_is_an_answer_of_its_own, "two labels are answered alike"),
+        (Gossip(), conformance.an_image_does_not_see_its_neighbours, "its neighbours"),
+        (Miscounted(), conformance.the_counted_cost_is_the_networks, "parameters are counted"),
+    ],
+)
+def test_the_checks_find_what_is_wrong_with_a_network(broken, check, reason):
+    with pytest.raises(AssertionError, match=reason):
+        check(broken)
+
+
+def test_a_kind_that_counts_nothing_is_no_fault():
+    conformance.the_counted_cost_is_the_networks(Uncounted())
 
 
 @every_backbone
@@ -110,84 +153,6 @@ def test_any_batch_size_gives_each_image_its_own_answer(kind, batch):
 
 
 @every_backbone
-def test_an_image_does_not_see_its_neighbours_in_the_batch(kind):
-    net, (x, c_noise, label) = trained_looking(small(kind)), inputs(4)
-    others = torch.cat([x[:1], torch.randn(3, 1, 8, 8)])
-    with torch.no_grad():
-        assert torch.equal(net(x, c_noise, label)[0], net(others, c_noise, label)[0])
-
-
-@every_backbone
-def test_a_conditional_network_hears_the_label_and_the_noise_level(kind):
-    net, (x, c_noise, label) = trained_looking(small(kind, class_conditional=True)), inputs(2)
-    with torch.no_grad():
-        output = net(x, c_noise, label)
-        # A label or noise level is one part in a few of the embedding: its effect is far above fp32 rounding.
-        assert relative_error(net(x, c_noise, label + 1), output) > 1e-3
-        assert relative_error(net(x, c_noise + 1, label), output) > 1e-3
-
-
-@every_backbone
-def test_a_conditional_network_demands_a_label(kind):
-    net, (x, c_noise, _) = trained_looking(small(kind, class_conditional=True)), inputs(2)
-    with pytest.raises(ValueError, match="needs a label"):
-        net(x, c_noise, None)
-
-
-@every_backbone
-def test_an_unconditional_network_ignores_the_label(kind):
-    net, (x, c_noise, label) = trained_looking(small(kind)), inputs(2)
-    with torch.no_grad():
-        assert torch.equal(net(x, c_noise, label), net(x, c_noise, None))
-
-
-@every_backbone
-def test_no_augmentation_labels_are_exactly_zeros_and_others_are_heard(kind):
-    net, arguments = trained_looking(small(kind), augment_labels=9), inputs(3)
-    with torch.no_grad():
-        output = net(*arguments)
-        assert torch.equal(net(*arguments, torch.zeros(3, 9)), output)
-        for number in range(9):
-            augment = torch.eye(9)[[number]].expand(3, 9)
-            # A label is one part in a few of the embedding: its effect is far above fp32 rounding.
-            assert relative_error(net(*arguments, augment), output) > 1e-3
-
-
-@every_backbone
-def test_a_network_without_augmentation_labels_refuses_them(kind):
-    with pytest.raises(ValueError, match="without augmentation labels"):
-        trained_looking(small(kind))(*inputs(2), torch.zeros(2, 9))
-
-
-@every_backbone
-def test_with_label_dropout_label_minus_one_is_an_answer_of_its_own(kind):
-    net = trained_looking(small(kind, class_conditional=True, label_dropout=0.1))
-    x, c_noise, _ = inputs(1)
-    labels = torch.arange(-1, 10)
-    with torch.no_grad():
-        outputs = net(x.expand(11, -1, -1, -1), c_noise.expand(11), labels)
-    for a, b in itertools.combinations(outputs, 2):
-        # A label is one part in a few of the embedding: its effect is far above fp32 rounding.
-        assert relative_error(a, b) > 1e-3
-
-
-@every_backbone
-@pytest.mark.parametrize(("label_dropout", "label"), [(0.0, -1), (0.0, 10), (0.1, -2), (0.1, 10)])
-def test_a_label_that_is_no_class_is_an_index_out_of_range(kind, label_dropout, label):
-    net = trained_looking(small(kind, class_conditional=True, label_dropout=label_dropout))
-    x, c_noise, _ = inputs(1)
-    with pytest.raises((IndexError, RuntimeError)):
-        net(x, c_noise, torch.tensor([label]))
-
-
-@every_backbone
-def test_label_dropout_changes_nothing_in_an_unconditional_network(kind):
-    plain, same = (trained_looking(small(kind, label_dropout=dropout)) for dropout in (0.0, 0.1))
-    with torch.no_grad():
-        assert torch.equal(plain(*inputs(2)), same(*inputs(2)))
-
-
-@every_backbone
 def test_the_width_sweep_divided_by_8_keeps_its_order_of_sizes(kind):
     sizes = []
     for width in (64, 96, 128, 192) if kind in UNETS else (96, 192, 384, 768):
@@ -197,21 +162,6 @@ def test_the_width_sweep_divided_by_8_keeps_its_order_of_sizes(kind):
         sizes.append(sum(parameter.numel() for parameter in net.parameters()))
         assert sizes[-1] == forward_cost(model, NetShape(**IMAGES)).params
     assert sizes == sorted(set(sizes))
-
-
-@every_backbone
-def test_out_channels_may_differ_from_in_channels(kind):
-    net = small(kind).build(NetShape(**IMAGES, learned_variance=True))
-    assert net(*inputs(3)).shape == (3, 2, 8, 8)
-
-
-@every_backbone
-def test_dropout_acts_in_training_only(kind):
-    net, arguments = trained_looking(small(kind, dropout=0.5)), inputs(2)
-    with torch.no_grad():
-        assert torch.equal(net(*arguments), net(*arguments))
-        net.train()
-        assert not torch.equal(net(*arguments), net(*arguments))
 
 
 @every_backbone
