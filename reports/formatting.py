@@ -1,4 +1,4 @@
-"""How fields, metrics and numbers are written for people."""
+"""How fields and numbers are written for people. How a metric is called, its manifest says."""
 
 import math
 import re
@@ -61,26 +61,6 @@ AXES = {
 """Symbols of the papers for the fields a sweep varies; any other is called by its last part, a kind by its
 section."""
 
-METRICS = {
-    "seconds_per_image": "ms / image",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "flops_ratio": "executed FLOPs",
-    "nelbo_train": "NELBO, train (bits / dim)",
-    "nelbo_test": "NELBO, test (bits / dim)",
-    "nll_train": "NLL, train (bits / dim)",
-    "nll_test": "NLL, test (bits / dim)",
-    "model_loss": "loss",
-    "optimal_loss": "optimal loss",
-    "optimal_loss_gap": "loss above optimum",
-}
-"""Plain names of metrics; a distance is always called exactly what its column is called."""
-
-ARROWS = {"lower": "↓", "higher": "↑"}
-"""Which way is better."""
-
 
 def axis_label(field: str) -> str:
     """Symbol or plain name of a dotted field: `model.channels` is "C", `objective.kind` is "objective"."""
@@ -104,11 +84,6 @@ def value_text(value: Any) -> str:
 def describe(axes: Mapping[str, Any]) -> str:
     """Axes as an equation each: {"model.channels": 16} -> "C = 16"."""
     return ", ".join(f"{axis_label(field)} = {value_text(value)}" for field, value in axes.items())
-
-
-def metric_label(metric: str, better: str | None = None) -> str:
-    """Header of a metric's column, with an arrow towards the better end."""
-    return " ".join(filter(None, (METRICS.get(metric, metric), ARROWS.get(better or ""))))
 
 
 def significant(value: float | None, digits: int = 3) -> str:

@@ -15,6 +15,9 @@ from engine.config.train import Train
 from engine.config.weights import canonical_weights
 from engine.data.registry import DATASETS
 from engine.frozen import Frozen, part_versions
+from engine.kinds import origin_of
+from engine.metrics.extractors.registry import EXTRACTORS
+from engine.metrics.registry import METRICS
 
 ID_LENGTH = 16
 
@@ -37,17 +40,36 @@ def non_default_fields(value: Any) -> Any:
     if not isinstance(value, BaseModel):
         return [non_default_fields(item) for item in value] if isinstance(value, tuple) else value
     fields = type(value).model_fields
-    return {
+    found = {
         name: non_default_fields(getattr(value, name))
         for name, field in fields.items()
         if name == "kind" or getattr(value, name) != field.get_default(call_default_factory=True)
     }
+    return found | package_of(type(value))
+
+
+def package_of(kind: object) -> dict[str, str]:
+    """The package and version that offer a kind, for the identity of what is made with it; nothing of a
+    built-in one, whose version is the engine's."""
+    origin = origin_of(kind)
+    return {"package": origin.package, "version": origin.version} if origin else {}
+
+
+def packages_of_protocol(experiment: Experiment) -> dict[str, Any]:
+    """The packages that offer what a protocol names: its extractor and its metrics. Nothing of built-in ones."""
+    rule = experiment.eval
+    kinds: dict[str, object] = {f"extractor {rule.extractor}": EXTRACTORS[rule.extractor]}
+    kinds |= {f"metric {name}": METRICS[name] for name in rule.metrics}
+    found = {name: package_of(kind) for name, kind in kinds.items()}
+    packages = {name: package for name, package in found.items() if package}
+    return {"packages": packages} if packages else {}
 
 
 def train_id(experiment: Experiment) -> str:
     """Identity of a training: data, model, objective, train, the training it starts from, the engine's version,
     and those of the corrected parts that it uses."""
     sections = {name: non_default_fields(getattr(experiment, name)) for name in ("data", "objective")}
+    sections["data"] = sections["data"] | package_of(DATASETS[experiment.data.name])
     sections |= {
         "model": non_default_fields(canonical_model(experiment)),
         "train": non_default_fields(_weights_of(experiment.train)),
@@ -93,27 +115,36 @@ def protocol_id(experiment: Experiment) -> str:
     """Identity of the evaluation protocol; rows that differ in it never share a table. Seeds are not part of
     it."""
     protocol = non_default_fields(experiment.eval.model_copy(update={"sample_seed": 0}))
-    return digest({"data": experiment.data.name, **protocol})
+    data = package_of(DATASETS[experiment.data.name])
+    return digest(
+        {"data": experiment.data.name, **protocol, **packages_of_protocol(experiment)}
+        | ({"data_package": data} if data else {})
+    )
 
 
 def selection_id(experiment: Experiment, training: str) -> str:
     """Identity of a snapshot selection: the training and everything its scores depend on."""
     rule = experiment.eval
     scored_by = [non_default_fields(rule.selection), rule.extractor, rule.batch_size]
-    return digest({"training": training, "scored_by": scored_by})
+    package = package_of(EXTRACTORS[rule.extractor])
+    return digest({"training": training, "scored_by": [*scored_by, *([package] if package else [])]})
 
 
 def cell_id(experiment: Experiment, selection: str) -> str:
     """Identity of a cell: the selected snapshot, the weights, the sampler's canonical form and the
     protocol."""
     sampler = experiment.sample.canonical().form
+    package = package_of(type(experiment.sample))
     weights = _fields_once(canonical_weights(experiment.weights, experiment.train))
     parts = {
         "selection": selection,
         "weights": weights,
         "sampler": sampler,
         "eval": _fields_once(experiment.eval),
+        **packages_of_protocol(experiment),
     }
+    if package:
+        parts["sampler_package"] = package
     if versions := cell_versions(experiment):
         parts["versions"] = versions
     return digest(parts)

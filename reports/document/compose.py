@@ -11,7 +11,7 @@ from reports.document.protocol import level, marked
 from reports.document.reproducibility import WhatRan, what_ran
 from reports.figures.registry import FIGURES
 from reports.figures.style import styled, to_png
-from reports.formatting import counted, metric_label, short_ids, significant, without_credentials
+from reports.formatting import counted, short_ids, significant, without_credentials
 from reports.read.configuration import Configuration
 from reports.read.grouping import overview
 from reports.read.overview import Overview
@@ -135,7 +135,7 @@ def _panel(seen: Overview, one: Configuration, chosen: Sequence[Configuration]) 
     png = None if one.panel is None else read_panel(seen.sweep.storage, one.panel)
     if png is None:
         return None
-    value = f"{metric_label(seen.distance)} {significant(one.mean(seen.distance))}, {one.nfe} NFE"
+    value = f"{seen.facts(seen.distance).label} {significant(one.mean(seen.distance))}, {one.nfe} NFE"
     name = f"samples_{chosen.index(one) + 1}"
     heading = one.training if len(seen.trainings) > 1 else one.sampler_label
     caption = f"{one.sampler_label}: {value}" if len(seen.trainings) > 1 else value

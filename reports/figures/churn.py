@@ -16,7 +16,7 @@ from reports.figures.style import (
     new_figure,
     write_labels,
 )
-from reports.formatting import describe, metric_label
+from reports.formatting import describe
 from reports.read.overview import Overview
 from reports.read.points import grid_points
 
@@ -41,7 +41,7 @@ def plot(overview: Overview) -> ReportFigure | None:
     labels = _plot_named(axes, lines) if few else _plot_many(axes, lines)
     axes.xaxis.set_major_locator(MaxNLocator(11))
     axes.set_xlabel("S_churn")
-    axes.set_ylabel(metric_label(overview.distance, "lower"))
+    axes.set_ylabel(overview.facts(overview.distance).header)
     write_labels(axes, labels)
     heun = "Square and dashed line: S_churn = 0, the deterministic Heun sampler."
     words = [heun] if any(0 in line for line in lines.values()) else []

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter
 
 from reports.figures.base import FigureKind
 from reports.figures.style import INK, MUTED, PALETTE, ReportFigure, log_axis, log_if_wide, new_figure
-from reports.formatting import describe, metric_label, scaled, value_text
+from reports.formatting import describe, scaled, value_text
 from reports.read.axes import is_sampler_field
 from reports.read.configuration import Configuration
 from reports.read.overview import Overview
@@ -49,7 +49,7 @@ def plot(overview: Overview) -> ReportFigure | None:
         axes.legend(handles=keys, frameon=False, labelcolor=MUTED, **above)
     axes.margins(x=0.14, y=0.16)
     axes.set_xlabel("MACs of a forward pass of one image")
-    axes.set_ylabel(metric_label(overview.distance, "lower"))
+    axes.set_ylabel(overview.facts(overview.distance).header)
     return ReportFigure(figure, FIGURE.title, _caption(overview))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from reports.figures.base import FigureKind
 from reports.figures.style import INK, MUTED, ReportFigure, new_figure
-from reports.formatting import axis_label, metric_label, significant, value_text
+from reports.formatting import axis_label, significant, value_text
 from reports.read.overview import Overview
 from reports.read.points import grid_points
 
@@ -34,7 +34,7 @@ def plot(overview: Overview) -> ReportFigure | None:
     for axes, pair, best in zip(places, panes, maps, strict=True):
         image = _plot_pane(axes, overview, pair, best, low, high)
     bar = figure.colorbar(image, ax=places, shrink=0.85, pad=0.02)
-    bar.set_label(metric_label(overview.distance, "lower"))
+    bar.set_label(overview.facts(overview.distance).header)
     bar.outline.set_visible(False)
     return ReportFigure(figure, FIGURE.title, _caption(overview))
 

@@ -18,7 +18,6 @@ from reports.figures.style import (
     new_figure,
     write_labels,
 )
-from reports.formatting import metric_label
 from reports.read.configuration import Configuration
 from reports.read.overview import Overview
 
@@ -69,7 +68,7 @@ def plot(overview: Overview) -> ReportFigure | None:
             handles=[_key(family) for family in families], frameon=False, loc="upper right", labelcolor=MUTED
         )
     axes.set_xlabel("network evaluations per image (NFE)")
-    axes.set_ylabel(metric_label(overview.distance, "lower"))
+    axes.set_ylabel(overview.facts(overview.distance).header)
     write_labels(axes, list(labels.values()))
     return ReportFigure(figure, FIGURE.title, _caption(overview, measured))
 

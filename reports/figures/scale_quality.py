@@ -6,7 +6,7 @@ from matplotlib.ticker import FuncFormatter
 
 from reports.figures.base import FigureKind
 from reports.figures.style import INK, PALETTE, ReportFigure, log_axis, log_if_wide, new_figure
-from reports.formatting import metric_label, scaled
+from reports.formatting import scaled
 from reports.read.overview import Overview
 
 
@@ -38,7 +38,7 @@ def plot(overview: Overview) -> ReportFigure | None:
         )
     axes.margins(x=0.12, y=0.15)
     axes.set_xlabel("parameters")
-    axes.set_ylabel(metric_label(overview.distance, "lower"))
+    axes.set_ylabel(overview.facts(overview.distance).header)
     dots = " Dots are single training seeds." if overview.seeds[1] > 1 else ""
     caption = f"Every training at {overview.reference_sampler}.{dots} {overview.seeds_label}"
     return ReportFigure(figure, FIGURE.title, caption)

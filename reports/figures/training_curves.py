@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.figures.base import FigureKind
 from reports.figures.style import Label, ReportFigure, colours, log_if_wide, new_figure, write_labels
-from reports.formatting import describe, metric_label
+from reports.formatting import describe
 from reports.read.overfitting import LOSS, SELECTION, by_training
 from reports.read.overview import Overview
 
@@ -31,7 +31,7 @@ def plot(overview: Overview) -> ReportFigure | None:
     for axes, name in zip(panes, names, strict=True):
         _plot_pane(axes, curves[curves["name"] == name], trainings, colour)
         axes.set_xlabel("images shown (kimg)")
-        axes.set_ylabel(NAMES[name] if name in NAMES else metric_label(name.removeprefix(SELECTION), "lower"))
+        axes.set_ylabel(NAMES[name] if name in NAMES else overview.facts(name.removeprefix(SELECTION)).header)
     if selection:
         _mark_chosen(panes[-1], overview, curves[curves["name"] == selection[0]], trainings, colour)
     shaded = _shade_overfitting(panes, curves, trainings, colour)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from engine.records.metric_facts import MetricFacts, is_distance
 from reports.formatting import sentence
 from reports.read import ranking
 from reports.read.configuration import Configuration
@@ -25,6 +26,13 @@ class Overview:
     """Field -> its distinct values over the grid, for the fields that vary; seeds excluded."""
     trained_axes: frozenset[str]
     """Fields whose values make another training; averages of weights and samplers do not."""
+
+    def facts(self, metric: str) -> MetricFacts:
+        """How a metric is shown: as the manifest says, and of an unknown one no end is better."""
+        known = self.sweep.manifest.metrics.get(metric)
+        if known is not None:
+            return known
+        return MetricFacts(metric, metric, "lower" if is_distance(metric) else "neither")
 
     @cached_property
     def trainings(self) -> tuple[str, ...]:

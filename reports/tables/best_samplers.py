@@ -75,7 +75,7 @@ def _columns(
         replace(Column("rank", "rank", "integer"), note="cell_ids"),
         *names,
         *([Column("nfe", "NFE", "integer")] if costs_differ else []),
-        metric_column(overview.distance),
+        metric_column(overview.facts(overview.distance)),
         Column("difference", "Δ to the best", "signed", places_like=overview.distance),
         *([Column("against_best", "against the best")] if judged else []),
     )

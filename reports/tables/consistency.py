@@ -26,7 +26,10 @@ def build(overview: Overview) -> Table | None:
     frame = frame_of(rows).sort_values(["solver", "nfe"], kind="stable")
     several = len(overview.trainings) > 1
     trainings = [training for training in overview.trainings if training in frame]
-    columns = [metric_column(METRIC, training, training if several else None) for training in trainings]
+    columns = [
+        metric_column(overview.facts(METRIC), training, training if several else None)
+        for training in trainings
+    ]
     caption = (
         "The same latents, the same solver: 1 means the images of its reference number of steps, 0 no more alike than "
         "two images of different latents. It measures the solver's error alone, not the model's. "

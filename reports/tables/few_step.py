@@ -36,7 +36,7 @@ def build(overview: Overview) -> Table | None:
         walks.setdefault((one.training, _without_steps(one)), []).append(one)
     rows = [_row(own, metrics, steps) for own in walks.values()]
     several = len({training for training, _ in walks}) > 1
-    columns = _columns(metrics, steps, several)
+    columns = _columns(overview, metrics, steps, several)
     caption = _caption(overview, chains, steps, bound, several)
     return Table(TABLE.name, TABLE.title, caption, frame_of(rows), columns, best_within="training")
 
@@ -67,10 +67,14 @@ def _row(own: list[Configuration], metrics: list[str], steps: list[int]) -> dict
     return row | {"cell_ids": " ".join(cell_id for one in own for cell_id in one.cell_ids)}
 
 
-def _columns(metrics: list[str], steps: list[int], several: bool) -> tuple[Column, ...]:
+def _columns(overview: Overview, metrics: list[str], steps: list[int], several: bool) -> tuple[Column, ...]:
     names = [*([Column("training", "training")] if several else []), Column("sampler", "sampler")]
     values = [
-        metric_column(metric, _name(metric, count), f"{count} steps" if count == steps[0] else f"{count}")
+        metric_column(
+            overview.facts(metric),
+            _name(metric, count),
+            f"{count} steps" if count == steps[0] else f"{count}",
+        )
         for metric in metrics
         for count in steps[:SHOWN_STEPS]
     ]

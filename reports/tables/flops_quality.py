@@ -100,8 +100,8 @@ def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
         *axes,
         *(shares if dynamic else []),
         Column("macs", "MACs", "scaled"),
-        metric_column(overview.distance),
-        metric_column("seconds_per_image"),
+        metric_column(overview.facts(overview.distance)),
+        metric_column(overview.facts("seconds_per_image")),
         Column("speed_up", "speed-up", "number"),
         *(published if dynamic else ()),
     )

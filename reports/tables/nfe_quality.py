@@ -75,7 +75,9 @@ def _row(overview: Overview, label: str, found: dict[tuple[str, str], Configurat
 def _columns(overview: Overview, metrics: tuple[str, ...]) -> tuple[Column, ...]:
     several = len(overview.trainings) > 1
     values = [
-        metric_column(metric, _name(overview, metric, training), training if several else None)
+        metric_column(
+            overview.facts(metric), _name(overview, metric, training), training if several else None
+        )
         for metric in metrics
         for training in overview.trainings
     ]

@@ -87,10 +87,10 @@ def _columns(overview: Overview, fields: list[str], compared: bool) -> tuple[Col
         *names[1:],
         Column("nfe", "NFE", "integer"),
         *([Column("points", "points", "integer")] if overview.sweep.manifest.collapsed else []),
-        metric_column(overview.distance),
+        metric_column(overview.facts(overview.distance)),
         *sampling_columns(overview.distance, overview.samplings, {overview.distance: ""}),
         *(gaps if compared else []),
-        *(metric_column(metric) for metric in METRICS),
+        *(metric_column(overview.facts(metric)) for metric in METRICS),
     )
 
 

@@ -66,9 +66,9 @@ def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
         Column("num_params", "parameters", "scaled"),
         Column("macs", "MACs", "scaled"),
         Column("snapshot_kimg", "best kimg"),
-        metric_column(overview.distance),
+        metric_column(overview.facts(overview.distance)),
         *sampling_columns(overview.distance, overview.samplings, {overview.distance: ""}),
-        *(metric_column(metric) for metric in METRICS),
+        *(metric_column(overview.facts(metric)) for metric in METRICS),
         Column("training_images_per_second", "train img / s", "integer"),
     )
 

@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from reports.formatting import decimals, fixed, metric_label, scaled, short_ids, significant
+from engine.records.metric_facts import MetricFacts
+from reports.formatting import decimals, fixed, scaled, short_ids, significant
 from reports.read.configuration import Configuration
+
+MILLI = 1000.0
+"""Scale of a metric that is stored in seconds and shown in thousandths, without a best: it is of a machine."""
 
 MAX_SHOWN_ROWS = 60
 """Rows of a table in a document; the files hold all of them."""
-
-INCREASES = frozenset({"precision", "recall", "density", "coverage", "agreement"})
-"""Metrics whose larger values are better; distances, losses and likelihoods are the other way round."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,15 @@ def metric_values(one: Configuration | None, metric: str, name: str | None = Non
     }
 
 
-def metric_column(metric: str, name: str | None = None, label: str | None = None) -> Column:
+def metric_column(facts: MetricFacts, name: str | None = None, label: str | None = None) -> Column:
     """Column of a metric; with `label` the metric's name moves to the group above it."""
-    if metric == "seconds_per_image":
-        return Column(name or metric, metric_label(metric), "milli")
-    better: Literal["lower", "higher"] = "higher" if metric in INCREASES else "lower"
-    header = metric_label(metric, better)
+    name = name or facts.name
+    if facts.scale == MILLI:
+        return Column(name, facts.label, "milli")
+    better = None if facts.better == "neither" else facts.better
     if label is None:
-        return Column(name or metric, header, "number", better)
-    return Column(name or metric, label, "number", better, group=header)
+        return Column(name, facts.header, "number", better)
+    return Column(name, label, "number", better, group=facts.header)
 
 
 def sampling_columns(metric: str, samplings: int, names: Mapping[str, str]) -> list[Column]:

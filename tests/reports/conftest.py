@@ -140,6 +140,22 @@ def rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
     ]
 
 
+METRICS = {
+    name: {"name": name, "label": label, "better": better, "group": group, "scale": scale}
+    for name, label, better, group, scale in (
+        ("fd_classifier", "fd_classifier", "lower", "distance", 1.0),
+        ("precision", "precision", "higher", "overlap", 1.0),
+        ("recall", "recall", "higher", "overlap", 1.0),
+        ("density", "density", "higher", "overlap", 1.0),
+        ("coverage", "coverage", "higher", "overlap", 1.0),
+        ("agreement", "agreement", "higher", "agreement", 1.0),
+        ("nelbo_train", "NELBO, train (bits / dim)", "lower", "likelihood", 1.0),
+        ("nelbo_test", "NELBO, test (bits / dim)", "lower", "likelihood", 1.0),
+        ("seconds_per_image", "ms / image", "lower", "cost", 1000.0),
+    )
+}
+"""How metrics are shown, as the engine's kinds say."""
+
 FIXED = {
     "schema": "orch/manifest@1",
     "recipe": "digits_edm",
@@ -171,6 +187,7 @@ FIXED = {
         "gpu": None,
         "threads": 1,
     },
+    "metrics": METRICS,
     "data": {"name": "digits", "sha256": "d" * 64, "num_images": 1797},
     "failures": [],
     "collapsed": [],

@@ -24,14 +24,15 @@ def files(folder):
 
 
 def test_a_report_has_its_documents_tables_and_pictures(built):
+    tables = ("scale_quality", "flops_quality", "nfe_quality", "all_metrics", "trainings")
     assert set(files(built)) == {
         "report.html",
         "report.md",
-        *(f"tables/{name}.csv" for name in ("scale_quality", "flops_quality", "nfe_quality", "trainings")),
         *(
-            f"tables/{name}.parquet"
-            for name in ("scale_quality", "flops_quality", "nfe_quality", "trainings")
+            f"tables/{name}.csv"
+            for name in ("scale_quality", "flops_quality", "nfe_quality", "all_metrics", "trainings")
         ),
+        *(f"tables/{name}.parquet" for name in tables),
         *(
             f"figures/{name}.png"
             for name in ("scale_quality", "flops_quality", "nfe_quality", "training_curves")

@@ -8,7 +8,6 @@ from reports.formatting import (
     describe,
     fixed,
     listed,
-    metric_label,
     scaled,
     significant,
     value_text,
@@ -59,11 +58,6 @@ def test_fields_are_called_by_the_papers_symbols_or_their_last_part():
 )
 def test_values_of_every_kind_have_a_text(value, text):
     assert value_text(value) == text
-
-
-def test_a_distance_is_called_exactly_what_its_column_is_called():
-    assert metric_label("fd_classifier", "lower") == "fd_classifier ↓"
-    assert metric_label("fid", "lower") == "fid ↓"
 
 
 def test_sentences_are_joined_as_spoken():

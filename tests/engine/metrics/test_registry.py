@@ -89,3 +89,8 @@ def test_a_protocol_may_not_ask_for_what_there_is_not():
 def test_the_list_of_metrics_needs_no_torch():
     code = "import sys, engine.metrics.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["fd_classifier", "fid"])
+def test_a_distance_is_called_exactly_what_its_column_is_called(name):
+    assert metric_facts([name])[name].header == f"{name} ↓"
