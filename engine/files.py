@@ -3,12 +3,16 @@
 import json
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from pydantic import JsonValue
 from safetensors.torch import load, save
 from torch import Tensor
+
+from engine.records.record import JsonObject
 
 
 class Files(Protocol):
@@ -48,13 +52,13 @@ class LocalFiles:
             temporary.unlink(missing_ok=True)
 
 
-def pack(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
+def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, JsonValue]) -> bytes:
     """Safetensors bytes with JSON metadata; the same content gives the same bytes."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return save(contiguous, metadata={"orch": json.dumps(metadata, sort_keys=True)})
 
 
-def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def unpack(data: bytes) -> tuple[dict[str, Tensor], JsonObject]:
     """Tensors and metadata of `pack`'s bytes."""
     header_size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_size])

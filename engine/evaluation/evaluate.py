@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -20,6 +19,7 @@ from engine.files import Files
 from engine.metrics.names import distance_name
 from engine.metrics.reference import distance
 from engine.metrics.registry import METRICS
+from engine.records.units import Selection
 from engine.sampling.generate import draw, panel_png
 from engine.sampling.generation import GeneratedImages, generate_cell
 from engine.training.snapshot import load_snapshot
@@ -27,21 +27,6 @@ from engine.training.snapshot import load_snapshot
 SELECTION_SEED = 2**40
 """Snapshots are chosen on latents of their own, so that the choice does not favour the images measured
 afterwards."""
-
-
-@dataclass(frozen=True)
-class SnapshotChoice:
-    """The outcome of snapshot selection: every snapshot's score, the best and the second best (images
-    shown)."""
-
-    metric: str
-    scores: tuple[tuple[int, float], ...]
-    chosen: int
-    runner_up: int | None
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dict."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ def load_denoiser(experiment: Experiment, files: Files, images_shown: int, devic
 
 def select_snapshot(
     experiment: Experiment, files: Files, context: ReferenceContext, device: torch.device
-) -> SnapshotChoice:
+) -> Selection:
     """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook
     5.6].
 
@@ -100,7 +85,12 @@ def select_snapshot(
     if not scores:
         raise FloatingPointError(f"{rule.sampler.label} gives images that are not finite from every snapshot")
     ranked = sorted(scores, key=lambda score: (score[1], -score[0]))
-    return SnapshotChoice(metric, tuple(scores), ranked[0][0], ranked[1][0] if len(ranked) > 1 else None)
+    return Selection(
+        metric=metric,
+        scores=tuple(scores),
+        chosen=ranked[0][0],
+        runner_up=ranked[1][0] if len(ranked) > 1 else None,
+    )
 
 
 def evaluate_cell(

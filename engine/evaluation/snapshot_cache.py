@@ -16,6 +16,7 @@ from engine.files import Files, pack, unpack
 from engine.metrics.diagnosis import HIGHEST_SIGMA, LOWEST_SIGMA, Diagnosis, diagnose, quantile_levels
 from engine.metrics.ode_likelihood import ode_likelihood
 from engine.process.analytic import AnalyticVariance, analytic_gammas
+from engine.records import paths
 from engine.sampling.generate import draw
 from engine.sampling.guidance import NULL_LABEL
 
@@ -70,7 +71,7 @@ def reference_images(snapshot: Snapshot) -> Tensor | None:
     def make() -> bytes:
         return pack({"images": draw(snapshot.denoiser, experiment, many, **settings)}, {})
 
-    return unpack(snapshot.once("agreement", many.canonical().form, settings, suffix="", make=make))[0][
+    return unpack(snapshot.once(paths.AGREEMENT, many.canonical().form, settings, suffix="", make=make))[0][
         "images"
     ]
 
@@ -99,7 +100,7 @@ def analytic_variance(snapshot: Snapshot, images: ImageSet) -> AnalyticVariance:
         )
         return json.dumps({"sigmas": sigmas, "gammas": gammas}).encode()
 
-    kept = json.loads(snapshot.once("analytic", sigmas, count, hidden, make=make))
+    kept = json.loads(snapshot.once(paths.ANALYTIC, sigmas, count, hidden, make=make))
     return AnalyticVariance(**{name: tuple(values) for name, values in kept.items()})
 
 
@@ -138,7 +139,7 @@ def flow_likelihood(snapshot: Snapshot, images: ImageSet) -> dict[str, float]:
         sigma_min,
         sigma_max,
     ]
-    return dict(json.loads(snapshot.once("likelihood", *settings, make=make)))
+    return dict(json.loads(snapshot.once(paths.LIKELIHOOD, *settings, make=make)))
 
 
 def loss_gap(snapshot: Snapshot, images: ImageSet) -> Diagnosis:
@@ -176,6 +177,6 @@ def diagnosis(snapshot: Snapshot, images: ImageSet, sigmas: tuple[float, ...], n
         return json.dumps(found.to_json()).encode()
 
     kept = snapshot.once(
-        "diagnosis", list(sigmas), num_draws, seed, batch_size, flipped, images.sha256, make=make
+        paths.DIAGNOSIS, list(sigmas), num_draws, seed, batch_size, flipped, images.sha256, make=make
     )
     return Diagnosis.from_json(json.loads(kept))

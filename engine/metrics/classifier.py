@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from engine.data.datasets import ImageSet, to_unit
 from engine.files import Files, pack, unpack
 from engine.metrics.extractors.kinds.classifier import CLASSIFIER
+from engine.records import paths
 
 DIMS = CLASSIFIER.dims
 """Size of the feature vector."""
-WEIGHTS_FILE = "classifier.safetensors"
+WEIGHTS_FILE = paths.CLASSIFIER_WEIGHTS
 
 HELD_OUT_EVERY = 10
 """Every tenth image is not trained on; accuracy is measured on these."""

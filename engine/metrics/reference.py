@@ -11,8 +11,9 @@ from engine.files import Files, pack, unpack
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.frechet import FeatureStats, Gaussian, frechet_distance
 from engine.metrics.precision_recall import Manifold
+from engine.records import paths
 
-REFERENCE_FILE = "reference.safetensors"
+REFERENCE_FILE = paths.REFERENCE_STATISTICS
 LARGE_SET = 20_000
 MANIFOLD_SIZE = 10_000
 """In sets of more than LARGE_SET images the first 10,000 span the real manifold, as in ADM's protocol."""

@@ -10,9 +10,10 @@ from torch import Tensor
 from engine.config.experiment import Experiment
 from engine.denoiser import Denoiser
 from engine.files import Files, pack, unpack
+from engine.records import paths
+from engine.records.headers import SpooledHeader
 from engine.samplers.registry import Sampler
 from engine.sampling.generate import sample_images_shared
-from engine.sampling.image_spool import block_path
 from engine.sampling.prefix_sharing import shared_evaluations
 
 
@@ -63,11 +64,11 @@ def generate_block(
 
     def keep(number: int, chunk: Tensor, images: Tensor) -> None:
         nonlocal began, counted
-        cost = {
-            "seconds": time.perf_counter() - began,
-            "evaluations": (denoiser.nfe - counted) * protocol.batch_size,
-        }
-        files[number].write(block_path(int(chunk[0])), pack({"images": images}, cost))
+        cost = SpooledHeader(
+            seconds=time.perf_counter() - began,
+            evaluations=(denoiser.nfe - counted) * protocol.batch_size,
+        )
+        files[number].write(paths.spooled_batch(int(chunk[0])), pack({"images": images}, cost.to_json()))
         began, counted = time.perf_counter(), denoiser.nfe
 
     settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}
@@ -79,13 +80,14 @@ def read_generated(experiment: Experiment, files: Files) -> GeneratedImages | No
     """A cell's images that were drawn together with other cells'; None unless all of them are there."""
     parts, seconds, evaluations = [], 0.0, 0
     for chunk in torch.arange(experiment.eval.num_samples).split(experiment.eval.batch_size):
-        data = files.read(block_path(int(chunk[0])))
+        data = files.read(paths.spooled_batch(int(chunk[0])))
         if data is None:
             return None
-        tensors, metadata = unpack(data)
+        tensors, header = unpack(data)
+        cost = SpooledHeader.from_json(header)
         parts.append(tensors["images"])
-        seconds += metadata["seconds"]
-        evaluations += metadata["evaluations"]
+        seconds += cost.seconds
+        evaluations += cost.evaluations
     return GeneratedImages(torch.cat(parts), seconds, evaluations)
 
 

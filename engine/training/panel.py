@@ -10,16 +10,12 @@ from engine.build import build_denoiser
 from engine.config.experiment import Experiment
 from engine.config.train import Precision
 from engine.files import Files
+from engine.records import paths
 from engine.samplers.heun import Heun
 from engine.sampling.generate import draw, panel_png, panel_size
 
 PANEL_SAMPLER = Heun(num_steps=18)
 PANEL_SEED = 0
-
-
-def panel_path(images_shown: int) -> str:
-    """Where the panel of a snapshot lies in the training's folder."""
-    return f"panels/images_{images_shown:010d}.png"
 
 
 def save_panel(
@@ -38,4 +34,4 @@ def save_panel(
     denoiser = build_denoiser(experiment, net, precision).to(device)
     with suppress(FloatingPointError):
         images = draw(denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count)
-        files.write(panel_path(images_shown), panel_png(images, experiment))
+        files.write(paths.snapshot_panel(images_shown), panel_png(images, experiment))

@@ -5,7 +5,6 @@ Both are safetensors: tensors and a JSON header, nothing that runs code when it 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +20,15 @@ from engine.config.weights import (
     tracked_weights,
 )
 from engine.files import Files, pack, unpack
+from engine.records import paths
+from engine.records.headers import CheckpointHeader, CurveRow, SnapshotHeader
 from engine.training.ema import EmaSet
 from engine.training.levels import LevelDrawer
 from engine.training.optim import build_optimizer, optimizer_tensors, restore_optimizer
 from engine.training.posthoc import Profile, mix, mixing_weights
 from engine.training.precision import LossScaler, loss_scaler
 
-CHECKPOINT = "checkpoint/state.safetensors"
+CHECKPOINT = paths.CHECKPOINT
 
 
 @dataclass
@@ -42,7 +43,7 @@ class TrainingState:
     precision: Precision = "fp32"
     """What the network computes in now; after a fall back to fp32 this is not what the settings say."""
     step: int = 0
-    curves: list[tuple[float, str, float]] = field(default_factory=list)
+    curves: list[CurveRow] = field(default_factory=list)
     seconds: float = 0.0
 
     @classmethod
@@ -59,8 +60,8 @@ class TrainingState:
 
 def snapshot_path(images_shown: int, weights: Weights | None = None) -> str:
     """Where a snapshot's weights lie in the training's folder; None is the primary average."""
-    name = "" if weights in (None, EmaWeights()) else f".{weights.name}"
-    return f"snapshots/images_{images_shown:010d}{name}.safetensors"
+    average = "" if weights is None or weights == EmaWeights() else weights.name
+    return paths.snapshot(images_shown, average)
 
 
 def save_snapshot(files: Files, state: TrainingState, images_shown: int) -> None:
@@ -72,8 +73,8 @@ def save_snapshot(files: Files, state: TrainingState, images_shown: int) -> None
         kept.append((RawWeights(), state.net))
     fell_back = state.precision != state.ema.train.precision
     for weights, net in kept:
-        metadata = {"images_shown": images_shown, "weights": weights.name, "fell_back_to_fp32": fell_back}
-        files.write(snapshot_path(images_shown, weights), pack(net.state_dict(), metadata))
+        header = SnapshotHeader(images_shown=images_shown, weights=weights.name, fell_back_to_fp32=fell_back)
+        files.write(snapshot_path(images_shown, weights), pack(net.state_dict(), header.to_json()))
 
 
 def load_snapshot(
@@ -88,19 +89,19 @@ def load_snapshot(
     check_weights(weights, train)
     weights = canonical_weights(weights, train)
     if isinstance(weights, PowerWeights) and weights not in tracked_weights(train):
-        metadata = load_posthoc(files, train, images_shown, net, weights.sigma_rel)
+        header = load_posthoc(files, train, images_shown, net, weights.sigma_rel)
     else:
-        tensors, metadata = read_snapshot(files, images_shown, weights)
+        tensors, header = read_snapshot(files, images_shown, weights)
         net.load_state_dict(tensors)
-    return "fp32" if metadata.get("fell_back_to_fp32", False) else train.precision
+    return "fp32" if header.fell_back_to_fp32 else train.precision
 
 
 def load_posthoc(
     files: Files, train: Train, images_shown: int, net: nn.Module, sigma_rel: float
-) -> dict[str, Any]:
+) -> SnapshotHeader:
     """Load the power-function average of an untracked width, fitted to all tracked ones up to that snapshot.
 
-    Parameters are mixed; buffers, and the metadata that is returned, are those of the snapshot itself.
+    Parameters are mixed; buffers, and the header that is returned, are those of the snapshot itself.
     """
     times = [images for images in train.snapshot_images if images <= images_shown]
     tracked = [Profile(width, images) for width in train.ema_power for images in times]
@@ -111,22 +112,23 @@ def load_posthoc(
             tensors, _ = read_snapshot(files, profile.images_shown, PowerWeights(sigma_rel=profile.sigma_rel))
             yield {name: tensors[name] for name in names}
 
-    whole, metadata = read_snapshot(files, images_shown, PowerWeights(sigma_rel=train.ema_power[0]))
+    whole, header = read_snapshot(files, images_shown, PowerWeights(sigma_rel=train.ema_power[0]))
     net.load_state_dict(whole)
     mixture = mix(parts(), mixing_weights(tracked, Profile(sigma_rel, images_shown)))
     net.load_state_dict(mixture, strict=False)
-    return metadata
+    return header
 
 
 def read_snapshot(
     files: Files, images_shown: int, weights: Weights
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of one snapshot file; FileNotFoundError when there is none."""
+) -> tuple[dict[str, Tensor], SnapshotHeader]:
+    """Tensors and header of one snapshot file; FileNotFoundError when there is none."""
     path = snapshot_path(images_shown, weights)
     data = files.read(path)
     if data is None:
         raise FileNotFoundError(path)
-    return unpack(data)
+    tensors, header = unpack(data)
+    return tensors, SnapshotHeader.from_json(header)
 
 
 def save_checkpoint(files: Files, state: TrainingState) -> None:
@@ -141,14 +143,14 @@ def save_checkpoint(files: Files, state: TrainingState) -> None:
     tensors = {
         f"{group}/{name}": tensor for group, entries in groups.items() for name, tensor in entries.items()
     }
-    metadata = {
-        "step": state.step,
-        "curves": state.curves,
-        "seconds": state.seconds,
-        "precision": state.precision,
-        "scaler": None if state.scaler is None else state.scaler.state(),
-    }
-    files.write(CHECKPOINT, pack(tensors, metadata))
+    header = CheckpointHeader(
+        step=state.step,
+        curves=tuple(state.curves),
+        seconds=state.seconds,
+        precision=state.precision,
+        scaler=None if state.scaler is None else state.scaler.state(),
+    )
+    files.write(CHECKPOINT, pack(tensors, header.to_json()))
 
 
 def restore_checkpoint(files: Files, state: TrainingState) -> bool:
@@ -156,7 +158,8 @@ def restore_checkpoint(files: Files, state: TrainingState) -> bool:
     data = files.read(CHECKPOINT)
     if data is None:
         return False
-    tensors, metadata = unpack(data)
+    tensors, written = unpack(data)
+    header = CheckpointHeader.from_json(written)
     groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         group, name = key.split("/", 1)
@@ -166,10 +169,11 @@ def restore_checkpoint(files: Files, state: TrainingState) -> bool:
         average.net.load_state_dict(groups[name])
     restore_optimizer(state.optimizer, groups.get("optimizer", {}))
     state.levels.restore(groups.get("levels", {}))
-    state.step, state.seconds = metadata["step"], metadata["seconds"]
-    state.curves = [(kimg, name, value) for kimg, name, value in metadata["curves"]]
-    if metadata["precision"] == "fp32":
+    state.step = header.step
+    state.seconds = header.seconds
+    state.curves = list(header.curves)
+    if header.precision == "fp32":
         state.fall_back_to_fp32()
     elif state.scaler is not None:
-        state.scaler.restore(metadata["scaler"])
+        state.scaler.restore(header.scaler or {})
     return True

@@ -155,8 +155,9 @@ def finished_configuration(store: Store, folder: str) -> Fields:
 
 
 def different(one: Fields, other: Fields) -> list[str]:
-    """Fields whose values differ."""
-    return [field for field in sorted({*one, *other}) if one.get(field) != other.get(field)]
+    """Fields whose values differ. One that an earlier version did not have yet was off, null or an empty list."""
+    fields = sorted({*one, *other})
+    return [field for field in fields if (one.get(field) or None) != (other.get(field) or None)]
 
 
 def flatten(value: Fields, prefix: str = "") -> Iterator[tuple[str, JsonValue]]:

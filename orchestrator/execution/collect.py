@@ -8,7 +8,7 @@ import pyarrow as pa
 from engine.records import paths
 from engine.records.tables import CURVES
 from orchestrator.execution.result_rows import cell_records, result_table
-from orchestrator.execution.sweep_manifest import build_manifest, says_more
+from orchestrator.execution.sweep_manifest import build_manifest, earlier_manifest, says_more
 from orchestrator.planning.plan import Plan
 from orchestrator.storage.curves import parquet_bytes, training_curves
 from orchestrator.storage.store import Folder, Store
@@ -24,7 +24,7 @@ def collect(plan: Plan, store: Store, folder: Folder, *, command: str, ran: Mapp
     # Every table is written: `any` over a generator would stop at the first that is new.
     changed = [write_if_new(folder, name, parquet_bytes(table)) for name, table in tables.items()]
     manifest = build_manifest(plan, store, records, command=command, ran=ran)
-    if any(changed) or any(ran.values()) or says_more(manifest, folder.read_json(paths.MANIFEST)):
+    if any(changed) or any(ran.values()) or says_more(manifest, earlier_manifest(folder)):
         folder.write_record(paths.MANIFEST, manifest)
         return True
     return False

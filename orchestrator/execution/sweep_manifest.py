@@ -30,7 +30,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.planning.prefix_groups import evaluations_alone
 from orchestrator.planning.training import Training
 from orchestrator.storage.provenance import code_fingerprint, environment
-from orchestrator.storage.store import Store, now
+from orchestrator.storage.store import Folder, Store, now
 
 CONTENT_KEYS = (
     *("lineage", "collapsed", "idle_axes", "evaluations", "failures", "trainings", "networks"),
@@ -80,6 +80,15 @@ def says_more(manifest: Manifest, earlier: Mapping[str, JsonValue] | None) -> bo
         return True
     present = manifest.to_json()
     return any(canonical_json(present[key]) != canonical_json(earlier.get(key)) for key in CONTENT_KEYS)
+
+
+def earlier_manifest(folder: Folder) -> Mapping[str, JsonValue] | None:
+    """What a sweep's manifest says now; None where there is none or it is damaged, as it is then written anew."""
+    try:
+        value = folder.read_json(paths.MANIFEST)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def protocol_facts(experiment: Experiment) -> ProtocolFacts:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 
 from engine.records import paths
-from engine.records.units import Selection, TrainingDone
+from engine.records.units import TrainingDone
 from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.warm_process import load_data, load_reference_context, prepare_worker
 from orchestrator.planning.identity import training_versions
@@ -93,7 +93,6 @@ def run_training(unit: Unit, rank: int, report: Callable[[RayValues], None]) -> 
             unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root
         )
         choice = select_snapshot(experiment, folder, judge, device)
-        record = Selection.from_json(choice.to_json())
-        folder.write_record(paths.selection(unit.selection_id), record)
+        folder.write_record(paths.selection(unit.selection_id), choice)
         folder.delete(paths.FAILED)
     report({"state": "done"})

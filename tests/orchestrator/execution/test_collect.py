@@ -218,6 +218,14 @@ def test_collecting_again_changes_nothing_on_disk(finished: Any) -> None:
     assert snapshot(finished.path) == before
 
 
+def test_a_damaged_manifest_is_written_anew(finished: Any) -> None:
+    collected(finished)
+    whole = manifest(finished)
+    (finished.path / "sweeps/tiny/manifest.json").write_text("{")
+    assert collected(finished)
+    assert manifest(finished)["lineage"] == whole["lineage"]
+
+
 @pytest.mark.parametrize("event", ["failure", "another failure", "a new value", "a deviation"])
 def test_a_run_that_finishes_nothing_still_tells_what_became_of_it(finished: Any, event: str) -> None:
     cell = finished.plan().cells[0]

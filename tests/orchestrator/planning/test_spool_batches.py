@@ -15,12 +15,12 @@ from engine.config.experiment import Experiment
 from engine.denoiser import Denoiser
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
+from engine.records import paths
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.heun import Heun
 from engine.sampling.generation import generate_cell, read_generated
-from engine.sampling.image_spool import SPOOL_FOLDER
 from orchestrator.console.sharing_view import sharing_lines
 from orchestrator.errors import UsageError
 from orchestrator.execution import sample_worker
@@ -196,7 +196,7 @@ class FakeJob:
 
 def bytes_waiting(path: Path) -> int:
     """Bytes of images on disk, headers left out: 64 or 36 of 8x8 pixels a file."""
-    files = path.glob(f"cells/*/{SPOOL_FOLDER}/*.safetensors")
+    files = path.glob(f"cells/*/{paths.SPOOL}/*.safetensors")
     return sum((64 if file.stem == f"{0:010d}" else 36) * 64 for file in files)
 
 
@@ -221,7 +221,7 @@ def test_an_interrupted_sweep_samples_nothing_twice_and_gives_each_cells_own_ima
             images = read_generated(unit.spec, fake.store.cell(unit.unit_id))
             assert images is not None
             sampled[unit.unit_id] = images.images
-            fake.store.cell(unit.unit_id).delete_folder(SPOOL_FOLDER)
+            fake.store.cell(unit.unit_id).delete_folder(paths.SPOOL)
         assert bytes_waiting(fake.path) <= limit
 
     # A stop after the first shared run of two, and one in the midst of measuring; then to the end.
