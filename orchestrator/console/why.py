@@ -155,9 +155,14 @@ def finished_configuration(store: Store, folder: str) -> Fields:
 
 
 def different(one: Fields, other: Fields) -> list[str]:
-    """Fields whose values differ. One that an earlier version did not have yet was off, null or an empty list."""
+    """Fields whose values differ. A list that an earlier version did not have yet was empty."""
     fields = sorted({*one, *other})
-    return [field for field in fields if (one.get(field) or None) != (other.get(field) or None)]
+    return [field for field in fields if _value(one, field) != _value(other, field)]
+
+
+def _value(fields: Fields, name: str) -> JsonValue:
+    value = fields.get(name)
+    return None if value == [] else value
 
 
 def flatten(value: Fields, prefix: str = "") -> Iterator[tuple[str, JsonValue]]:

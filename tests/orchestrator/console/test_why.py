@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
-from orchestrator.console.why import explain
+from orchestrator.console.why import different, explain
 from orchestrator.errors import UsageError
 
 
@@ -197,3 +198,10 @@ def test_a_cell_whose_training_was_corrected_says_so_too(augmented_before: Any, 
     told = why(augmented_before, cell.cell_id, console)
     assert told[-2].startswith("train_id: ")
     assert told[-1].startswith("augmentation was corrected in 0.5.0")
+
+
+def test_an_empty_list_that_an_earlier_version_did_not_write_is_no_difference() -> None:
+    here: dict[str, JsonValue] = {"eval.metrics": [], "sample.eta": 0.0}
+    assert different(here, {"sample.eta": 0.0}) == []
+    assert different(here, {}) == ["sample.eta"]
+    assert different({"eval.metrics": ["energy"]}, {}) == ["eval.metrics"]
