@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from engine.records import paths
 from reports.document.compose import Document, Picture, compose
 from reports.read.sweep import read_sweep
 from reports.render import html, markdown
@@ -27,7 +28,7 @@ def build_report(sweep_folder: Path, storage: Path) -> Path:
     protocols.
     """
     document = compose(read_sweep(sweep_folder, storage))
-    target, draft = sweep_folder / "report", sweep_folder / ".report.partial"
+    target, draft = sweep_folder / paths.REPORT, sweep_folder / ".report.partial"
     shutil.rmtree(draft, ignore_errors=True)
     for folder in ("tables", "figures"):
         (draft / folder).mkdir(parents=True)

@@ -9,9 +9,9 @@ timesteps the steps are longer and so is the bound: that is P6's few-step likeli
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from engine.data.datasets import to_unit
@@ -21,6 +21,7 @@ from engine.objectives.losses.likelihood import discretised_nll, gaussian_kl
 from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep, learned_range, reverse_betas
 from engine.process.schedules import alpha_bars, sigma_of
+from engine.records.record import JsonObject
 from engine.samplers.chain import NEEDED, require_variance
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.steps import DenoiseFn, DenoiseRequest, NoiseFn, answer_request
@@ -66,9 +67,9 @@ class Bound:
         """Standard error of the total over images and the noise they met; None for a single image."""
         return standard_error(self.values)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict of the means."""
-        steps = [{"timestep": timestep, "kl": bits} for timestep, bits in self.kl.items()]
+        steps: list[JsonValue] = [{"timestep": timestep, "kl": bits} for timestep, bits in self.kl.items()]
         named = {"total": self.total, "stderr": self.stderr, "prior": self.prior, "decoder": self.decoder}
         return {**named, "steps": steps, "num_images": len(self.terms)}
 

@@ -8,11 +8,11 @@ that is the optimum.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from engine.metrics.optimal_loss import mean_and_stderr
@@ -20,6 +20,7 @@ from engine.metrics.posterior import draw_batches, posterior
 from engine.objectives.design import Design
 from engine.process.precond import Preconditioning
 from engine.process.weighting import target_weight
+from engine.records.record import JsonObject
 from engine.sampling.step_packing import repeated
 
 LOWEST_SIGMA, HIGHEST_SIGMA = 0.002, 80.0
@@ -69,17 +70,16 @@ class Diagnosis:
     def _weighted(self, losses: tuple[float, ...]) -> float:
         return sum(weight * loss for weight, loss in zip(self.weight, losses, strict=True)) / len(self.sigmas)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Plain lists and numbers by field."""
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "Diagnosis":
+    def from_json(cls, fields: JsonObject) -> "Diagnosis":
         """The inverse of `to_json`."""
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-        return cls(**values)
+        return TypeAdapter(cls).validate_python(fields)
 
 
 @torch.no_grad()

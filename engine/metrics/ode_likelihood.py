@@ -16,13 +16,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.metrics.per_image import measure_images, standard_error
 from engine.noise import Purpose, uniforms
+from engine.records.record import JsonObject
 from engine.samplers.sigma_grid import sigma_grid
 from engine.samplers.steps import DenoiseFn
 
@@ -62,7 +62,7 @@ class OdeLikelihood:
         """
         return float((self.values - self.coarse_values).abs().mean())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict of the means."""
         named = {"bits_per_dim": self.bits_per_dim, "stderr": self.stderr, "solver_error": self.solver_error}
         return {**named, "num_images": len(self.values)}

@@ -1,12 +1,12 @@
 """Where and with what the units of one sweep run."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.console.progress import Progress
 from orchestrator.errors import UsageError
 from orchestrator.execution.draining import Draining
 from orchestrator.execution.ray_session import SCRATCH_IN_STORE
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.grid import Resources
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.training import Training
@@ -42,7 +42,7 @@ class Job:
         """What a worker is told of a cell."""
         return Unit.of_cell(cell, self.store.uri, self.data_root, self.threads)
 
-    def train_settings(self) -> dict[str, Any]:
+    def train_settings(self) -> RayValues:
         """What a trial that trains needs besides its unit: its workers' resources and Ray Train's folder."""
         return {"resources": self.resources.model_dump(), "scratch": f"{self.scratch}/train"}
 

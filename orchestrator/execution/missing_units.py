@@ -2,11 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
 from ray.tune.search import Searcher
 
 from orchestrator.execution.draining import Draining
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.planning.unit import Unit
 
 
@@ -17,7 +17,7 @@ class MissingUnits(Searcher):
     before them, whose images are then deleted: so no two spool batches lie on the disk at once.
     """
 
-    def __init__(self, units: Iterable[Unit], settings: dict[str, Any], draining: Draining) -> None:
+    def __init__(self, units: Iterable[Unit], settings: RayValues, draining: Draining) -> None:
         super().__init__()
         self.left = deque(units)
         self.settings = settings
@@ -25,7 +25,7 @@ class MissingUnits(Searcher):
         self.running: dict[str, str] = {}
         """Trial -> the kind of its unit."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> RayValues | str | None:
         """Configuration of the next trial, None to ask again later, or FINISHED."""
         if self.draining.requested or not self.left:
             return str(Searcher.FINISHED)
@@ -36,9 +36,7 @@ class MissingUnits(Searcher):
         self.running[trial_id] = kind
         return {"unit": self.left.popleft().to_json(), **self.settings}
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: RayValues | None = None, error: bool = False) -> None:
         """A unit that has ended, well or not, is waited for no longer."""
         self.running.pop(trial_id, None)
 

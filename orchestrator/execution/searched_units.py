@@ -1,11 +1,11 @@
 """Which unit Ray Tune runs next: those that a search algorithm proposes."""
 
 from collections.abc import Callable
-from typing import Any
 
 from ray.tune.search import Searcher
 
 from orchestrator.execution.draining import Draining
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.planning.unit import Unit
 
 
@@ -20,7 +20,7 @@ class SearchedUnits(Searcher):
         inner: Searcher,
         to_unit: Callable[[dict[str, int]], Unit],
         trained: set[str],
-        settings: dict[str, Any],
+        settings: RayValues,
         draining: Draining,
     ) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class SearchedUnits(Searcher):
         self.running: dict[str, tuple[str, str]] = {}
         """Trial -> (the search algorithm's own name for it, the training it needs)."""
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> RayValues:
         """Tune pickles its searcher for a restore that never happens here."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> RayValues | str | None:
         """Configuration of the next trial, None to ask again later, or FINISHED."""
         if self.draining.requested:
             return str(Searcher.FINISHED)
@@ -58,9 +58,7 @@ class SearchedUnits(Searcher):
         self.running[trial_id] = (self.held_proposal, unit.train_id)
         return {"unit": unit.to_json(), **self.settings}
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: RayValues | None = None, error: bool = False) -> None:
         """Tell the search algorithm what its proposal was worth."""
         proposal, training = self.running.pop(trial_id)
         if not error:

@@ -1,12 +1,11 @@
 """Optuna's proposals through Ray Tune, one trial each: a training that is missing is trained first."""
 
-from typing import Any
-
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
 from engine.records import paths
 from orchestrator.execution.job import Job
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.sample_worker import measure_cell
 from orchestrator.execution.searched_units import SearchedUnits
 from orchestrator.execution.train_worker import train_trial
@@ -57,7 +56,7 @@ def run_tuned_search(sweep: Sweep, job: Job, folder: Folder) -> None:
     fit(tune.with_resources(search_trial, {"memory": 1}), search, remaining, job.trainings_at_once(), job)
 
 
-def search_trial(config: dict[str, Any]) -> None:
+def search_trial(config: RayValues) -> None:
     """Body of a search trial: train when the training is missing, then measure the cell."""
     unit = Unit.from_json(config["unit"])
     folder = Store.open(unit.storage).training(unit.train_id)

@@ -9,6 +9,7 @@ from orchestrator.console.progress import Progress
 from orchestrator.errors import Interrupted
 from orchestrator.execution.draining import Draining
 from orchestrator.execution.job import Job
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.planning.unit import Unit
 
 
@@ -48,7 +49,7 @@ class DrainStopper(tune.Stopper):
     def __init__(self, draining: Draining) -> None:
         self.draining = draining
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: RayValues) -> bool:
         """Whether this trial ends now."""
         return self.draining.requested
 
@@ -63,7 +64,7 @@ class UnitCallback(tune.Callback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> RayValues:
         """Tune pickles its callbacks for a restore that never happens here."""
         return {}
 
@@ -72,7 +73,7 @@ class UnitCallback(tune.Callback):
         self.progress.unit_started(Unit.from_json(trial.config["unit"]))
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[Trial], trial: Trial, result: RayValues, **info: Any
     ) -> None:
         """A unit reports."""
         self.progress.unit_reported(Unit.from_json(trial.config["unit"]), result)

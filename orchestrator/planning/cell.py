@@ -1,11 +1,11 @@
 """One sampler measured on one training's snapshot: what a row of the results is about."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from engine.config.experiment import Experiment
 from engine.config.weights import EmaWeights
 from engine.records import paths
+from engine.records.record import Axes
 from orchestrator.planning.training import Training
 
 
@@ -17,9 +17,9 @@ class Cell:
     training: Training
     protocol_id: str
     experiment: Experiment
-    axes: dict[str, Any]
+    axes: Axes
     """Swept fields of the first of its points."""
-    points: tuple[dict[str, Any], ...]
+    points: tuple[Axes, ...]
     """What each grid point that is this cell asked for; more than one when points collapsed."""
     reasons: tuple[str, ...]
     """Why points are the same sampler, in words."""

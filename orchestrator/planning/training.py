@@ -1,10 +1,10 @@
 """One model to train: its identity, its configuration and what of it the sweep varies."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from engine.config.experiment import Experiment
 from engine.records import paths
+from engine.records.record import Axes
 from reports.formatting import value_text
 
 
@@ -15,7 +15,7 @@ class Training:
     train_id: str
     selection_id: str
     experiment: Experiment
-    axes: dict[str, Any]
+    axes: Axes
     """The swept fields that make this training differ from the sweep's others."""
     off_playbook: tuple[str, ...] = ()
     parent_id: str = ""
@@ -38,7 +38,7 @@ class Training:
         return describe({**self.axes, "seed": seed} if seed else self.axes) or "the recipe"
 
 
-def describe(axes: dict[str, Any]) -> str:
+def describe(axes: Axes) -> str:
     """Swept fields in short words: `channels 32, dropout 0.1`; a kind is called by its section: `weighting
     min_snr`."""
     return ", ".join(f"{_name(field)} {value_text(value)}" for field, value in axes.items())

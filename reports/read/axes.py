@@ -19,18 +19,18 @@ def is_sampler_field(field: str) -> bool:
     return field == "sample" or field.startswith("sample.")
 
 
-def without_seeds(axes: Mapping[str, Any]) -> JsonObject:
+def without_seeds(axes: AxisValues) -> JsonObject:
     """Axes that make another configuration; along the seeds one is repeated."""
     return {field: value for field, value in axes.items() if field not in SEED_FIELDS}
 
 
-def varied_fields(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+def varied_fields(points: Sequence[AxisValues]) -> dict[str, tuple[Any, ...]]:
     """Fields with several values over the points, and the values in order."""
     fields = dict.fromkeys(field for axes in points for field in axes)
     return {field: values for field in fields if len(values := _values(field, points)) > 1}
 
 
-def partly_there(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+def partly_there(points: Sequence[AxisValues]) -> dict[str, tuple[Any, ...]]:
     """Training fields that some points have and others lack, as a DyDiT has a budget and its start has
     none."""
     fields = dict.fromkeys(field for axes in points for field in axes if not is_sampler_field(field))
@@ -38,7 +38,7 @@ def partly_there(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ..
     return {field: _values(field, points) for field in lacking}
 
 
-def _values(field: str, points: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+def _values(field: str, points: Sequence[AxisValues]) -> tuple[Any, ...]:
     """The distinct values of a field over the points that have it, in order."""
     found = {json.dumps(axes[field], sort_keys=True): axes[field] for axes in points if field in axes}
     return tuple(sorted(found.values(), key=value_order))
