@@ -4,9 +4,8 @@ device."""
 import torch
 from torch import nn
 
-from engine.backbones.unets.encoder_decoder import EncoderDecoder
+from engine.backbones.network import compiled_parts
 from engine.config.train import Compile
-from engine.objectives.losses.covariance_head import OcmNet
 
 # Without CUDA graphs: those overwrite gradients of one microbatch by the next one's.
 MODES = {"default": "default", "max": "max-autotune-no-cudagraphs"}
@@ -24,14 +23,6 @@ def compile_network(net: nn.Module, choice: Compile, device: torch.device) -> No
     check_compiler(choice, device)
     for part in compiled_parts(net):
         part.compile(mode=MODES[choice], dynamic=False)
-
-
-def compiled_parts(net: nn.Module) -> list[nn.Module]:
-    """What is compiled as one. OCM differentiates its frozen network on the way, so that its blocks stand
-    alone."""
-    if isinstance(net, OcmNet):
-        return [*(module for module in net.modules() if isinstance(module, EncoderDecoder)), net.head]
-    return [net]
 
 
 def check_compiler(choice: Compile, device: torch.device) -> None:

@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
+from engine.backbones.network import heir
 from engine.build import build_network
 from engine.config.experiment import Experiment
 from engine.config.weights import EmaWeights
 from engine.files import Files
-from engine.objectives.losses.covariance_head import OcmNet
 from engine.training.gap_history import Optimum
 from engine.training.levels import LevelDrawer
 from engine.training.snapshot import TrainingState, load_snapshot, restore_checkpoint
@@ -31,7 +31,7 @@ def starting_state(
     if parent is not None:
         if parent_files is None:
             raise FileNotFoundError("the training to start from has no folder")
-        target = net.backbone if isinstance(net, OcmNet) else net
+        target = heir(net)
         source = target if parent.model.kind == experiment.model.kind else build_network(parent)
         try:
             load_snapshot(parent_files, parent.train, parent.train.snapshot_images[-1], source, EmaWeights())

@@ -43,7 +43,8 @@ class LossModel(nn.Module):
 
     def __init__(self, experiment: Experiment, denoiser: Denoiser) -> None:
         super().__init__()
-        self.experiment, self.denoiser = experiment, denoiser
+        self.experiment = experiment
+        self.denoiser = denoiser
 
     def forward(
         self,
@@ -55,11 +56,15 @@ class LossModel(nn.Module):
         images_shown: int,
     ) -> Terms:
         """The loss of each image [B] and the terms it is made of, `images_shown` images into the training."""
-        model, objective = self.experiment.model, self.experiment.objective
+        objective = self.experiment.objective
         batch = Noised(x0, eps, sigma, label, augment)
         diffusion = partial(objective.losses, self.denoiser, batch)
+        # What a network adds to the loss is weighed for a mean over pixels; where an image's errors are summed
+        # instead, it must grow with them.
         pixels = x0[0].numel() if objective.design.pixels == "sum" else 1
-        return model.losses(diffusion, self.denoiser.net, images_shown=images_shown, pixels=pixels)
+        return self.experiment.model.losses(
+            diffusion, self.denoiser.net, images_shown=images_shown, pixels=pixels
+        )
 
 
 class TrainingStep:
@@ -73,13 +78,11 @@ class TrainingStep:
         world: World,
         device: torch.device,
     ) -> None:
-        self.experiment, self.images, self.state, self.world, self.device = (
-            experiment,
-            images,
-            state,
-            world,
-            device,
-        )
+        self.experiment = experiment
+        self.images = images
+        self.state = state
+        self.world = world
+        self.device = device
         self.params = [param for param in state.net.parameters() if param.requires_grad]
         compile_network(state.net, experiment.train.compile, device)
         model = LossModel(experiment, build_denoiser(experiment, state.net, state.precision))
@@ -91,12 +94,15 @@ class TrainingStep:
     def __call__(self) -> Tensor:
         """Run the step and return this worker's part of the mean of each loss, without waiting for the
         device."""
-        settings, state = self.experiment.train, self.state
+        settings = self.experiment.train
+        state = self.state
         images_shown = state.step * settings.batch_size
         state.net.train()
         state.optimizer.zero_grad(set_to_none=True)
-        parts, shown = [], []
+        parts = []
+        shown = []
         for positions, is_last in self.microbatches(images_shown):
+            # Gradients of several microbatches add up here before the workers exchange them, once a step.
             synchronise = is_last or self.world.size == 1
             with nullcontext() if synchronise else self.without_sync():
                 terms, levels = self.losses(positions)

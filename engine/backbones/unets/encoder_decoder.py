@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.backbones.network import Network
 from engine.backbones.shared.checkpointing import Blocks
 from engine.backbones.shared.layers import full_precision
 from engine.backbones.unets.layout import Block, Layout
@@ -54,7 +55,7 @@ def joined(block: nn.Module, h: Tensor, skip: Tensor, embedding: Tensor) -> Tens
     return after
 
 
-class EncoderDecoderNet(nn.Module):
+class EncoderDecoderNet(Network):
     """A network that is an embedding, an encoder and decoder, a norm and a last convolution; a subclass makes them."""
 
     # The attribute is called `trunk` in every stored file of weights, and so keeps its name.
@@ -101,6 +102,10 @@ class EncoderDecoderNet(nn.Module):
         """Output [B, out_channels, H, W] of features [B, feature_channels, H, W]."""
         output: Tensor = self.last(F.silu(self.norm(features)))
         return output
+
+    def parts_within(self) -> list[nn.Module]:
+        """The blocks."""
+        return [self.trunk]
 
     @abstractmethod
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:

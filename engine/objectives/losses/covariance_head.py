@@ -6,6 +6,7 @@ from typing import Literal, Protocol, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.backbones.network import Network
 from engine.backbones.shared.layers import zero_init
 from engine.backbones.unets.layers import GroupNorm
 
@@ -39,7 +40,7 @@ class ResidualBlock(nn.Module):
         return x + added
 
 
-class OcmNet(nn.Module):
+class OcmNet(Network):
     """A frozen backbone and a head: what the backbone predicts, and h = sigma^2 times the diagonal of the
     score's Jacobian, from one evaluation.
 
@@ -63,6 +64,16 @@ class OcmNet(nn.Module):
         backbone = cast(FeatureNet, self.backbone)
         features = backbone.features(x, c_noise, label, augment)
         return backbone.readout(features), self.head(features.detach())
+
+    def compiled_parts(self) -> list[nn.Module]:
+        """The blocks of the backbone and the head. OCM differentiates its frozen network on the way, so that the
+        backbone's blocks stand alone."""
+        within = self.backbone.parts_within() if isinstance(self.backbone, Network) else []
+        return [*within, self.head]
+
+    def heir(self) -> nn.Module:
+        """The frozen backbone."""
+        return self.backbone
 
     def train(self, mode: bool = True) -> "OcmNet":
         """Set the mode of the head alone."""

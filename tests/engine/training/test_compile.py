@@ -21,6 +21,7 @@ from engine.backbones.dit.config import Dit
 from engine.backbones.dydit.config import DyDit
 from engine.backbones.mlp.config import Mlp
 from engine.backbones.ncsnpp.config import NcsnPlusPlus
+from engine.backbones.network import compiled_parts
 from engine.backbones.registry import BACKBONES, Model
 from engine.backbones.unet.config import UNet
 from engine.build import build_network
@@ -28,7 +29,7 @@ from engine.config.experiment import Experiment
 from engine.config.weights import RawWeights
 from engine.files import LocalFiles
 from engine.training import compiling
-from engine.training.compiling import compile_network, compiled_parts
+from engine.training.compiling import compile_network
 from engine.training.snapshot import read_snapshot
 
 CPU = torch.device("cpu")
