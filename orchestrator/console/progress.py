@@ -77,7 +77,7 @@ class Progress:
 
     def unit_started(self, unit: Unit) -> None:
         """A unit begins, or begins again after its process died."""
-        self.running[unit.unit_id] = Running(unit, time.monotonic(), unit.experiment["train"]["total_kimg"])
+        self.running[unit.unit_id] = Running(unit, time.monotonic(), unit.spec.train.total_kimg)
         self._log(unit, "started")
 
     def unit_reported(self, unit: Unit, report: dict[str, Any]) -> None:

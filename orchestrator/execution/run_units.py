@@ -8,6 +8,7 @@ from ray import tune
 from engine.records import paths
 from orchestrator.execution.job import Job
 from orchestrator.execution.missing_units import MissingUnits
+from orchestrator.execution.ray_values import RayValues
 from orchestrator.execution.sample_worker import SampleTrial
 from orchestrator.execution.spool_order import units_in_spool_order
 from orchestrator.execution.train_worker import train_trial
@@ -69,7 +70,7 @@ def run_cells(units: list[Unit], job: Job) -> None:
     run_in_order(trainable, units, {}, job.slots(), job)
 
 
-def run_in_order(trainable: Any, units: list[Unit], settings: dict[str, Any], at_once: int, job: Job) -> None:
+def run_in_order(trainable: Any, units: list[Unit], settings: RayValues, at_once: int, job: Job) -> None:
     """Let Tune run the units, at most `at_once` at a time; `settings` go to each trial beside its unit."""
     if units:
         fit(trainable, MissingUnits(units, settings, job.draining), len(units), at_once, job)

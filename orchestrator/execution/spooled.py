@@ -10,7 +10,7 @@ from orchestrator.storage.store import Folder
 def missing_batches(unit: Unit, folders: Sequence[Folder]) -> dict[tuple[int, ...], list[int]]:
     """What is left of a shared run after an interruption: places of cells that lack the same batches -> those
     batches."""
-    batch_size = unit.experiment["eval"]["batch_size"]
+    batch_size = unit.spec.eval.batch_size
     left: dict[tuple[int, ...], list[int]] = {}
     for number in unit.batches:
         path = paths.spooled_batch(number * batch_size)

@@ -1,16 +1,14 @@
 """Whether the network of a point can be built on its data set's images, and which written field is to
 blame."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from engine.backbones.flops import forward_layers
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
+from orchestrator.grid.file import Overrides
 from orchestrator.grid.yaml_source import Fault
 
 
-def building_fault(experiment: Experiment, given: Mapping[str, Any]) -> Fault | None:
+def building_fault(experiment: Experiment, given: Overrides) -> Fault | None:
     """Why there is no such network, as a fault of the likeliest of the given fields, or None if it can be
     built.
 

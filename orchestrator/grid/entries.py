@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from orchestrator.grid.fields import catalogue, value_fault
-from orchestrator.grid.file import Grid
+from orchestrator.grid.file import Grid, Overrides
 from orchestrator.grid.yaml_source import KeyPath
 
 
@@ -53,7 +53,7 @@ def entries(grid: Grid) -> Iterator[Entry]:
             )
 
 
-def combinations(sampler: dict[str, Any], index: int) -> Iterator[dict[str, tuple[KeyPath, Any]]]:
+def combinations(sampler: Overrides, index: int) -> Iterator[dict[str, tuple[KeyPath, Any]]]:
     """Every sampler of one panel entry as key -> (place, value): list values multiply."""
     choices = [alternatives(value, ("panel", index, key)) for key, value in sampler.items()]
     for values in itertools.product(*choices):
@@ -81,7 +81,7 @@ def _lists(axes: dict[str, tuple[Any, ...]], path: KeyPath) -> Iterator[Entry]:
         yield Entry(Role.VARIED, field, (*path, field), alternatives(values, (*path, field)))
 
 
-def _conditions(condition: dict[str, Any], path: KeyPath) -> Iterator[Entry]:
+def _conditions(condition: Overrides, path: KeyPath) -> Iterator[Entry]:
     for field, value in condition.items():
         yield Entry(Role.CONDITION, field, (*path, field), _condition_values(field, value, (*path, field)))
 

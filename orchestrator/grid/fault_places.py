@@ -1,13 +1,11 @@
 """Where in a grid file a point's faults were written."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.errors import Problem
 from orchestrator.grid.entries import Role, alternatives, entries
 from orchestrator.grid.fields import ABSENT
-from orchestrator.grid.file import Grid
+from orchestrator.grid.file import Grid, Overrides
 from orchestrator.grid.override import InvalidFields
 from orchestrator.grid.recipe import placed
 from orchestrator.grid.sweep import Sweep
@@ -33,7 +31,7 @@ def problems_of_point(sweep: Sweep, error: InvalidFields) -> list[Problem]:
     return [sweep.document.problem(placed(_with_advice(fault), places)) for fault in error.faults]
 
 
-def _other_items(grid: Grid, given: Mapping[str, Any]) -> set[KeyPath]:
+def _other_items(grid: Grid, given: Overrides) -> set[KeyPath]:
     """The items of `points` and `panel` that this point does not come from, though they may share values with
     it."""
     others: set[KeyPath] = set()

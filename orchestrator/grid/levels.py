@@ -12,7 +12,7 @@ from engine.config.experiment import Experiment
 from engine.samplers.base import SamplerBase
 from engine.samplers.registry import SAMPLERS
 from orchestrator.grid.entries import Role, entries
-from orchestrator.grid.file import Grid
+from orchestrator.grid.file import Grid, Overrides
 from orchestrator.grid.messages import show
 from orchestrator.grid.yaml_source import Fault, KeyPath
 
@@ -70,7 +70,7 @@ def _with_field(name: str, kinds: Iterable[KindClass]) -> list[KindClass]:
     return [kind for kind in kinds if name in kind.model_fields]
 
 
-def off_playbook_values(given: Mapping[str, Any], point: Experiment) -> tuple[str, ...]:
+def off_playbook_values(given: Overrides, point: Experiment) -> tuple[str, ...]:
     """The given values that are none of the levels of the point's own kinds, such as `model.channels = 16`."""
     found: list[str] = []
     for field, value in given.items():

@@ -1,6 +1,5 @@
 """Change fields of an experiment: only the sections that are touched are built and checked again."""
 
-from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Annotated, Any
 
@@ -8,20 +7,21 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from engine.config.experiment import Experiment
 from engine.frozen import Frozen
+from orchestrator.grid.file import Overrides
 from orchestrator.grid.messages import faults
 from orchestrator.grid.model_tree import children, kind_of
-from orchestrator.grid.yaml_source import Fault
+from orchestrator.grid.yaml_source import Fault, PlainMapping
 
 
 class InvalidFields(Exception):
     """The changed experiment is not valid; the faults' paths are those of the experiment."""
 
-    def __init__(self, found: list[Fault], overrides: Mapping[str, Any]) -> None:
+    def __init__(self, found: list[Fault], overrides: Overrides) -> None:
         self.faults, self.overrides = found, overrides
         super().__init__(found, overrides)
 
 
-def changed(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:
+def changed(experiment: Experiment, overrides: Overrides) -> Experiment:
     """The experiment with these dotted fields replaced. Raises InvalidFields.
 
     A section that changes its kind keeps what the new kind also has and was written down; the rest are
@@ -52,7 +52,7 @@ def section_type(name: str) -> TypeAdapter[Any]:
 
 @lru_cache(maxsize=4096)
 def _changed_section(name: str, section: Frozen | None, changes: tuple[tuple[str, Any], ...]) -> Frozen:
-    holder: dict[str, Any] = {name: written(section)}
+    holder: PlainMapping = {name: written(section)}
     for path, value in sorted(changes, key=_outer_kinds_first):
         _set(holder, (name, *path.split(".")), value)
     result: Frozen = section_type(name).validate_python(holder[name])
@@ -66,7 +66,7 @@ def _outer_kinds_first(change: tuple[str, Any]) -> tuple[bool, int]:
     return parts[-1] != "kind", len(parts)
 
 
-def _set(target: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
+def _set(target: PlainMapping, parts: tuple[str, ...], value: Any) -> None:
     """Set a field below `target`; a section on the way that is not there begins as its default."""
     models: list[type[BaseModel]] = [Experiment]
     for part in parts[:-1]:
@@ -85,7 +85,7 @@ def _default(models: list[type[BaseModel]], kind: Any, part: str) -> Frozen | No
     return default if isinstance(default, Frozen) else None
 
 
-def _keep_common(target: dict[str, Any], models: list[type[BaseModel]]) -> None:
+def _keep_common(target: PlainMapping, models: list[type[BaseModel]]) -> None:
     """Drop what these models, the new kind, lack: other fields, and sections inside whose kind they do not
     offer."""
     known = {field for model in models for field in model.model_fields}
@@ -95,7 +95,7 @@ def _keep_common(target: dict[str, Any], models: list[type[BaseModel]]) -> None:
             del target[field]
 
 
-def written(section: Frozen | None) -> dict[str, Any]:
+def written(section: Frozen | None) -> PlainMapping:
     """The fields of a section that were written down, as plain data, and its kind."""
     if section is None:
         return {}

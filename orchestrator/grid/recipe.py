@@ -11,13 +11,19 @@ from engine.config.experiment import Experiment, config_conflicts
 from engine.conflicts import ConfigConflict
 from orchestrator.errors import GridError
 from orchestrator.grid.fields import SEEDS, catalogue, unknown_field_fault, value_fault
-from orchestrator.grid.file import Grid
+from orchestrator.grid.file import Grid, Overrides
 from orchestrator.grid.messages import faults
 from orchestrator.grid.override import InvalidFields, changed, section_type
 from orchestrator.grid.plugins import recipe_plugin_faults
-from orchestrator.grid.yaml_source import Document, Fault, KeyPath, did_you_mean, dotted, read_document
-
-Values = Mapping[str, Any]
+from orchestrator.grid.yaml_source import (
+    Document,
+    Fault,
+    KeyPath,
+    PlainMapping,
+    did_you_mean,
+    dotted,
+    read_document,
+)
 
 PLUGINS = "plugins"
 """Key of a recipe that is no section: the packages whose kinds it uses."""
@@ -61,7 +67,7 @@ def read_recipe(path: Path) -> Experiment:
     return recipe
 
 
-def _misfit_faults(values: Values, document: Document) -> list[Fault]:
+def _misfit_faults(values: PlainMapping, document: Document) -> list[Fault]:
     """What is wrong with a recipe each of whose sections is right."""
     sections = {name: section_type(name).validate_python(value) for name, value in values.items()}
     written = {".".join(str(part) for part in path) for path in document.marks}
@@ -80,7 +86,7 @@ def conflict_fault(conflict: ConfigConflict, written: Collection[str]) -> Fault:
     return Fault(tuple(next(likeliest, fields[0]).split(".")), message)
 
 
-def read_overlay(document: Document) -> tuple[dict[str, Any], dict[str, KeyPath]]:
+def read_overlay(document: Document) -> tuple[Overrides, dict[str, KeyPath]]:
     """A smoke overlay as dotted fields with their values and places. Raises GridError."""
     leaves = [(dotted(path), path, value) for path, value in _leaves(document.data, ())]
     found = [
@@ -120,7 +126,7 @@ def _find(folder: Path, kind: str, name: str, document: Document) -> Path:
 
 
 def _change(
-    anchor: Experiment, values: Values, places: Mapping[str, KeyPath], document: Document
+    anchor: Experiment, values: Overrides, places: Mapping[str, KeyPath], document: Document
 ) -> Experiment:
     try:
         return changed(anchor, values)
@@ -128,7 +134,7 @@ def _change(
         raise GridError(document.problem(placed(fault, places)) for fault in error.faults) from None
 
 
-def _leaves(values: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+def _leaves(values: PlainMapping, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _leaves(value, (*path, key))

@@ -29,6 +29,9 @@ from orchestrator.errors import GridError, Problem
 KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of a file down to one value."""
 
+PlainMapping = dict[str, Any]
+"""A mapping of a YAML file: text, numbers, truth values, None, tuples and mappings below its keys."""
+
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 
@@ -89,7 +92,7 @@ class Document:
 
     file: str
     text: str
-    data: dict[str, Any]
+    data: PlainMapping
     marks: dict[KeyPath, Mark]
 
     def problem(self, fault: Fault) -> Problem:
@@ -226,8 +229,8 @@ class _Reader:
                 return
             yield self._value(event, events, (*path, index))
 
-    def _mapping(self, events: Iterator[Event], path: KeyPath) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _mapping(self, events: Iterator[Event], path: KeyPath) -> PlainMapping:
+        values: PlainMapping = {}
         for event in events:
             if isinstance(event, MappingEndEvent):
                 break

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.config.experiment import Experiment
 from engine.records.plan import TRAINED_SECTIONS
-from orchestrator.grid import Point, Sweep
+from orchestrator.grid import Overrides, Point, Sweep
 from orchestrator.grid.fields import value_of
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.collapse import collapse_reasons
@@ -96,7 +96,7 @@ def _cell(identity: str, training: Training, members: list[Point]) -> Cell:
     )
 
 
-def _asked(point: Point) -> dict[str, Any]:
+def _asked(point: Point) -> Overrides:
     """A point's swept fields and, when its sampler comes from the panel, that sampler."""
     swept = any(field.startswith("sample.") for field in point.axes)
     return point.axes if swept else {**point.axes, "sampler": point.experiment.sample.label}

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
-from orchestrator.grid import Sweep
+from orchestrator.grid import Overrides, Sweep
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.prefix_groups import PrefixGroup
 from orchestrator.planning.spool_batches import SpoolBatch, groups_of, spool_batches
@@ -88,7 +87,7 @@ class Plan:
         return unit.done_file in self.finished and unit.selection_file in self.finished
 
 
-def _is_idle(field: str, points: list[tuple[str, dict[str, Any]]]) -> bool:
+def _is_idle(field: str, points: list[tuple[str, Overrides]]) -> bool:
     """Whether the field has several values over (cell, point) pairs, and none of them is a cell of its
     own."""
     if len({str(point[field]) for _, point in points if field in point}) < 2:

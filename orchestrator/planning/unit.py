@@ -3,11 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+
+from pydantic import JsonValue
 
 from engine.config.experiment import Experiment
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.training import Training
+
+JsonObject = dict[str, JsonValue]
 
 TRAIN = "train"
 """Kind of a unit that trains and chooses the snapshot."""
@@ -27,13 +30,13 @@ class Unit:
     unit_id: str
     train_id: str
     selection_id: str
-    experiment: dict[str, Any]
+    experiment: JsonObject
     label: str
     storage: str
     data_root: str | None
     threads: int
     parent_id: str = ""
-    samplers: tuple[tuple[str, dict[str, Any]], ...] = ()
+    samplers: tuple[tuple[str, JsonObject], ...] = ()
     """Of a shared run: the cells it samples for and their samplers."""
     batches: tuple[int, ...] = ()
     """Of a shared run: which batches of sample indices it samples."""
