@@ -77,5 +77,6 @@ def raise_for_failures(plan: Plan, store: Store) -> None:
     shown = failures[:MAX_FAILURES_SHOWN]
     listed = "".join(f"\n  {failure.unit}: {failure.message}" for failure in shown)
     raise UnitsFailed(
-        f"{missing} units are missing, {len(failures)} of them failed; the same command tries them again{listed}"
+        f"{missing} units are missing, {len(failures)} of them failed; "
+        f"the same command tries them again{listed}"
     )

@@ -123,7 +123,8 @@ def trained_axes(axes: Iterable[str]) -> list[str]:
 
 
 def with_columns_of_kinds(results: pa.Table) -> pa.Table:
-    """A table of an earlier version with the columns that it lacks and that the kinds know [ASKED_OF_KINDS]."""
+    """A table of an earlier version with the columns that it lacks and that the kinds know
+    [ASKED_OF_KINDS]."""
     missing = [name for name in ASKED_OF_KINDS if name not in results.column_names]
     if not missing:
         return results

@@ -24,7 +24,8 @@ def run_missing(plan: Plan, job: Job) -> None:
     drained."""
     anchor = plan.sweep.anchor
     at_once = job.trainings_at_once()
-    # The reference statistics are made while the trainings run: both the choice of snapshots and cells need them.
+    # The reference statistics are made while the trainings run: both the choice of snapshots and cells need
+    # them.
     reference = prepare_reference_context.remote(
         job.store.uri, anchor.data.name, anchor.eval.extractor, job.data_root
     )

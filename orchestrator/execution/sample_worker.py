@@ -59,8 +59,8 @@ class SampleTrial(tune.Trainable):
 
 
 def sample_shared_run(unit: Unit) -> dict[str, str]:
-    """Sample the images of a shared run that are not there yet; what fails, each cell samples alone when it is
-    measured."""
+    """Sample the images of a shared run that are not there yet; what fails, each cell samples alone when it
+    is measured."""
     import torch
 
     from engine.sampling.generation import generate_block

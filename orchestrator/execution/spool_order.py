@@ -1,4 +1,5 @@
-"""In which order cells run, so that few images wait on the disk: spool batch by spool batch, shared runs first."""
+"""In which order cells run, so that few images wait on the disk: spool batch by spool batch, shared runs
+first."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,8 @@ from orchestrator.storage.store import Store
 
 
 def units_in_spool_order(cells: Sequence[Cell], job: Job) -> list[Unit]:
-    """The units of these cells and of the shared runs that sample for them, in the order in which they run."""
+    """The units of these cells and of the shared runs that sample for them, in the order in which they
+    run."""
     unit_of = {cell.cell_id: job.unit_of_cell(cell) for cell in cells}
     ordered: list[Unit] = []
     for batch in spool_batches_left(cells, job.store):

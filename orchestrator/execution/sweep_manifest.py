@@ -110,7 +110,8 @@ def machine(trainings: list[TrainingFacts]) -> Environment:
 
 
 def counts(plan: Plan, ran: Mapping[str, int], *, num_failed: int) -> Counts:
-    """How many points, cells and trainings; `ran` are those of this run, the other finished ones were there."""
+    """How many points, cells and trainings; `ran` are those of this run, the other finished ones were
+    there."""
     done_cells = len(plan.cells) - len(plan.missing_cells)
     return Counts(
         points=plan.num_points,

@@ -1,4 +1,5 @@
-"""Every point of a grid: the varied fields, the panel, the seeds, linked values, and what must fit together."""
+"""Every point of a grid: the varied fields, the panel, the seeds, linked values, and what must fit
+together."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -67,7 +68,8 @@ def points_for(sweep: Sweep, overrides: Overrides) -> tuple[Point, ...]:
 
 
 def _points(sweep: Sweep, overrides: Overrides) -> Iterator[Point]:
-    """The points of one choice of the varied fields. Raises InvalidFields for values that do not fit together.
+    """The points of one choice of the varied fields. Raises InvalidFields for values that do not fit
+    together.
 
     The panel's sampler takes the recipe's place after the links, which never depend on it.
     """

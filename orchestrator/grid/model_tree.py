@@ -1,4 +1,5 @@
-"""The models of the configuration as a tree: which fields and kinds lie below which, and where an error sits."""
+"""The models of the configuration as a tree: which fields and kinds lie below which, and where an error
+sits."""
 
 import re
 from collections.abc import Iterable

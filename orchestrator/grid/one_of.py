@@ -12,8 +12,8 @@ from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 class OneOf:
     """Marks a text as one of the names in a list that a module holds; messages are those of a `Literal`.
 
-    Tables and figures need pandas and matplotlib, which a plan must not load. So their list is read when a grid
-    names one of them, or for the schema, and not when this type is made.
+    Tables and figures need pandas and matplotlib, which a plan must not load. So their list is read when a
+    grid names one of them, or for the schema, and not when this type is made.
     """
 
     module: str

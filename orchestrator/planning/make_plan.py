@@ -18,7 +18,8 @@ Sections = tuple[Hashable, ...]
 
 
 def make_plan(sweep: Sweep, points: Iterable[Point]) -> Plan:
-    """Turn grid points into distinct trainings and cells, in the order of the points; none counts as finished.
+    """Turn grid points into distinct trainings and cells, in the order of the points; none counts as
+    finished.
 
     What lies in the store is told afterwards, with `Plan.with_finished`, so that planning reads nothing.
     """

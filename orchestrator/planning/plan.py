@@ -56,7 +56,8 @@ class Plan:
 
     @cached_property
     def spool_batches(self) -> list[SpoolBatch]:
-        """The missing cells as they would run: groups that share a run, in batches that fit the image spool."""
+        """The missing cells as they would run: groups that share a run, in batches that fit the image
+        spool."""
         return spool_batches(self.missing_cells)
 
     @cached_property

@@ -1,8 +1,8 @@
 """Which cells share a run: those of one model and protocol, whose samplers do part of their work alike.
 
-All cells of one snapshot start from the same latents and take the same noise step by step, so samplers that have
-acted alike up to a step are in the same state there. Their programs form a tree of common prefixes, and a shared
-run walks each edge of it once.
+All cells of one snapshot start from the same latents and take the same noise step by step, so samplers that
+have acted alike up to a step are in the same state there. Their programs form a tree of common prefixes, and
+a shared run walks each edge of it once.
 """
 
 from collections.abc import Hashable, Iterable, Sequence

@@ -1,7 +1,7 @@
 """Spool batches: sets of cells whose images may wait on disk together.
 
-A shared run samples the images of many cells before any of them is measured. So that few images wait, cells run
-spool batch by spool batch: the images of one are sampled, measured and deleted before the next begins.
+A shared run samples the images of many cells before any of them is measured. So that few images wait, cells
+run spool batch by spool batch: the images of one are sampled, measured and deleted before the next begins.
 """
 
 import os
@@ -40,7 +40,8 @@ def spool_limit() -> int:
 
 
 def spool_batches(cells: Iterable[Cell], limit: int | None = None) -> list[SpoolBatch]:
-    """The groups of these cells in order, those of a spool batch with at most `limit` bytes of waiting images.
+    """The groups of these cells in order, those of a spool batch with at most `limit` bytes of waiting
+    images.
 
     A group that would keep more is cut in the prefix tree's order. Groups that share nothing keep no images.
     Without a `limit`, the environment's holds.
@@ -70,5 +71,6 @@ def spooled_groups(cells: Iterable[Cell]) -> list[PrefixGroup]:
 
 
 def _cells_within(group: PrefixGroup, limit: int) -> int:
-    """How many of a group's cells may wait together: all where each is sampled alone, else one at the least."""
+    """How many of a group's cells may wait together: all where each is sampled alone, else one at the
+    least."""
     return max(1, limit // group.cell_bytes) if group.shares else len(group.cells)

@@ -24,7 +24,8 @@ SHARED_RUN = "draw"
 
 @dataclass(frozen=True)
 class Unit:
-    """A training, a cell or a shared run to work on; `unit_id` names a training's or cell's folder in the store."""
+    """A training, a cell or a shared run to work on; `unit_id` names a training's or cell's folder in the
+    store."""
 
     kind: str
     unit_id: str

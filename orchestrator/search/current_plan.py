@@ -1,4 +1,5 @@
-"""A sweep's plan against what the store holds: of its whole grid, or of what its search has asked for so far."""
+"""A sweep's plan against what the store holds: of its whole grid, or of what its search has asked for so
+far."""
 
 from collections.abc import Iterable
 

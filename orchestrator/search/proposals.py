@@ -15,7 +15,8 @@ from orchestrator.storage.store import Folder
 class Proposals:
     """The discrete space a search chooses from, and what it has chosen so far.
 
-    Both lie in the sweep's folder, so a search that goes on after a stop, or is read by `orch plan`, knows them.
+    Both lie in the sweep's folder, so a search that goes on after a stop, or is read by `orch plan`, knows
+    them.
     """
 
     sweep: Sweep
@@ -65,6 +66,7 @@ class Proposals:
         )
         if not same:
             raise UsageError(
-                f"{self.sweep.path}: the search {self.sweep.grid.name} was begun over other axes; its proposals are "
-                "numbers of their values. Give the sweep another name, or add values at the end of an axis"
+                f"{self.sweep.path}: the search {self.sweep.grid.name} was begun over other axes; "
+                "its proposals are numbers of their values. Give the sweep another name, "
+                "or add values at the end of an axis"
             )
