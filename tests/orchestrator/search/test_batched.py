@@ -106,9 +106,15 @@ def test_only_a_grid_of_samplers_is_searched_in_batches(search: Any, fake: Any) 
 
 
 def test_a_metric_that_cells_lack_is_named_with_those_they_have(search: Any) -> None:
-    wrong = search.changed("metric: fd_classifier", "metric: recal")
-    with pytest.raises(UsageError, match=r"cells have no recal, only .*recall"):
+    """Whether this one is measured may depend on a point's sampler, so only a finished cell tells."""
+    wrong = search.changed("metric: fd_classifier", "metric: agreement")
+    with pytest.raises(UsageError, match=r"cells have no agreement, only .*recall"):
         run(wrong, Lab(wrong))
+
+
+def test_a_metric_that_is_none_is_refused_in_its_line(search: Any) -> None:
+    with pytest.raises(GridError, match=r"search.metric: recal is not measured .* did you mean \"recall\""):
+        search.changed("metric: fd_classifier", "metric: recal")
 
 
 def test_a_distance_of_another_extractor_is_refused_in_its_line(search: Any) -> None:
