@@ -174,7 +174,9 @@ class ChainSampler(SamplerBase):
                     ChainStep(ReverseStep(alpha_bar, 1.0, 0.0), last_clip, "beta_tilde", math.inf, number)
                 )
                 break
-            limit = pixel_std(self.clip_pixels) if self.clip_pixels and alpha_bar_next == lowest else math.inf
+            limit = math.inf
+            if self.clip_pixels and alpha_bar_next == lowest and covariance in ("analytic", "ocm"):
+                limit = pixel_std(self.clip_pixels)
             steps.append(
                 ChainStep(ReverseStep(alpha_bar, alpha_bar_next, eta), clip, covariance, limit, number)
             )

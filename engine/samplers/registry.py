@@ -1,4 +1,4 @@
-"""The one list of samplers: those of this folder and those that installed packages offer as `orch.samplers`."""
+"""The one list of samplers: those of this folder, and those of installed packages (`orch.samplers`)."""
 
 from typing import TYPE_CHECKING
 
