@@ -86,6 +86,11 @@ class Denoiser(nn.Module):
         variance, head = (None if part is None else part.float() for part in (variance, head))
         return Output(target.float(), variance, head, c)
 
+    @property
+    def packs_steps(self) -> bool:
+        """Whether images at several noise levels may share a batch: not with a network that says otherwise."""
+        return all(getattr(module, "packs_steps", True) for module in self.net.modules())
+
     @staticmethod
     def _x0_hat(x: Tensor, output: Output) -> Tensor:
         c = output.coefficients

@@ -13,7 +13,7 @@ from engine.denoiser import Denoiser
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.kinds.agreement import agreement as agreement
 from engine.samplers.base import SamplerBase
-from engine.sampling.generate import PANEL_PIXELS, draw
+from engine.sampling.generate import PANEL_PIXELS, generate_images
 
 PANEL_COLUMNS = 10
 
@@ -46,7 +46,8 @@ def consistency(
     the sampler or for steps too coarse before tuning anything [playbook 5.2].
     """
     ordered = sorted(samplers, key=lambda sampler: sampler.nfe)
-    sets = [draw(denoiser, experiment, one, count=count, seed=seed, batch_size=batch_size) for one in ordered]
+    settings = {"count": count, "seed": seed, "batch_size": batch_size}
+    sets = [generate_images(denoiser, experiment, sampler, **settings) for sampler in ordered]
     compared = sets if extractor is None else [extractor(images) for images in sets]
     scores = [
         Agreement(sampler.label, sampler.nfe, agreement(values, compared[-1]))

@@ -20,7 +20,7 @@ from engine.metrics.names import distance_name
 from engine.metrics.reference import distance
 from engine.metrics.registry import METRICS
 from engine.records.units import Selection
-from engine.sampling.generate import draw, panel_png
+from engine.sampling.generate import generate_images, panel_png
 from engine.sampling.generation import GeneratedImages, generate_cell
 from engine.training.snapshot import load_snapshot
 
@@ -73,7 +73,7 @@ def select_snapshot(
     for images_shown in experiment.train.snapshot_images:
         denoiser = load_denoiser(primary, files, images_shown, device)
         with suppress(FloatingPointError):
-            images = draw(
+            images = generate_images(
                 denoiser,
                 experiment,
                 rule.sampler,

@@ -17,7 +17,7 @@ from engine.metrics.base import Metric
 from engine.metrics.diagnosis import Diagnosis
 from engine.metrics.features import FeatureExtractor
 from engine.metrics.reference import Reference
-from engine.sampling.generate import draw
+from engine.sampling.generate import generate_images
 from engine.sampling.generation import GeneratedImages
 
 
@@ -128,7 +128,7 @@ class MeasuredCell:
         experiment, protocol = self.experiment, self.experiment.eval
         count = min(protocol.num_samples, protocol.batch_size)
         with experiment.model.watch_executed(self.denoiser.net) as ratios:
-            draw(
+            generate_images(
                 self.denoiser,
                 experiment,
                 experiment.sample,

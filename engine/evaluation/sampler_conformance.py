@@ -168,12 +168,16 @@ def check_order(sampler: SamplerBase) -> None:
     declared = sampler.order
     if declared is None or any(one.order != declared for one in ladder):
         return
-    means = torch.tensor([[-0.8], [0.6]], dtype=torch.float64)
-    mixture = MixtureOracle(means, 0.6, torch.tensor([0.4, 0.6], dtype=torch.float64))
+    means = torch.tensor([[-1.0], [0.8]], dtype=torch.float64)
+    mixture = MixtureOracle(means, 0.4, torch.tensor([0.3, 0.7], dtype=torch.float64))
     for name, oracle in (("Gaussian data", GaussianOracle(0.8)), ("a mixture", mixture)):
         results = [run(one, oracle.denoise, shape=(1,), keys=torch.arange(64)) for one in ladder]
         measured = measured_order(ORDER_STEPS, results)
-        fits = abs(measured - declared) < ORDER_TOLERANCE
+        fits = measured > declared - ORDER_TOLERANCE
+        if oracle is mixture:
+            # Not of Gaussian data: their ODE is linear, and there errors may cancel that do not elsewhere. The
+            # midpoint method on EDM's grid is of third order on them.
+            fits = fits and measured < declared + ORDER_TOLERANCE
         _expect(fits, sampler, f"declares order {declared} and has {measured:.2f} on {name}")
         start = first_request(ladder[-1], oracle.denoise)
         missed = float((results[-1] - oracle.ode_endpoint(start.x, start.sigma)).abs().max())

@@ -17,7 +17,7 @@ from engine.metrics.diagnosis import HIGHEST_SIGMA, LOWEST_SIGMA, Diagnosis, dia
 from engine.metrics.ode_likelihood import ode_likelihood
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.records import paths
-from engine.sampling.generate import draw
+from engine.sampling.generate import generate_images
 from engine.sampling.guidance import NULL_LABEL
 
 ANALYTIC_IMAGES = 2_048
@@ -69,7 +69,7 @@ def reference_images(snapshot: Snapshot) -> Tensor | None:
     settings = {"count": count, "seed": protocol.sample_seed, "batch_size": protocol.batch_size}
 
     def make() -> bytes:
-        return pack({"images": draw(snapshot.denoiser, experiment, many, **settings)}, {})
+        return pack({"images": generate_images(snapshot.denoiser, experiment, many, **settings)}, {})
 
     return unpack(snapshot.once(paths.AGREEMENT, many.canonical().form, settings, suffix="", make=make))[0][
         "images"

@@ -7,7 +7,7 @@ from engine.process.noise_levels import NoiseLevelsBase
 from engine.process.processes import DiscreteProcess, ProcessBase
 from engine.process.schedules import ScheduleName
 from engine.process.targets import TargetName
-from engine.process.training_schedule import FixedSchedule, LossGapSchedule
+from engine.process.training_schedule import FixedSchedule, TrainingScheduleBase
 from engine.process.weighting import WeightingBase
 
 
@@ -26,7 +26,7 @@ class Design:
     tell."""
     learned_variance: bool = False
     """The network also predicts the variance of the reverse step, with as many channels again."""
-    training_schedule: FixedSchedule | LossGapSchedule = field(default_factory=FixedSchedule)
+    training_schedule: TrainingScheduleBase = field(default_factory=FixedSchedule)
     """Whether training keeps to that weighting and those noise levels; measures of a trained network do."""
 
 

@@ -6,11 +6,11 @@ from pydantic import Field, model_validator
 
 from engine.objectives.base import ObjectiveBase
 from engine.objectives.design import Design
-from engine.process.noise_levels import LossSecondMoment, UniformTime
 from engine.process.noise_levels import NoiseLevels as AnyNoiseLevels
+from engine.process.noise_levels import UniformTime
 from engine.process.processes import DiscreteProcess, Process
 from engine.process.targets import TargetName
-from engine.process.training_schedule import FixedSchedule, LossGapSchedule, TrainingSchedule
+from engine.process.training_schedule import FixedSchedule, TrainingSchedule
 from engine.process.weighting import UniformWeight, Weighting
 
 if TYPE_CHECKING:
@@ -43,14 +43,13 @@ class RegressionObjective(ObjectiveBase):
             raise ValueError(
                 f"target {self.target} says nothing about the image at zero terminal SNR; predict v, x0 or F"
             )
-        if isinstance(self.noise_levels, LossSecondMoment) and not isinstance(self.process, DiscreteProcess):
+        if self.noise_levels.importance is not None and not self.process.discrete:
             raise ValueError(
-                "noise_levels loss_second_moment keeps a history for each timestep of a discrete process"
+                f"noise_levels {self.noise_levels.kind} keeps a history for each timestep of a discrete process"
             )
-        if isinstance(self.training_schedule, LossGapSchedule) and isinstance(self.process, DiscreteProcess):
-            raise ValueError(
-                "training_schedule loss_gap draws from a continuous range of noise levels, not timesteps"
-            )
+        if self.training_schedule.loss_gap is not None and self.process.discrete:
+            steered = f"training_schedule {self.training_schedule.kind}"
+            raise ValueError(f"{steered} draws from a continuous range of noise levels, not timesteps")
         return self
 
     @property

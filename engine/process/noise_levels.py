@@ -2,15 +2,27 @@
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from engine.frozen import Frozen
+from engine.kinds import Kinds
 from engine.process.processes import ProcessBase
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImportanceSampling:
+    """Draws that follow the recent losses of each timestep."""
+
+    history: int
+    """Losses remembered for each timestep."""
+    uniform_share: float
+    """Part of the draws that stays uniform."""
 
 
 class NoiseLevelsBase(Frozen):
@@ -19,6 +31,17 @@ class NoiseLevelsBase(Frozen):
     stratified: bool = False
     """Draw image i of a batch of B from the i-th of B equal slices of the distribution: less variance, same
     mean."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str:
+            """The name in grids."""
+
+    @property
+    def importance(self) -> ImportanceSampling | None:
+        """How draws follow the losses of a discrete process; None where they do not."""
+        return None
 
     @abstractmethod
     def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
@@ -115,25 +138,26 @@ class LossSecondMoment(NoiseLevelsBase):
     uniform_share: float = Field(default=0.001, gt=0, le=1)
     """Part of the draws that stays uniform."""
 
+    @property
+    def importance(self) -> ImportanceSampling:
+        """As configured."""
+        return ImportanceSampling(self.history, self.uniform_share)
+
     def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
         """The noise levels before every timestep has its history: uniform."""
         return process.sigma_at(uniform)
 
 
-NoiseLevels = Annotated[
-    UniformTime | LogNormal | LogUniform | LinearUniform | LogitNormal | LossSecondMoment,
-    Field(discriminator="kind"),
-]
-"""Any distribution of noise levels, told apart by its `kind`."""
+NOISE_LEVELS: Kinds[type[NoiseLevelsBase]] = Kinds(
+    "noise levels", (UniformTime, LogNormal, LogUniform, LinearUniform, LogitNormal, LossSecondMoment)
+)
+"""Every distribution's class by its `kind`."""
 
-NOISE_LEVELS: dict[str, type[NoiseLevelsBase]] = {
-    "uniform": UniformTime,
-    "log_normal": LogNormal,
-    "log_uniform": LogUniform,
-    "linear_uniform": LinearUniform,
-    "logit_normal": LogitNormal,
-    "loss_second_moment": LossSecondMoment,
-}
+if TYPE_CHECKING:
+    NoiseLevels = NoiseLevelsBase
+else:
+    NoiseLevels = NOISE_LEVELS.union()
+"""A field's type: any distribution of noise levels, told apart by its `kind`."""
 
 
 def standard_normal(uniform: "Tensor") -> "Tensor":

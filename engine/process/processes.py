@@ -6,19 +6,33 @@ both meet at x = x_t / a = x0 + sigma eps.
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from engine.frozen import Frozen
+from engine.kinds import Kinds
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, vp_sigmas
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+PathName = Literal["linear", "vp"]
+"""Paths of flow matching. linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps."""
+
+
 class ProcessBase(Frozen):
     """What every process answers. Tensors are float64 and of any shape."""
+
+    discrete: ClassVar[bool] = False
+    """Whether there are timesteps, and no noise levels between them."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str:
+            """The name in grids."""
 
     @abstractmethod
     def scale(self, sigma: "Tensor") -> "Tensor":
@@ -37,6 +51,15 @@ class ProcessBase(Frozen):
     def sigma_range(self) -> tuple[float, float]:
         """Smallest and largest noise level that training shows."""
 
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """Noise level of every timestep, rising; none in continuous time."""
+        return ()
+
+    def timestep(self, sigma: "Tensor") -> "Tensor":
+        """Index, int64, of the timestep nearest to each noise level. ValueError in continuous time."""
+        raise ValueError(f"process {self.kind} has no timesteps")
+
     def velocity(self, sigma: "Tensor") -> tuple["Tensor", "Tensor"]:
         """(p, q) of the flow velocity u = p x0 + q eps: eps - x0, the straight path's, unless the path is
         another."""
@@ -46,6 +69,8 @@ class ProcessBase(Frozen):
 
 class DiscreteProcess(ProcessBase):
     """DDPM's chain of T timesteps with a schedule of betas [P1 2.1; playbook 2.9]."""
+
+    discrete: ClassVar[bool] = True
 
     kind: Literal["discrete"] = "discrete"
     schedule: ScheduleName = "linear"
@@ -190,7 +215,7 @@ class FlowProcess(ProcessBase):
     """Flow matching from data (t = 0) to noise (t = 1) [companion text 004; Lipman et al. 2023]."""
 
     kind: Literal["flow"] = "flow"
-    path: Literal["linear", "vp"] = "linear"
+    path: PathName = "linear"
     """linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps."""
 
     @property
@@ -223,15 +248,13 @@ class FlowProcess(ProcessBase):
         return -half_pi / (1 + sigma**-2).sqrt(), half_pi * self.scale(sigma)
 
 
-Process = Annotated[
-    DiscreteProcess | VpProcess | VeProcess | EdmProcess | FlowProcess, Field(discriminator="kind")
-]
-"""Any process, told apart by its `kind`."""
+PROCESSES: Kinds[type[ProcessBase]] = Kinds(
+    "process", (DiscreteProcess, VpProcess, VeProcess, EdmProcess, FlowProcess)
+)
+"""Every process's class by its `kind`."""
 
-PROCESSES: dict[str, type[ProcessBase]] = {
-    "discrete": DiscreteProcess,
-    "vp": VpProcess,
-    "ve": VeProcess,
-    "edm": EdmProcess,
-    "flow": FlowProcess,
-}
+if TYPE_CHECKING:
+    Process = ProcessBase
+else:
+    Process = PROCESSES.union()
+"""A field's type: any process, told apart by its `kind`."""

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from operator import mul
-from typing import Literal
-
-ScheduleName = Literal["linear", "scaled_linear", "cosine", "exponential", "sigmoid"]
+from typing import TYPE_CHECKING, Literal
 
 TERMINAL_SIGMA = 2.0**27
 """Stands for an infinite noise level, at which alpha_bar is 0: single precision sees no trace of x0 / sigma
@@ -56,7 +54,7 @@ def sigmoid_betas(num_timesteps: int) -> list[float]:
     return [low + (high - low) / (1 + math.exp(-z)) for z in _evenly(-6.0, 6.0, num_timesteps)]
 
 
-SCHEDULES: dict[ScheduleName, Callable[[int], list[float]]] = {
+SCHEDULES: dict[str, Callable[[int], list[float]]] = {
     "linear": linear_betas,
     "scaled_linear": scaled_linear_betas,
     "cosine": cosine_betas,
@@ -64,6 +62,12 @@ SCHEDULES: dict[ScheduleName, Callable[[int], list[float]]] = {
     "sigmoid": sigmoid_betas,
 }
 """Betas of each schedule for a given T. A beta reaches 1 where T is so small that the scaled ends pass it."""
+
+if TYPE_CHECKING:
+    ScheduleName = str
+else:
+    ScheduleName = Literal[tuple(SCHEDULES)]
+"""A field's type: the name of a schedule."""
 
 
 @lru_cache(maxsize=64)

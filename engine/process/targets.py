@@ -5,7 +5,7 @@ solution serves all pairs of targets, preconditioning and weight translation ali
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from engine.process.processes import ProcessBase
 
@@ -16,7 +16,7 @@ TargetName = Literal["x0", "eps", "v", "score", "u", "F"]
 """x0: clean image; eps: noise; v: velocity of the unit-variance process; score: of x_t; u: flow velocity; F:
 EDM's."""
 
-TARGETS: tuple[TargetName, ...] = ("x0", "eps", "v", "score", "u", "F")
+TARGETS: tuple[TargetName, ...] = get_args(TargetName)
 
 
 @dataclass(frozen=True)

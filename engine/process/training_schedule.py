@@ -2,24 +2,40 @@
 itself."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from engine.frozen import Frozen
+from engine.kinds import Kinds
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class FixedSchedule(Frozen):
+class TrainingScheduleBase(Frozen):
+    """How long an objective's own noise levels and weighting are kept."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str:
+            """The name in grids."""
+
+    @property
+    def loss_gap(self) -> "LossGapSchedule | None":
+        """How the gap between the loss and its optimum steers training; None where it does not."""
+        return None
+
+
+class FixedSchedule(TrainingScheduleBase):
     """The objective's own distribution of noise levels and its own weighting, from the first step to the
     last."""
 
     kind: Literal["fixed"] = "fixed"
 
 
-class LossGapSchedule(Frozen):
+class LossGapSchedule(TrainingScheduleBase):
     """Show noise levels where the network is furthest above the optimum [Xu et al. 2025, arXiv 2506.13763].
 
     J(sigma) is the network's mean squared error of its own target per dimension, J*(sigma) the least possible
@@ -62,6 +78,11 @@ class LossGapSchedule(Frozen):
     own_share: float = Field(default=0.1, gt=0, le=1)
     """Part of the draws that the objective's own distribution keeps, so that no level is forgotten."""
 
+    @property
+    def loss_gap(self) -> "LossGapSchedule":
+        """Itself."""
+        return self
+
     def weight(self, sigma: "Tensor", optimum: "Tensor", highest: "Tensor") -> "Tensor":
         """w at noise levels `sigma`, of the target's J* there and the highest J* at or below; all of one
         shape."""
@@ -72,5 +93,13 @@ class LossGapSchedule(Frozen):
         return self.a * (1 / optimum).clamp(max=self.w_max) + normal * g
 
 
-TrainingSchedule = Annotated[FixedSchedule | LossGapSchedule, Field(discriminator="kind")]
-"""Either schedule, told apart by its `kind`."""
+TRAINING_SCHEDULES: Kinds[type[TrainingScheduleBase]] = Kinds(
+    "training schedule", (FixedSchedule, LossGapSchedule)
+)
+"""Every training schedule's class by its `kind`."""
+
+if TYPE_CHECKING:
+    TrainingSchedule = TrainingScheduleBase
+else:
+    TrainingSchedule = TRAINING_SCHEDULES.union()
+"""A field's type: any training schedule, told apart by its `kind`."""

@@ -5,11 +5,12 @@ weight is c_out^2 times the one written here [engine facts B3; companion text 00
 """
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from engine.frozen import Frozen
+from engine.kinds import Kinds
 from engine.process.schedules import TERMINAL_SIGMA
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 class WeightingBase(Frozen):
     """A weight of the squared error of x0_hat at any noise level."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str:
+            """The name in grids."""
 
     @abstractmethod
     def __call__(self, sigma: "Tensor", c_out: "Tensor") -> "Tensor":
@@ -129,29 +136,26 @@ class SoftMinSnrWeight(WeightingBase):
         return 1 / (sigma**2 + 1 / self.gamma)
 
 
-Weighting = Annotated[
-    UniformWeight
-    | SnrWeight
-    | MinSnrWeight
-    | MaxSnrWeight
-    | ClippedSnrWeight
-    | P2Weight
-    | EdmWeight
-    | SoftMinSnrWeight,
-    Field(discriminator="kind"),
-]
-"""Any weighting, told apart by its `kind`."""
+WEIGHTINGS: Kinds[type[WeightingBase]] = Kinds(
+    "weighting",
+    (
+        UniformWeight,
+        SnrWeight,
+        MinSnrWeight,
+        MaxSnrWeight,
+        ClippedSnrWeight,
+        P2Weight,
+        EdmWeight,
+        SoftMinSnrWeight,
+    ),
+)
+"""Every weighting's class by its `kind`."""
 
-WEIGHTINGS: dict[str, type[WeightingBase]] = {
-    "uniform": UniformWeight,
-    "snr": SnrWeight,
-    "min_snr": MinSnrWeight,
-    "max_snr": MaxSnrWeight,
-    "clipped_snr": ClippedSnrWeight,
-    "p2": P2Weight,
-    "edm": EdmWeight,
-    "soft_min_snr": SoftMinSnrWeight,
-}
+if TYPE_CHECKING:
+    Weighting = WeightingBase
+else:
+    Weighting = WEIGHTINGS.union()
+"""A field's type: any weighting, told apart by its `kind`."""
 
 
 def target_weight(weighting: WeightingBase, sigma: "Tensor", c_out: "Tensor") -> "Tensor":

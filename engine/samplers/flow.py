@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import Field
 
 from engine.conflicts import ConfigConflict
+from engine.process.processes import PathName
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.samplers.base import Canonical, NetworkFacts, SamplerBase
 from engine.samplers.steps import DenoiseRequest, NoiseFn, Scale, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
-
-PathName = Literal["linear", "vp"]
 
 
 class Method(NamedTuple):
@@ -49,11 +48,30 @@ HEUN = Method((0.0, 1.0), (1 / 2, 1 / 2))
 RALSTON3 = Method((0.0, 1 / 2, 3 / 4), (2 / 9, 1 / 3, 4 / 9))
 RK4 = Method((0.0, 1 / 2, 1 / 2, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
 
-METHODS = {"euler": (EULER, EULER), "heun": (HEUN, EULER), "rk4": (RK4, RALSTON3)}
-"""The method of every step but the last, and that of the last."""
 
-ORDERS = {"euler": 1, "heun": 2, "rk4": 4}
-NAMES = {"euler": "Euler", "heun": "Heun", "rk4": "RK4"}
+class Integrator(NamedTuple):
+    """How the whole way is integrated."""
+
+    name: str
+    """As labels have it."""
+    order: int
+    """Order of convergence."""
+    step: Method
+    """Every step but the last."""
+    last_step: Method
+    """The last, which must not look at t = 0."""
+
+
+INTEGRATORS = {
+    "euler": Integrator("Euler", 1, EULER, EULER),
+    "heun": Integrator("Heun", 2, HEUN, EULER),
+    "rk4": Integrator("RK4", 4, RK4, RALSTON3),
+}
+
+if TYPE_CHECKING:
+    IntegratorName = str
+else:
+    IntegratorName = Literal[tuple(INTEGRATORS)]
 
 
 class Flow(SamplerBase):
@@ -66,7 +84,7 @@ class Flow(SamplerBase):
     """
 
     kind: Literal["flow"] = "flow"
-    method: Literal["euler", "heun", "rk4"] = "euler"
+    method: IntegratorName = "euler"
     """Order 1, 2 or 4, with 1, 2 or 4 evaluations a step; on the last step 1, 1 or 3."""
     path: PathName = "linear"
     """linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps. Any model can walk
@@ -78,18 +96,18 @@ class Flow(SamplerBase):
     @property
     def evaluations(self) -> int:
         """Evaluations of x0_hat: N for Euler, 2N - 1 for Heun, 4N - 1 for RK4."""
-        step, last_step = METHODS[self.method]
-        return (self.num_steps - 1) * len(step.nodes) + len(last_step.nodes)
+        chosen = INTEGRATORS[self.method]
+        return (self.num_steps - 1) * len(chosen.step.nodes) + len(chosen.last_step.nodes)
 
     @property
     def order(self) -> int:
         """1, 2 or 4."""
-        return ORDERS[self.method]
+        return INTEGRATORS[self.method].order
 
     @property
     def family(self) -> str:
         """The solver's name in figures."""
-        return f"flow {NAMES[self.method]}"
+        return f"flow {INTEGRATORS[self.method].name}"
 
     def conflicts(self, network: NetworkFacts, consistency_steps: int | None) -> Iterator[ConfigConflict]:
         """A start at pure noise, where the network was not trained."""
@@ -106,7 +124,7 @@ class Flow(SamplerBase):
     def label(self) -> str:
         """Short name for tables and figures."""
         path = "" if self.path == "linear" else f" {self.path} path"
-        return f"FM-{NAMES[self.method]} {self.num_steps}{path}{self.suffix}"
+        return f"FM-{INTEGRATORS[self.method].name} {self.num_steps}{path}{self.suffix}"
 
     @property
     def start_time(self) -> float:
@@ -129,11 +147,11 @@ class Flow(SamplerBase):
     def program(self) -> tuple[Step, ...]:
         """Equal steps from x_t = b(t) latents at the start time to t = 0."""
         start = self.start_time
-        method, last_method = METHODS[self.method]
+        chosen = INTEGRATORS[self.method]
         times = [start * (1 - number / self.num_steps) for number in range(self.num_steps + 1)]
         steps: list[Step] = [Scale(path_at(self.path, start).b)]
         for t, t_next in pairwise(times):
-            steps.append(FlowStep(t, t_next, last_method if t_next == 0 else method, self.path))
+            steps.append(FlowStep(t, t_next, chosen.last_step if t_next == 0 else chosen.step, self.path))
         return tuple(steps)
 
 

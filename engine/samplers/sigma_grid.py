@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 VP_BETA_D, VP_BETA_MIN, VP_LAST_TIME = 19.9, 0.1, 1e-3
 VE_SIGMA_MIN, VE_SIGMA_MAX = 0.02, 100.0
@@ -74,6 +75,12 @@ TABLE_GRIDS: dict[str, Callable[[int], tuple[float, ...]]] = {
     "iddpm": iddpm_grid,
 }
 """`num_steps + 1` noise levels of each grid without settings."""
+
+if TYPE_CHECKING:
+    GridName = str
+else:
+    GridName = Literal[("edm", *TABLE_GRIDS)]
+"""edm, which has settings, and the others."""
 
 
 def _fractions(num_steps: int) -> list[float]:

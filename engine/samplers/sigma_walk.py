@@ -1,17 +1,17 @@
 """What Euler, Heun and EDM's samplers share: a walk down a grid of noise levels, from the largest to 0."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from engine.samplers.base import SamplerBase
-from engine.samplers.sigma_grid import IDDPM_MAX_STEPS, TABLE_GRIDS, sigma_grid
+from engine.samplers.sigma_grid import IDDPM_MAX_STEPS, TABLE_GRIDS, GridName, sigma_grid
 
 
 class SigmaGridSampler(SamplerBase):
     """A sampler that walks noise levels from the largest down to 0."""
 
-    grid: Literal["edm", "vp", "ve", "iddpm"] = "edm"
+    grid: GridName = "edm"
     """Which noise levels: EDM's, set by the three fields below, or those of another column of P3's Table
     1."""
     sigma_min: float = Field(default=0.002, gt=0)

@@ -6,10 +6,7 @@ Papers and code bases differ here, and so do their results: each rule is named a
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
-
-TauName = Literal["linear", "quadratic", "released_linear", "released_quadratic", "even", "trailing"]
-"""linear, quadratic: P2's paper; released_*: P2's code; even: P1's code; trailing: Lin et al. 2024."""
+from typing import TYPE_CHECKING, Literal
 
 
 def linear(num_steps: int, num_timesteps: int) -> list[int]:
@@ -64,7 +61,7 @@ def trailing(num_steps: int, num_timesteps: int) -> list[int]:
     return [round(num_timesteps - i * num_timesteps / num_steps) - 1 for i in range(num_steps)]
 
 
-TAU_RULES: dict[TauName, Callable[[int, int], list[int]]] = {
+TAU_RULES: dict[str, Callable[[int, int], list[int]]] = {
     "linear": linear,
     "quadratic": quadratic,
     "released_linear": released_linear,
@@ -73,6 +70,12 @@ TAU_RULES: dict[TauName, Callable[[int, int], list[int]]] = {
     "trailing": trailing,
 }
 """(num_steps S, num_timesteps T) -> timesteps, in any order and as often as the rule names them."""
+
+if TYPE_CHECKING:
+    TauName = str
+else:
+    TauName = Literal[tuple(TAU_RULES)]
+"""linear, quadratic: P2's paper; released_*: P2's code; even: P1's code; trailing: Lin et al. 2024."""
 
 
 @lru_cache(maxsize=512)

@@ -14,6 +14,7 @@ from engine.data.registry import DATASETS
 from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
 from engine.samplers.base import SamplerBase
+from engine.samplers.steps import NoiseFn
 from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import NOISES_KEPT, guided_trees, sample_shared
 from engine.sampling.step_packing import PackedSteps, repeated, steps_per_batch
@@ -26,7 +27,7 @@ Emit = Callable[[int, Tensor, Tensor], None]
 """(number of a sampler, sample indices [n], their images uint8 [n, C, H, W] on the CPU)."""
 
 
-def draw(
+def generate_images(
     denoiser: Denoiser,
     experiment: Experiment,
     sampler: SamplerBase,
@@ -37,7 +38,7 @@ def draw(
 ) -> Tensor:
     """The experiment's images of sample indices 0 .. count - 1, uint8 [count, C, H, W]."""
     parts: list[Tensor] = []
-    sample_images_shared(
+    generate_images_shared(
         denoiser,
         experiment,
         [sampler],
@@ -49,7 +50,7 @@ def draw(
     return torch.cat(parts)
 
 
-def sample_images_shared(
+def generate_images_shared(
     denoiser: Denoiser,
     experiment: Experiment,
     samplers: Sequence[SamplerBase],
@@ -97,6 +98,27 @@ def generate(denoiser: Denoiser, sampler: SamplerBase, **settings: Any) -> Tenso
     return torch.cat(parts)
 
 
+def remembered_noise(seed: int, keys: Tensor, shape: tuple[int, ...], steps: int) -> NoiseFn:
+    """Noise of a step [len(keys), *shape], that of the last `steps` steps asked for being remembered.
+
+    It is keyed, so making it anew would give the same; but neighbouring branches of a tree ask for the same few
+    steps again and again.
+    """
+
+    @lru_cache(maxsize=steps)
+    def noise(step: int) -> Tensor:
+        return normal(seed, Purpose.SAMPLER_STEP, keys, shape, step)
+
+    return noise
+
+
+def finished(x0: Tensor, sampler: SamplerBase) -> Tensor:
+    """A sampler's final state as uint8 on the CPU. FloatingPointError for one that is not finite."""
+    if not bool(x0.isfinite().all()):
+        raise FloatingPointError(f"{sampler.label} gave images that are not finite")
+    return to_uint8(x0).cpu()
+
+
 @torch.inference_mode()
 def generate_shared(
     denoiser: Denoiser,
@@ -112,7 +134,7 @@ def generate_shared(
     """Images of sample indices under several samplers, each batch handed on as soon as a sampler has finished
     it.
 
-    What samplers do alike is done once; where few images leave room in a batch, several steps share it. An
+    What samplers do alike is done once; where few images do not fill a batch, several steps share it. An
     image depends only on (seed, its index, the sampler, the weights): latents and step noise are keyed, and
     the network always sees `batch_size` images, so on one kind of device images are equal bit for bit however
     the indices are split and whichever samplers run together. With `num_classes`, index i gets class i modulo
@@ -122,26 +144,21 @@ def generate_shared(
     not finite.
     """
     denoiser.eval()
-    trees, evaluations = guided_trees(samplers), 0
+    evaluations = 0
+    trees = guided_trees(samplers)
+    device = next(denoiser.parameters()).device
     for chunk in indices.split(batch_size):
-        keys, room = (
-            chunk.to(next(denoiser.parameters()).device),
-            steps_per_batch(denoiser, len(chunk), batch_size),
-        )
-        label = repeated(keys, batch_size) % num_classes if num_classes is not None else None
+        keys = chunk.to(device)
+        at_once = steps_per_batch(denoiser, len(chunk), batch_size)
+        label = None if num_classes is None else repeated(keys, batch_size) % num_classes
         latents = normal(seed, Purpose.LATENT, keys, shape)
-
-        @lru_cache(maxsize=NOISES_KEPT * room)
-        def step_noise(step: int, keys: Tensor = keys) -> Tensor:
-            return normal(seed, Purpose.SAMPLER_STEP, keys, shape, step)
+        noise = remembered_noise(seed, keys, shape, NOISES_KEPT * at_once)
 
         def hand_on(number: int, x0: Tensor, chunk: Tensor = chunk) -> None:
-            if not bool(x0.isfinite().all()):
-                raise FloatingPointError(f"{samplers[number].label} gave images that are not finite")
-            emit(number, chunk, to_uint8(x0).cpu())
+            emit(number, chunk, finished(x0, samplers[number]))
 
         for guidance, tree in trees.items():
             packed = PackedSteps(Guided(denoiser, label, guidance), batch_size)
-            sample_shared(tree, packed, latents, step_noise, hand_on, room)
+            sample_shared(tree, packed, latents, noise, hand_on, at_once)
             evaluations += packed.evaluations
     return evaluations

@@ -1,4 +1,4 @@
-"""Images of cells: of one alone, or of many in one pass that does once what they do alike."""
+"""Images of cells: of one alone, or of many in a shared run that does once what they do alike."""
 
 import time
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from engine.files import Files, pack, unpack
 from engine.records import paths
 from engine.records.headers import SpooledHeader
 from engine.samplers.registry import Sampler
-from engine.sampling.generate import sample_images_shared
+from engine.sampling.generate import generate_images_shared
 from engine.sampling.prefix_sharing import shared_evaluations
 
 
 @dataclass(frozen=True)
 class GeneratedImages:
-    """Images of a cell, uint8 [N, C, H, W], and what they cost; of a shared pass, what it added to the cells
+    """Images of a cell, uint8 [N, C, H, W], and what they cost; of a shared run, what it added to the cells
     before."""
 
     images: Tensor
@@ -33,7 +33,7 @@ def generate_cell(experiment: Experiment, denoiser: Denoiser) -> GeneratedImages
     declares."""
     protocol, parts = experiment.eval, list[Tensor]()
     denoiser.nfe, began = 0, time.perf_counter()
-    evaluations = sample_images_shared(
+    evaluations = generate_images_shared(
         denoiser,
         experiment,
         [experiment.sample],
@@ -54,7 +54,7 @@ def generate_block(
     denoiser: Denoiser,
     files: Sequence[Files],
 ) -> None:
-    """Draw a block of images under many samplers in one pass, and keep them batch by batch in each sampler's
+    """Generate a block of images under many samplers in a shared run, and keep them batch by batch in each sampler's
     folder.
 
     The experiment's own sampler plays no part. Raises RuntimeError when the evaluations are not as declared.
@@ -72,12 +72,14 @@ def generate_block(
         began, counted = time.perf_counter(), denoiser.nfe
 
     settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}
-    evaluations = sample_images_shared(denoiser, experiment, samplers, indices=indices, emit=keep, **settings)
+    evaluations = generate_images_shared(
+        denoiser, experiment, samplers, indices=indices, emit=keep, **settings
+    )
     check_evaluations(evaluations, samplers, len(indices))
 
 
 def read_generated(experiment: Experiment, files: Files) -> GeneratedImages | None:
-    """A cell's images that were drawn together with other cells'; None unless all of them are there."""
+    """A cell's images that were generated together with other cells'; None unless all of them are there."""
     parts, seconds, evaluations = [], 0.0, 0
     for chunk in torch.arange(experiment.eval.num_samples).split(experiment.eval.batch_size):
         data = files.read(paths.spooled_batch(int(chunk[0])))

@@ -1,4 +1,4 @@
-"""Many samplers from the same latents in one pass: what any of them do alike is done once.
+"""Many samplers from the same latents in one shared run: what any of them do alike is done once.
 
 With the same latents and the same noise at the same step, two samplers whose programs begin alike are in the
 same state there. So a whole grid of samplers is a tree of distinct beginnings, and each of its edges is one
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.posterior import Posterior
 from engine.samplers.base import SamplerBase
@@ -39,27 +39,31 @@ class Node:
     @property
     def evaluations(self) -> int:
         """Evaluations of x0_hat in all steps below, each counted once."""
-        waiting, total = [self], 0
-        while waiting:
-            children = waiting.pop().children
+        total = 0
+        to_visit = [self]
+        while to_visit:
+            children = to_visit.pop().children
             total += sum(step.evaluations for step in children)
-            waiting += children.values()
+            to_visit += children.values()
         return total
 
-    def open_levels(self, room: int = 1) -> int:
-        """Levels of which states wait at once while the tree is walked, at most; with room for one step
-        exactly.
+    def open_levels(self, steps_per_batch: int = 1) -> int:
+        """Levels of which states wait at once while the tree is walked: exactly for one step at a time, else at
+        most.
 
-        Then it is walked depth first, and a state waits until its last branch is taken. Else those of any
-        level may.
+        One step at a time, a node's state is given up when its last branch is taken: below that branch there
+        is no more of it, below the others there is. With several steps under way those of any level may wait.
         """
-        waiting, most = [(self, 0)], 0
-        while waiting:
-            node, above = waiting.pop()
-            most = max(most, above)
+        most = 0
+        to_visit = [(self, 0)]
+        while to_visit:
+            node, open_above = to_visit.pop()
+            most = max(most, open_above)
             children = list(node.children.values())
-            waiting += [(child, above + 1) for child in children[:-1]]
-            waiting += [(child, above + (room > 1)) for child in children[-1:]]
+            for place, child in enumerate(children):
+                is_last = place == len(children) - 1
+                stays_open = steps_per_batch > 1 or not is_last
+                to_visit.append((child, open_above + stays_open))
         return most
 
 
@@ -93,38 +97,103 @@ def shared_evaluations(samplers: Iterable[SamplerBase]) -> int:
 
 
 def sample_shared(
-    tree: Node, answer: Answer, latents: "torch.Tensor", noise: NoiseFn, emit: Emit, room: int = 1
+    tree: Node,
+    answer: Answer,
+    latents: "torch.Tensor",
+    noise: NoiseFn,
+    emit: Emit,
+    steps_per_batch: int = 1,
 ) -> None:
     """Walk the tree from `latents`, handing on the images of each program as they are reached.
 
-    As many steps as there is `room` for are under way at a time, whatever their noise levels, and their
-    questions are answered together; one that ends makes room for the next. The deepest states go first: with
-    room for one step this is depth first. A state is kept until its last branch is taken. At most `room`
-    states of every level wait, besides those under way: no more images than a full batch of them. Bit for bit
-    the images are those of each sampler alone.
+    `steps_per_batch` steps are under way at a time, whatever their noise levels, and their questions are
+    answered together; one that ends makes room for the next. At most so many states of every level wait,
+    besides those under way. Bit for bit the images are those of each sampler alone.
     """
-    waiting: list[tuple[int, int, Step, Node, torch.Tensor]] = []
-    asking: list[tuple[DenoiseRequest, StepCoroutine, Node, int]] = []
-    order = count()
+    Walk(answer, noise, emit, steps_per_batch).run(tree, latents)
 
-    def arrive(x: "torch.Tensor", node: Node, rank: int) -> None:  # rank: minus the depth
-        for number in node.ends:
-            emit(number, x)
-        for action, child in node.children.items():
-            heappush(waiting, (rank, next(order), action, child, x))
 
-    def go_on(step: StepCoroutine, node: Node, rank: int, posterior: Posterior | None = None) -> None:
-        found = resume_step(step, posterior)
+@dataclass(order=True)
+class Branch:
+    """A step that can be taken. Of two, the one that sorts first is taken first."""
+
+    minus_depth: int
+    """Deepest first."""
+    arrival: int
+    """Among equally deep ones, the earliest first: it also keeps the order from looking at the fields below."""
+    step: Step = field(compare=False)
+    end: Node = field(compare=False)
+    """Where it leads."""
+    x: "torch.Tensor" = field(compare=False)
+    """The state it leaves from."""
+
+
+class StepUnderWay(NamedTuple):
+    """A step that has asked something and waits for the answer."""
+
+    request: DenoiseRequest
+    coroutine: StepCoroutine
+    end: Node
+    depth: int
+    """Of the node where it ends."""
+
+
+class Walk:
+    """One walk over a tree: branches not yet taken, and steps under way.
+
+    It goes deep first. A state must be kept until the last branch from it is taken, and going deep finishes the
+    programs below one branch before the next is begun: so the states that wait are those along the path to
+    where the walk is, one a level, and not a whole generation of the tree, which may be thousands. With several
+    steps under way it is as if so many walkers did this side by side.
+
+    That images are the same to the bit as from each sampler alone rests on four things. Steps that compare equal
+    do the same arithmetic; states are never changed in place; noise is a function of the step's number and the
+    image, not of when it is asked for; and the network sees a batch of one shape in which no image influences
+    another, so it does not matter what stands beside it.
+    """
+
+    def __init__(self, answer: Answer, noise: NoiseFn, emit: Emit, steps_per_batch: int) -> None:
+        self.answer = answer
+        self.noise = noise
+        self.emit = emit
+        self.steps_per_batch = steps_per_batch
+        self.waiting: list[Branch] = []  # a heap
+        self.under_way: list[StepUnderWay] = []
+        self.arrivals = count()
+
+    def run(self, tree: Node, latents: "torch.Tensor") -> None:
+        """All of it, from the root."""
+        self._arrive(latents, tree, depth=0)
+        while self.waiting or self.under_way:
+            while self.waiting and len(self.under_way) < self.steps_per_batch:
+                self._take_branch()
+            self._answer_all()
+
+    def _take_branch(self) -> None:
+        """Begin the deepest step that waits. One that asks nothing is over at once."""
+        branch = heappop(self.waiting)
+        coroutine = branch.step.run(branch.x, self.noise)
+        self._resume(coroutine, branch.end, 1 - branch.minus_depth)
+
+    def _answer_all(self) -> None:
+        """Answer the questions of all steps under way together, and let each go on to its next, or end."""
+        answered, self.under_way = self.under_way, []
+        posteriors = self.answer([one.request for one in answered])
+        for one, posterior in zip(answered, posteriors, strict=True):
+            self._resume(one.coroutine, one.end, one.depth, posterior)
+
+    def _resume(
+        self, coroutine: StepCoroutine, end: Node, depth: int, posterior: Posterior | None = None
+    ) -> None:
+        found = resume_step(coroutine, posterior)
         if isinstance(found, DenoiseRequest):
-            asking.append((found, step, node, rank))
+            self.under_way.append(StepUnderWay(found, coroutine, end, depth))
         else:
-            arrive(found, node, rank)
+            self._arrive(found, end, depth)
 
-    arrive(latents, tree, 0)
-    while waiting or asking:
-        while waiting and len(asking) < room:
-            rank, _, action, node, x = heappop(waiting)
-            go_on(action.run(x, noise), node, rank - 1)
-        asked, asking = asking, []
-        for (_, step, node, rank), posterior in zip(asked, answer([ask for ask, *_ in asked]), strict=True):
-            go_on(step, node, rank, posterior)
+    def _arrive(self, x: "torch.Tensor", node: Node, depth: int) -> None:
+        """Hand on the images of programs that end here, and put the branches that leave from here in line."""
+        for number in node.ends:
+            self.emit(number, x)
+        for step, child in node.children.items():
+            heappush(self.waiting, Branch(-depth, next(self.arrivals), step, child, x))

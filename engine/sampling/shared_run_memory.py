@@ -1,4 +1,4 @@
-"""What drawing a common pass holds in memory, counted on paper. Imports no torch."""
+"""What a shared run of samplers holds in memory, counted on paper. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ FP64 = 8
 WORKING_BATCHES = 14
 """Float64 batches held by the latents, by the step under way and by the arithmetic around the network.
 
-Counted in passes: 8 under Euler, 10 under Heun, 14 under the Runge-Kutta step of a flow, which keeps four
+Counted in runs: 8 under Euler, 10 under Heun, 14 under the Runge-Kutta step of a flow, which keeps four
 slopes.
 """
 
@@ -44,7 +44,7 @@ class SharedRunMemory:
 def shared_run_memory(
     experiment: Experiment, samplers: Sequence[SamplerBase], params: int
 ) -> SharedRunMemory | None:
-    """Memory of a pass of these samplers on a network of `params` parameters, at the protocol's batch.
+    """Memory of a shared run of these samplers on a network of `params` parameters, at the protocol's batch.
 
     None where the network's kind does not count what it keeps. Raises ValueError when there is no such network
     for the data set's images.
@@ -57,7 +57,7 @@ def shared_run_memory(
         return None
     numbers = batch_size * shape.in_channels * shape.resolution**2
     trees = guided_trees(samplers).values()
-    levels = max(tree.open_levels(room) for tree in trees for room in rooms(experiment))
+    levels = max(tree.open_levels(count) for tree in trees for count in steps_per_batch(experiment))
     noises = 0 if all(sampler.deterministic for sampler in samplers) else NOISES_KEPT
     return SharedRunMemory(
         weights=(FP32 + HALF * mixed) * params,
@@ -67,9 +67,10 @@ def shared_run_memory(
     )
 
 
-def rooms(experiment: Experiment) -> set[int]:
+def steps_per_batch(experiment: Experiment) -> set[int]:
     """How many steps share a network batch in the full batches of images, and in the last one."""
     rule = experiment.eval
     full, last = divmod(rule.num_samples, rule.batch_size)
-    alone = not last or not experiment.model.packs_steps
-    return ({1} if full else set()) | {1 if alone else rule.batch_size // last}
+    packed = last > 0 and experiment.model.packs_steps
+    found = {rule.batch_size // last if packed else 1}
+    return found | {1} if full else found

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.backbones.dydit.network import DyDitNet
 from engine.denoiser import Denoiser
 from engine.posterior import Posterior
 from engine.samplers.steps import DenoiseRequest
@@ -29,8 +28,9 @@ class PackedSteps:
     def __call__(self, asked: Sequence[DenoiseRequest]) -> list[Posterior]:
         """An answer to each question, from one evaluation of the network for all, or two where it is
         guided."""
-        x, images = torch.cat([ask.x for ask in asked]), len(asked[0].x)
-        levels = [ask.sigma for ask in asked for _ in range(images)]
+        images = len(asked[0].x)
+        x = torch.cat([request.x for request in asked])
+        levels = [request.sigma for request in asked for _ in range(images)]
         sigma = torch.tensor(levels, dtype=torch.float64, device=x.device)
         before = self.guided.denoiser.nfe
         together = self._together(repeated(x, self.batch_size), repeated(sigma, self.batch_size), asked)
@@ -38,7 +38,7 @@ class PackedSteps:
         return [together.of(slice(first, first + images)) for first in range(0, len(x), images)]
 
     def _together(self, x: Tensor, sigma: Tensor, asked: Sequence[DenoiseRequest]) -> Posterior:
-        if any(ask.with_variance for ask in asked):
+        if any(request.with_variance for request in asked):
             return self.guided.posterior(x, sigma)
         return Posterior(self.guided(x, sigma))
 
@@ -51,9 +51,7 @@ def repeated(values: Tensor, count: int) -> Tensor:
 def steps_per_batch(denoiser: Denoiser, images: int, batch_size: int) -> int:
     """Steps of so many images that fit into one batch.
 
-    A DyDiT has room for one: it skips what all images of a batch agree to skip, as they do at one noise
+    One, for a network whose work depends on what the images of a batch agree on: they do so at one noise
     level.
     """
-    if any(isinstance(module, DyDitNet) for module in denoiser.modules()):
-        return 1
-    return batch_size // images
+    return batch_size // images if denoiser.packs_steps else 1

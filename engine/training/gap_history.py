@@ -10,7 +10,6 @@ from torch import Tensor
 
 from engine.objectives.design import Design
 from engine.process.precond import Preconditioning
-from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import target_weight
 from engine.training.loss_rings import LossRings
 
@@ -65,8 +64,11 @@ class GapHistory(LossRings):
     """
 
     def __init__(self, design: Design, optimum: Optimum, device: torch.device | str) -> None:
-        assert isinstance(design.training_schedule, LossGapSchedule)
-        self.design, self.schedule, self.num_dims = design, design.training_schedule, optimum.num_dims
+        schedule = design.training_schedule.loss_gap
+        assert schedule is not None, "only a schedule that follows the gap has a history of gaps"
+        self.design = design
+        self.schedule = schedule
+        self.num_dims = optimum.num_dims
         super().__init__(self.schedule.num_bins, self.schedule.history, device)
         self.bins = Bins.of(design, self.count)
         self.centres = self.bins.centres.to(device)

@@ -7,9 +7,6 @@ import torch
 from torch import Tensor
 
 from engine.objectives.design import Design
-from engine.process.noise_levels import LossSecondMoment
-from engine.process.processes import DiscreteProcess
-from engine.process.training_schedule import LossGapSchedule
 from engine.training.gap_history import GapHistory, Optimum
 from engine.training.loss_rings import LossRings
 
@@ -47,17 +44,16 @@ class LevelDrawer:
     ) -> None:
         self.noise_levels, self.process, self.batch_size = design.noise_levels, design.process, batch_size
         self.history: LossHistory | GapHistory | None = None
-        if isinstance(design.training_schedule, LossGapSchedule):
+        importance = design.noise_levels.importance
+        if design.training_schedule.loss_gap is not None:
             if optimum is None:
                 raise ValueError("training_schedule loss_gap needs the optimal loss of the training images")
             self.history = GapHistory(design, optimum, device)
-        elif isinstance(design.noise_levels, LossSecondMoment):
-            if not isinstance(design.process, DiscreteProcess):
-                raise ValueError("noise_levels loss_second_moment needs a discrete process")
-            levels = design.noise_levels
-            self.history = LossHistory(
-                design.process.num_timesteps, levels.history, levels.uniform_share, device
-            )
+        elif importance is not None:
+            if not design.process.discrete:
+                raise ValueError(f"noise_levels {design.noise_levels.kind} needs a discrete process")
+            num_timesteps = len(design.process.sigmas)
+            self.history = LossHistory(num_timesteps, importance.history, importance.uniform_share, device)
 
     def draw(self, uniform: Tensor, positions: Tensor) -> Levels:
         """Levels at `uniform` draws in (0, 1) [B], float64, of the images at `positions` [B] of the training
@@ -73,7 +69,6 @@ class LevelDrawer:
             sigma = self.history.draw(uniform)
             found = self.history.bins.index(sigma)
             return Levels(sigma, self.history.weight(sigma), found, self.history.loss_unit(sigma))
-        assert isinstance(self.process, DiscreteProcess)
         timestep, weight = self.history.draw(uniform)
         return Levels(uniform.new_tensor(self.process.sigmas)[timestep], weight, timestep)
 

@@ -10,7 +10,6 @@ from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet, points_of
 from engine.files import Files
 from engine.metrics.optimal_loss import optimal_loss
-from engine.process.training_schedule import LossGapSchedule
 from engine.training.gap_history import Bins, Optimum
 from engine.training.step import World
 
@@ -31,9 +30,10 @@ def training_optimum(
     Rank 0 reads it from the training's folder, or measures and writes it, and tells the others.
     """
     design = experiment.objective.design
-    if not isinstance(design.training_schedule, LossGapSchedule):
+    schedule = design.training_schedule.loss_gap
+    if schedule is None:
         return None
-    bins = Bins.of(design, design.training_schedule.num_bins)
+    bins = Bins.of(design, schedule.num_bins)
     values = torch.zeros(bins.count, dtype=torch.float64, device=device)
     if world.rank == 0:
         kept = files.read(OPTIMUM)

@@ -12,7 +12,7 @@ from engine.config.train import Precision
 from engine.files import Files
 from engine.records import paths
 from engine.samplers.heun import Heun
-from engine.sampling.generate import draw, panel_png, panel_size
+from engine.sampling.generate import panel_png, panel_size
 
 PANEL_SAMPLER = Heun(num_steps=18)
 PANEL_SEED = 0

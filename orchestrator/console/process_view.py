@@ -14,7 +14,7 @@ from engine.metrics.diagnosis import quantile_levels
 from engine.objectives.design import Design
 from engine.posterior import Posterior
 from engine.process.precond import Coefficients, Preconditioning
-from engine.process.processes import DiscreteProcess, ProcessBase
+from engine.process.processes import ProcessBase
 from engine.process.schedules import TERMINAL_SIGMA
 from engine.process.weighting import target_weight
 from engine.records.curves import DesignCurves
@@ -171,12 +171,11 @@ def levels_table(curves: DesignCurves, process: ProcessBase) -> Table:
 
     What is shown and what is lost are per cent of all, in the range around each level.
     """
-    discrete = isinstance(process, DiscreteProcess)
     table = Table(box=None, header_style="bold", padding=(0, 0, 0, 1))
     headings = (
         "σ",
         "SNR\ndB",
-        "t" if discrete else "time",
+        "t" if process.discrete else "time",
         "shown\n%",
         "loss\n%",
         "weight\nx0",
@@ -188,7 +187,7 @@ def levels_table(curves: DesignCurves, process: ProcessBase) -> Table:
     shown, lost = (_shares(values, rows) for values in (curves.density, curves.loss_share))
     for row, of_images, of_loss in zip(rows, shown, lost, strict=True):
         sigma, time = curves.sigma[row], f"{curves.time[row]:.3f}"
-        if isinstance(process, DiscreteProcess):
+        if process.discrete:
             time = str(int(process.timestep(torch.tensor([sigma], dtype=torch.float64))))
         columns = (
             curves.weight_x0,

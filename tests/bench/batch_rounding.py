@@ -22,7 +22,7 @@ from engine.denoiser import Denoiser
 from engine.noise import Purpose, normal
 from engine.objectives.edm import EdmObjective
 from engine.samplers.edm_stochastic import EdmStochastic
-from engine.sampling.generate import draw
+from engine.sampling.generate import generate_images
 
 PROTOCOL, SEED = 64, 0
 LEVELS = (80.0, 2.5, 0.5, 0.01)
@@ -76,12 +76,12 @@ def main() -> None:
         sampler = EdmStochastic(num_steps=arguments.steps, s_churn=4)
         settings = {"count": arguments.images, "seed": SEED}
         expected = outputs(denoiser, arguments.images, PROTOCOL)
-        drawn = draw(denoiser, experiment, sampler, batch_size=PROTOCOL, **settings).int()
+        drawn = generate_images(denoiser, experiment, sampler, batch_size=PROTOCOL, **settings).int()
         for shape in arguments.shapes:
             rounding = (
                 outputs(denoiser, arguments.images, shape) - expected
             ).abs().max() / expected.abs().max()
-            images = draw(denoiser, experiment, sampler, batch_size=shape, **settings).int()
+            images = generate_images(denoiser, experiment, sampler, batch_size=shape, **settings).int()
             grey = (images - drawn).abs()
             print(
                 f"{model.kind:7} {shape:6} | {float(rounding):35.2e} "

@@ -32,7 +32,7 @@ from engine.objectives.edm import EdmObjective
 from engine.samplers.base import SamplerBase
 from engine.samplers.edm_stochastic import S_CHURN, S_NOISE, S_TMAX, S_TMIN, EdmStochastic
 from engine.samplers.heun import Heun
-from engine.sampling.generate import draw, sample_images_shared
+from engine.sampling.generate import generate_images, generate_images_shared
 from engine.sampling.prefix_sharing import shared_evaluations
 
 BATCH_SIZE, SEED, BARE_CALLS = 64, 0, 15
@@ -86,7 +86,7 @@ def draw_pass(
 ) -> dict[int, Tensor]:
     """Images of all samplers by their place in the list, from one pass."""
     images: dict[int, Tensor] = {}
-    sample_images_shared(
+    generate_images_shared(
         denoiser,
         subject,
         samplers,
@@ -114,7 +114,8 @@ def main() -> None:
 
     chosen, began = everything[: arguments.alone], time.process_time()
     alone = [
-        draw(denoiser, subject, one, count=BATCH_SIZE, seed=SEED, batch_size=BATCH_SIZE) for one in chosen
+        generate_images(denoiser, subject, one, count=BATCH_SIZE, seed=SEED, batch_size=BATCH_SIZE)
+        for one in chosen
     ]
     call = (time.process_time() - began) / sum(sampler.nfe for sampler in chosen)
     print(f"{len(chosen)} cells alone: {1e3 * call:.1f} ms an evaluation of {BATCH_SIZE} images")

@@ -14,6 +14,7 @@ own noisy ones. Where scores are near zero the two differ, and it is evaluation 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -152,6 +153,8 @@ class DyDitBlock(DitBlock):
 class DyDitNet(DitNet):
     """A DiT with routers. Its weights are a DiT's and those of the routers. Raises ValueError as DitNet
     does."""
+
+    packs_steps: ClassVar[bool] = DyDit.packs_steps
 
     def __init__(self, config: DyDit, shape: NetShape) -> None:
         super().__init__(config, shape)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.denoiser import Denoiser, Output, columns
+from engine.objectives.design import chain as chain_of
 from engine.objectives.hybrid import HybridObjective
 from engine.objectives.losses.batch import Noised, Terms
 from engine.objectives.losses.likelihood import discretised_nll, gaussian_kl
@@ -103,8 +104,7 @@ def _bound_estimate(
 ) -> Tensor:
     if output.variance is None:
         raise ValueError(f"objective {objective.kind} needs twice as many output channels as images have")
-    chain = objective.design.process
-    assert isinstance(chain, DiscreteProcess)
+    chain = chain_of(objective.schedule, objective.num_timesteps)
     terms = bound_terms(chain, chain.timestep(batch.sigma), batch.x0, error, output.variance)
     return chain.num_timesteps * terms
 

@@ -91,30 +91,30 @@ def tree_of(samplers: Sequence[SamplerBase]) -> Node:
     return prefix_tree((number, sampler.program()) for number, sampler in enumerate(samplers))
 
 
-@pytest.mark.parametrize("room", [1, 2, 5, 1000])
+@pytest.mark.parametrize("steps_per_batch", [1, 2, 5, 1000])
 @pytest.mark.parametrize("seed", range(20))
-def test_images_are_those_of_each_sampler_alone_bit_for_bit(seed: int, room: int) -> None:
+def test_images_are_those_of_each_sampler_alone_bit_for_bit(seed: int, steps_per_batch: int) -> None:
     draw = random.Random(seed)
     samplers = [random_sampler(draw) for _ in range(25)]
     tree, packs, emitted = tree_of(samplers), Packs(), list[tuple[int, Tensor]]()
-    sample_shared(tree, packs, LATENTS, noise, lambda number, x: emitted.append((number, x)), room)
+    sample_shared(tree, packs, LATENTS, noise, lambda number, x: emitted.append((number, x)), steps_per_batch)
     assert sorted(number for number, _ in emitted) == list(range(25))
     for number, x in emitted:
         assert torch.equal(x, samplers[number].sample(CountingOracle(), LATENTS, noise)), samplers[
             number
         ].label
     assert packs.oracle.calls == sum(packs.sizes) == tree.evaluations == shared_evaluations(samplers)
-    assert max(packs.sizes) <= room
+    assert max(packs.sizes) <= steps_per_batch
     assert packs.oracle.calls < sum(sampler.nfe for sampler in samplers)
 
 
 @pytest.mark.parametrize(
-    ("room", "sizes"), [(1, [1] * 40), (3, [3] * 10 + [2] * 5), (4, [4] * 10), (9, [8] * 5)]
+    ("steps_per_batch", "sizes"), [(1, [1] * 40), (3, [3] * 10 + [2] * 5), (4, [4] * 10), (9, [8] * 5)]
 )
-def test_as_many_steps_are_answered_together_as_there_is_room_for(room: int, sizes: list[int]) -> None:
+def test_as_many_steps_are_answered_together_as_share_a_batch(steps_per_batch: int, sizes: list[int]) -> None:
     packs = Packs()
     samplers = [Euler(num_steps=5, sigma_max=10.0 + number) for number in range(8)]
-    sample_shared(tree_of(samplers), packs, LATENTS, noise, lambda number, x: None, room)
+    sample_shared(tree_of(samplers), packs, LATENTS, noise, lambda number, x: None, steps_per_batch)
     assert packs.sizes == sizes
 
 
@@ -142,9 +142,9 @@ class Move:
         return state
 
 
-@pytest.mark.parametrize("room", [1, 2, 4, 16])
+@pytest.mark.parametrize("steps_per_batch", [1, 2, 4, 16])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_bounded_number_of_states_of_every_level_waits(seed: int, room: int) -> None:
+def test_a_bounded_number_of_states_of_every_level_waits(seed: int, steps_per_batch: int) -> None:
     draw, levels, made, alive = random.Random(seed), 8, list[weakref.ref[Tensor]](), list[int]()
     choices = [
         [Move(name, draw.randrange(3), made) for name in range(draw.choice([2, 4]))] for _ in range(levels)
@@ -155,15 +155,15 @@ def test_a_bounded_number_of_states_of_every_level_waits(seed: int, room: int) -
         alive.append(sum(ref() is not None for ref in made))
         return [Posterior(ask.x) for ask in asked]
 
-    sample_shared(tree, counted, LATENTS, noise, lambda number, x: None, room)
+    sample_shared(tree, counted, LATENTS, noise, lambda number, x: None, steps_per_batch)
     assert len(made) > 300
     # Those of every level but the last, those that steps under way left, and the one that the newest step
     # left.
-    assert max(alive) <= room * (levels - 1) + room + 1
+    assert max(alive) <= steps_per_batch * (levels - 1) + steps_per_batch + 1
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_with_room_for_one_step_the_states_that_wait_are_those_of_the_open_levels(seed: int) -> None:
+def test_one_step_at_a_time_the_states_that_wait_are_those_of_the_open_levels(seed: int) -> None:
     draw, levels, made, alive = random.Random(seed), 8, list[weakref.ref[Tensor]](), list[int]()
     widths = [1, *(draw.choice([1, 2, 3]) for _ in range(levels - 1))]
     choices = [[Move(name, 1, made) for name in range(width)] for width in widths]
@@ -177,7 +177,7 @@ def test_with_room_for_one_step_the_states_that_wait_are_those_of_the_open_level
     # A last branch holds the state it leaves from, which waits for no other, and the step before it names its
     # own.
     assert tree.open_levels() <= max(alive) <= tree.open_levels() + 2
-    assert tree.open_levels() <= tree.open_levels(room=2) == levels
+    assert tree.open_levels() <= tree.open_levels(steps_per_batch=2) == levels
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -30,9 +30,9 @@ from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.flow import Flow
 from engine.samplers.heun import Heun
-from engine.sampling.generate import sample_images_shared
+from engine.sampling.generate import generate_images_shared
 from engine.sampling.prefix_sharing import NOISES_KEPT
-from engine.sampling.shared_run_memory import FP64, WORKING_BATCHES, rooms, shared_run_memory
+from engine.sampling.shared_run_memory import FP64, WORKING_BATCHES, shared_run_memory, steps_per_batch
 
 BATCH_SIZE = 64
 BATCH_BYTES = BATCH_SIZE * 8 * 8 * FP64
@@ -105,7 +105,7 @@ def most_held(subject: Experiment, net: torch.nn.Module, samplers: Sequence[Samp
     """Bytes of tensors at the high-water mark of a pass, weights left out."""
     denoiser = build_denoiser(subject, net).requires_grad_(False)
     with LiveBytes() as bytes_:
-        sample_images_shared(
+        generate_images_shared(
             denoiser,
             subject,
             samplers,
@@ -171,5 +171,5 @@ def test_a_real_pass_holds_no_more_than_the_plan_says_and_less_than_a_training_w
     ("num_samples", "found"), [(128, {1}), (144, {1, 4}), (160, {1, 2}), (32, {2}), (16, {4}), (40, {1})]
 )
 def test_the_last_batch_may_have_room_for_several_steps(num_samples: int, found: set[int]) -> None:
-    assert rooms(experiment(num_samples=num_samples)) == found
-    assert rooms(experiment(NETWORKS[5], num_samples)) == {1}  # a DyDiT's steps run one by one
+    assert steps_per_batch(experiment(num_samples=num_samples)) == found
+    assert steps_per_batch(experiment(NETWORKS[5], num_samples)) == {1}  # a DyDiT's steps run one by one

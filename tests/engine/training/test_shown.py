@@ -14,7 +14,7 @@ from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser, Output
 from engine.files import LocalFiles
 from engine.samplers.heun import Heun
-from engine.sampling.generate import draw
+from engine.sampling.generate import generate_images
 from engine.sampling.guidance import NULL_LABEL
 from engine.training.batches import make_batch
 from engine.training.start import starting_state
@@ -133,7 +133,7 @@ def test_what_the_network_is_told_changes_what_it_learns(short: Any, monkeypatch
 def test_sampling_sees_labels_and_no_augmentation(short: Any, told: list[Told]) -> None:
     experiment = labelled(short, 0.3, augment=0.5)
     net = starting_state(experiment, LocalFiles(short.root), None, CPU).net
-    images = draw(
+    images = generate_images(
         build_denoiser(experiment, net), experiment, Heun(num_steps=2), count=16, seed=0, batch_size=16
     )
     assert images.shape == (16, 1, 8, 8)
