@@ -12,7 +12,7 @@ from engine.config.train import Precision
 from engine.files import Files
 from engine.records import paths
 from engine.samplers.heun import Heun
-from engine.sampling.generate import panel_png, panel_size
+from engine.sampling.generate import generate_images, panel_png, panel_size
 
 PANEL_SAMPLER = Heun(num_steps=18)
 PANEL_SEED = 0
@@ -33,5 +33,7 @@ def save_panel(
     count, _ = panel_size(experiment)
     denoiser = build_denoiser(experiment, net, precision).to(device)
     with suppress(FloatingPointError):
-        images = draw(denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count)
+        images = generate_images(
+            denoiser, experiment, PANEL_SAMPLER, count=count, seed=PANEL_SEED, batch_size=count
+        )
         files.write(paths.snapshot_panel(images_shown), panel_png(images, experiment))
