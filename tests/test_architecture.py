@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, on how many floors, how long things are, and what the top level holds."""
+"""The rules of the house: who may import whom, on which floors, how long things are, what the top level holds."""
 
 import ast
 import subprocess
@@ -121,9 +121,10 @@ def test_records_know_no_other_room_of_ours() -> None:
 
 def kind_classes() -> dict[str, Path]:
     """Name of every built-in kind's class -> the file or the folder that owns it."""
-    from engine.backbones.registry import BACKBONES
     from engine.objectives.registry import OBJECTIVES
     from engine.samplers.registry import SAMPLERS
+
+    from engine.backbones.registry import BACKBONES
 
     found = {}
     for registry in (SAMPLERS, BACKBONES, OBJECTIVES):
