@@ -121,10 +121,9 @@ def test_records_know_no_other_room_of_ours() -> None:
 
 def kind_classes() -> dict[str, Path]:
     """Name of every built-in kind's class -> the file or the folder that owns it."""
+    from engine.backbones.registry import BACKBONES
     from engine.objectives.registry import OBJECTIVES
     from engine.samplers.registry import SAMPLERS
-
-    from engine.backbones.registry import BACKBONES
 
     found = {}
     for registry in (SAMPLERS, BACKBONES, OBJECTIVES):

@@ -8,33 +8,41 @@ from typing import Any
 import pytest
 
 from orchestrator.grid import expand, load_sweep
-from orchestrator.planning.plan import Plan, make_plan
-from orchestrator.storage.store import Store
+from orchestrator.planning.make_plan import make_plan
+from orchestrator.planning.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORDED: dict[str, dict[str, Any]] = json.loads(
     (ROOT / "tests" / "data" / "identities_0.4.0.json").read_text()
 )
 
-CORRECTED: dict[str, str] = {}
-"""Grids whose trainings were renamed since 0.4.0 because their results changed, and the changelog's word for it."""
+AUGMENTATION = "trainings with augmentation"
+CORRECTED = {
+    f"{grid}{option}": AUGMENTATION
+    for grid in ("capacity", "edm_networks", "edm_stochastic", "edm_table5")
+    for option in ("", " --smoke")
+}
+"""Grids whose work was renamed since 0.4.0 because its results changed, and the words of the changelog for it."""
 
 # Planning all 13,068 points takes seconds.
 LARGE = {"edm_table5", "edm_table5 --smoke"}
 GRIDS = [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in RECORDED]
 
 
-def plan_of(name: str, folder: Path) -> Plan:
+def plan_of(name: str) -> Plan:
     grid, *option = name.split(" ")
     sweep = load_sweep(ROOT / "grids" / f"{grid}.yaml", smoke=bool(option))
-    return make_plan(sweep, expand(sweep), Store.open(folder))
+    return make_plan(sweep, expand(sweep))
 
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_shipped_grid_means_the_trainings_and_cells_that_it_meant_in_0_4_0(
-    name: str, tmp_path: Path
+    name: str,
 ) -> None:
-    plan = plan_of(name, tmp_path)
+    if name in CORRECTED:
+        assert CORRECTED[name] in (ROOT / "CHANGELOG.md").read_text()
+        pytest.skip(f"renamed on purpose: {CORRECTED[name]}")
+    plan = plan_of(name)
     cells = [cell.cell_id for cell in plan.cells]
     assert {
         "points": plan.num_points,
