@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FP32 = 4
 """Bytes of a number in single precision."""
 
+HALF = 2
+"""Bytes of a number in bf16 or fp16."""
+
 DROPOUT_LEVELS = (0.05, 0.1, 0.13, 0.2, 0.25, 0.3)
 """iDDPM's CIFAR-10 grid and EDM's final values [P1 p11, P3 Table 7; playbook 4.5]."""
 

@@ -13,12 +13,12 @@ from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet, points_of, to_unit
 from engine.denoiser import Denoiser
 from engine.files import Files, pack, unpack
+from engine.guidance import NULL_LABEL
 from engine.metrics.diagnosis import HIGHEST_SIGMA, LOWEST_SIGMA, Diagnosis, diagnose, quantile_levels
 from engine.metrics.ode_likelihood import ode_likelihood
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.records import paths
 from engine.sampling.generate import generate_images
-from engine.sampling.guidance import NULL_LABEL
 
 ANALYTIC_IMAGES = 2_048
 """Images over which Analytic-DPM's variance is measured; the control variate makes so few enough."""

@@ -15,13 +15,13 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from engine.batch_shape import repeated
 from engine.metrics.optimal_loss import mean_and_stderr
 from engine.metrics.posterior import draw_batches, posterior
 from engine.objectives.design import Design
 from engine.process.precond import Preconditioning
 from engine.process.weighting import target_weight
 from engine.records.record import JsonObject
-from engine.sampling.step_packing import repeated
 
 LOWEST_SIGMA, HIGHEST_SIGMA = 0.002, 80.0
 """The noise levels that `log_levels` keeps to [P3 Table 1]."""

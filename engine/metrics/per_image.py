@@ -6,10 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from engine.batch_shape import repeated
 from engine.denoiser import Denoiser
+from engine.guidance import Guided
 from engine.samplers.steps import DenoiseFn
-from engine.sampling.guidance import Guided
-from engine.sampling.step_packing import repeated
 
 Measure = Callable[[DenoiseFn, Tensor, Tensor], Tensor]
 """(denoise, images uint8 [B, C, H, W], their indices int64 [B]) -> one row per image [B, ...]."""

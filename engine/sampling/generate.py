@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.batch_shape import repeated
 from engine.config.experiment import Experiment
 from engine.data.datasets import to_uint8
 from engine.data.images import save_grid
 from engine.data.registry import DATASETS
 from engine.denoiser import Denoiser
+from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.samplers.base import SamplerBase
 from engine.samplers.steps import NoiseFn
-from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import NOISES_KEPT, guided_trees, sample_shared
-from engine.sampling.step_packing import PackedSteps, repeated, steps_per_batch
+from engine.sampling.step_packing import PackedSteps, steps_per_batch
 
 PANEL_ROWS = 8
 PANEL_PIXELS = 32

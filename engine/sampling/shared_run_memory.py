@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from engine.backbones.base import FP32, HALF
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
 from engine.samplers.base import SamplerBase
 from engine.sampling.prefix_sharing import NOISES_KEPT, guided_trees
-from engine.training.memory import FP32, HALF
 
 FP64 = 8
 """Bytes of a number outside of the network."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from engine.batch_shape import repeated
 from engine.denoiser import Denoiser
+from engine.guidance import Guided
 from engine.posterior import Posterior
 from engine.samplers.steps import DenoiseRequest
-from engine.sampling.guidance import Guided
 
 
 class PackedSteps:
@@ -41,11 +42,6 @@ class PackedSteps:
         if any(request.with_variance for request in asked):
             return self.guided.posterior(x, sigma)
         return Posterior(self.guided(x, sigma))
-
-
-def repeated(values: Tensor, count: int) -> Tensor:
-    """The rows of `values` again and again until there are `count`."""
-    return values if len(values) == count else values[torch.arange(count, device=values.device) % len(values)]
 
 
 def steps_per_batch(denoiser: Denoiser, images: int, batch_size: int) -> int:

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass, fields
 
+from engine.backbones.base import FP32, HALF
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
 from engine.config.weights import tracked_weights
-
-FP32, HALF = 4, 2
-"""Bytes of a number."""
 
 
 @dataclass(frozen=True)

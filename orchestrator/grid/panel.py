@@ -26,6 +26,7 @@ def panel_size(grid: Grid) -> int:
 
 
 def panel_faults(grid: Grid) -> Iterator[Fault]:
+    """Panels that are too large, and entries that are no sampler or the same one twice."""
     if panel_size(grid) > MAX_POINTS:
         yield Fault(("panel",), f"{panel_size(grid):,} samplers; the limit is {MAX_POINTS:,}")
         return

@@ -8,6 +8,7 @@ from orchestrator.grid.yaml_source import Fault, KeyPath
 
 
 def zip_length_faults(grid: Grid) -> Iterator[Fault]:
+    """Groups of `zip` whose lists are not equally long."""
     for index, group in enumerate(grid.zip):
         lengths = {field: len(values) for field, values in group.items()}
         if len(set(lengths.values())) > 1:
@@ -16,6 +17,7 @@ def zip_length_faults(grid: Grid) -> Iterator[Fault]:
 
 
 def repeated_value_faults(grid: Grid) -> Iterator[Fault]:
+    """Values, rows, points and seeds that are given twice in one place."""
     for entry in entries(grid):
         if entry.role is Role.VARIED and entry.path[0] in ("axes", "when"):
             yield from _repeats(entry.values)

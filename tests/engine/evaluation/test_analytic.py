@@ -16,12 +16,12 @@ from engine.data.datasets import ImageSet
 from engine.evaluation.oracle import GaussianOracle
 from engine.evaluation.snapshot_cache import Snapshot, analytic_variance
 from engine.files import LocalFiles
+from engine.guidance import NULL_LABEL
 from engine.noise import Purpose, normal
 from engine.objectives.simple import SimpleObjective
 from engine.process.analytic import AnalyticVariance, analytic_gammas
 from engine.process.schedules import vp_sigmas
 from engine.samplers.ddpm import Ddpm
-from engine.sampling.guidance import NULL_LABEL
 
 STD = 0.5
 SIGMAS = [vp_sigmas("linear", 1000)[t] for t in (0, 100, 300, 600, 999)]

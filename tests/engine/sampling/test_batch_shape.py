@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from engine.denoiser import Denoiser
+from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.posterior import Posterior
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
 from engine.samplers.euler import Euler
 from engine.samplers.steps import DenoiseRequest
-from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import prefix_tree, sample_shared
 from engine.sampling.step_packing import PackedSteps
 

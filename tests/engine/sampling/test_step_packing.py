@@ -14,10 +14,12 @@ from engine.backbones.mlp.config import Mlp
 from engine.backbones.ncsnpp.config import NcsnPlusPlus
 from engine.backbones.registry import Model
 from engine.backbones.unet.config import UNet
+from engine.batch_shape import repeated
 from engine.build import build_denoiser, build_network
 from engine.config.experiment import Data, EvaluationProtocol, Experiment
 from engine.config.train import Train
 from engine.denoiser import Denoiser
+from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.objectives.edm import EdmObjective
 from engine.objectives.hybrid import HybridObjective
@@ -30,9 +32,8 @@ from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.heun import Heun
 from engine.samplers.steps import DenoiseRequest
 from engine.sampling.generate import generate, generate_shared
-from engine.sampling.guidance import Guided
 from engine.sampling.prefix_sharing import shared_evaluations
-from engine.sampling.step_packing import PackedSteps, repeated, steps_per_batch
+from engine.sampling.step_packing import PackedSteps, steps_per_batch
 
 BATCH_SIZE, IMAGES, SHAPE = 64, 16, (1, 8, 8)
 LEVELS = (80.0, 2.5, 0.3, 0.01)

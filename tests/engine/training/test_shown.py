@@ -13,9 +13,9 @@ from engine.data.catalog import NUM_AUGMENT_LABELS
 from engine.data.datasets import ImageSet
 from engine.denoiser import Denoiser, Output
 from engine.files import LocalFiles
+from engine.guidance import NULL_LABEL
 from engine.samplers.heun import Heun
 from engine.sampling.generate import generate_images
-from engine.sampling.guidance import NULL_LABEL
 from engine.training.batches import make_batch
 from engine.training.start import starting_state
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from engine.denoiser import Denoiser
+from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
 from engine.samplers.base import SamplerBase
 from engine.samplers.registry import SAMPLERS
 from engine.sampling.generate import generate
-from engine.sampling.guidance import Guided
 
 LABELS = torch.tensor([0, 1, 2, 2])
 X = normal(0, Purpose.LATENT, torch.arange(4), (1, 2, 2))
