@@ -45,6 +45,9 @@ class UNet(UNetBase):
     """Resolutions, in pixels, whose blocks have self-attention."""
     num_heads: int = Field(default=4, ge=1)
     """Attention heads; the channels are divided among them."""
+    min_group_channels: Literal[1, 2] = 2
+    """Fewest channels of a norm's group. P1's code always has 32 groups, which is 1; from C = 64 on, its smallest,
+    both are the same."""
 
     def heads(self, channels: int) -> int:
         """The same number at every level."""

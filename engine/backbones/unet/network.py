@@ -11,9 +11,6 @@ from engine.backbones.unets.encoder_decoder import EncoderDecoder, EncoderDecode
 from engine.backbones.unets.layers import GroupNorm, SelfAttention, resample
 from engine.backbones.unets.layout import Block, unet_layout
 
-# iDDPM normalises 32 groups at every width; see `group_count`.
-MIN_CHANNELS = 2
-
 
 class ResidualBlock(nn.Module):
     """Norm, convolution, norm, scale and shift from the embedding, convolution; then attention.
@@ -21,9 +18,7 @@ class ResidualBlock(nn.Module):
     ADM resamples inside such blocks, and leaves every group of a norm `min_channels` channels or more.
     """
 
-    def __init__(
-        self, block: Block, embedding_width: int, dropout: float, min_channels: int = MIN_CHANNELS
-    ) -> None:
+    def __init__(self, block: Block, embedding_width: int, dropout: float, min_channels: int) -> None:
         super().__init__()
         before, after = block.in_channels, block.out_channels
         self.resampling = block.resampling
@@ -89,13 +84,13 @@ class UNetNet(EncoderDecoderNet):
 
         def build(block: Block) -> nn.Module:
             return (
-                ResidualBlock(block, wide, config.dropout)
+                ResidualBlock(block, wide, config.dropout, config.min_group_channels)
                 if block.kind == "residual"
                 else ResamplingConv(block)
             )
 
         self.trunk = EncoderDecoder(layout, nn.Conv2d(shape.in_channels, width, 3, padding=1), build)
-        self.norm = scale_shift_norm(last, MIN_CHANNELS)
+        self.norm = scale_shift_norm(last, config.min_group_channels)
         self.last = zero_init(nn.Conv2d(last, shape.out_channels, 3, padding=1))
 
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:

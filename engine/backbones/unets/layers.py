@@ -12,7 +12,7 @@ def group_count(channels: int, min_channels: int) -> int:
 
     EDM leaves 4, which is its min(32, channels // 4). iDDPM always takes 32, which at its smallest C = 64
     leaves 2; leaving 2 gives the same for every published size and keeps smaller nets from normalising each
-    channel alone.
+    channel alone. Leaving 1 is what its code does with those, where 32 divides the channels.
     """
     most = max(1, min(32, channels // min_channels))
     return max(groups for groups in range(1, most + 1) if channels % groups == 0)

@@ -21,7 +21,9 @@ def small_net():
 
 def test_conditioning_is_group_norm_times_w_plus_1_plus_b():
     torch.manual_seed(0)
-    block = ResidualBlock(Block("residual", 8, 16, 4, heads=4), embedding_width=32, dropout=0.0)
+    block = ResidualBlock(
+        Block("residual", 8, 16, 4, heads=4), embedding_width=32, dropout=0.0, min_channels=2
+    )
     torch.nn.init.normal_(block.conv1.weight)
     torch.nn.init.normal_(block.attention.proj.weight)
     x, embedding = torch.randn(2, 8, 4, 4), torch.randn(2, 32)
@@ -38,7 +40,9 @@ def test_conditioning_is_group_norm_times_w_plus_1_plus_b():
 
 
 def test_a_fresh_residual_block_of_equal_widths_passes_its_input_on():
-    block = ResidualBlock(Block("residual", 8, 8, 4, heads=4), embedding_width=32, dropout=0.0)
+    block = ResidualBlock(
+        Block("residual", 8, 8, 4, heads=4), embedding_width=32, dropout=0.0, min_channels=2
+    )
     x = torch.randn(2, 8, 4, 4)
     assert torch.equal(block(x, torch.randn(2, 32)), x)
 
@@ -88,3 +92,14 @@ def test_no_label_has_a_row_of_its_own_and_augmentation_labels_start_by_adding_n
     expected = F.silu(unlabelled + rows[[0, 5]] + augment @ net.map_augment.weight.T)
     # fp32 rounding of a sum of nine products of order 1.
     torch.testing.assert_close(net.embed(c_noise, label, augment), expected, rtol=0, atol=64 * 2.0**-23)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(32, [16, 32]), (64, [32, 32]), (96, [32, 32])])
+def test_one_channel_a_group_makes_other_norms_below_64_channels_alone(
+    channels: int, groups: list[int]
+) -> None:
+    found = []
+    for fewest in (2, 1):
+        model = UNet(channels=channels, channel_mult=(1,), num_blocks=1, min_group_channels=fewest)
+        found.append(model.build(NetShape(resolution=8, in_channels=3, num_classes=5)).norm.num_groups)
+    assert found == groups
