@@ -3,7 +3,8 @@
 
 def clock(seconds: float) -> str:
     """Seconds as `45 s`, `3 min 20 s`, `5 h 10 min` or `12 days`."""
-    whole, minutes = round(seconds), round(seconds / 60)
+    whole = round(seconds)
+    minutes = round(seconds / 60)
     if whole < 60:
         return f"{whole} s"
     if whole < 600:

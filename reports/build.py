@@ -28,7 +28,8 @@ def build_report(sweep_folder: Path, storage: Path) -> Path:
     protocols.
     """
     document = compose(read_sweep(sweep_folder, storage))
-    target, draft = sweep_folder / paths.REPORT, sweep_folder / ".report.partial"
+    target = sweep_folder / paths.REPORT
+    draft = sweep_folder / ".report.partial"
     shutil.rmtree(draft, ignore_errors=True)
     for folder in ("tables", "figures"):
         (draft / folder).mkdir(parents=True)

@@ -21,7 +21,8 @@ def command(grid: GridPath, storage: StoragePath = DEFAULT_STORAGE, smoke: Smoke
     from orchestrator.tracking.connection import tracking_uri
     from reports.formatting import counted
 
-    sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
+    sweep = load_sweep(grid, smoke=smoke)
+    store = Store.open(storage)
     with storage_lock(store):
         plan = current_plan(sweep, store)
         mirror_now(plan, store)

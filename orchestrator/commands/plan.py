@@ -40,7 +40,8 @@ def command(
     from orchestrator.search.current_plan import whole_plan
     from orchestrator.storage.store import Store
 
-    sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
+    sweep = load_sweep(grid, smoke=smoke)
+    store = Store.open(storage)
     plan = whole_plan(sweep, store)
     if calibrate:
         from orchestrator.planning.calibration import calibrate as measure_speed

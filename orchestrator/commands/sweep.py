@@ -61,7 +61,8 @@ def command(
     from orchestrator.grid import load_sweep
     from orchestrator.storage.store import Store
 
-    sweep, store = load_sweep(grid, smoke=smoke), Store.open(storage)
+    sweep = load_sweep(grid, smoke=smoke)
+    store = Store.open(storage)
     options = Options(store, data_root, address, make_console(stderr=True))
     refuse_hopeless_sweep(sweep, options, grid, force=yes)
     if confirm:

@@ -40,11 +40,11 @@ def command(
     from reports.figures.toy import plot_toy
 
     picture = picture_path(out, f"toy_{data}.png")
-    console, started = make_console(), time.monotonic()
+    console = make_console()
+    started = time.monotonic()
+    names = ("two_moons", "eight_gaussians") if data == "both" else (data,)
     with make_console(stderr=True).status("sampling"):
-        grids = [
-            toy_grid(name, seed) for name in (("two_moons", "eight_gaussians") if data == "both" else (data,))
-        ]
+        grids = [toy_grid(name, seed) for name in names]
     if as_json:
         typer.echo(json.dumps({"seed": seed, "grids": [distances(grid) for grid in grids]}, allow_nan=False))
     for grid in () if as_json else grids:

@@ -107,7 +107,8 @@ def trained_experiment(folder: Folder, draws: int) -> Experiment:
 
 def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
     """The snapshot's losses at noise levels even in log sigma."""
-    rule, design = asked.experiment.eval.loss_gap, asked.experiment.base_objective.design
+    rule = asked.experiment.eval.loss_gap
+    design = asked.experiment.base_objective.design
     assert rule is not None
     images = asked.images
     found = diagnosis(snapshot, images, log_levels(design, NUM_LEVELS), rule.num_draws)

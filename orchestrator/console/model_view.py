@@ -92,7 +92,8 @@ def network(experiment: Experiment, title: str) -> Network:
 def _budget(experiment: Experiment, shape: NetShape) -> Budget | None:
     """What the network is trained to execute of itself; None for one that skips nothing."""
     model = experiment.model
-    ratio, skippable = model.budget_ratio, model.skippable_cost(shape)
+    ratio = model.budget_ratio
+    skippable = model.skippable_cost(shape)
     if ratio is None or skippable is None:
         return None
     return Budget(ratio, skippable.macs / model_cost(experiment).macs, sampling_cost(experiment).macs)

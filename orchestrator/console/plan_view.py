@@ -64,7 +64,8 @@ def trainings_table(plan: Plan) -> Table:
         "training", "varied", "parameters", "GMAC / image", "kimg", "to do", box=None, header_style="bold"
     )
     for unit in plan.trainings[:MAX_ROWS]:
-        cost, state = model_cost(unit.experiment), plan.training_state(unit)
+        cost = model_cost(unit.experiment)
+        state = plan.training_state(unit)
         values = (
             f"{cost.params:,}" if cost.is_known else UNKNOWN,
             f"{cost.macs / 1e9:.3g}" if cost.is_known else UNKNOWN,
@@ -105,7 +106,8 @@ def show_collapsed(plan: Plan, console: Console) -> None:
 
 def show_cost(plan: Plan, store: Store, console: Console) -> None:
     """Multiply-accumulates, network evaluations and time of what is missing."""
-    place, speed = place_for(plan.sweep.grid.resources), speed_of(plan.sweep, store)
+    place = place_for(plan.sweep.grid.resources)
+    speed = speed_of(plan.sweep, store)
     to_train = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
     evaluations = sum(group.evaluations for group in plan.missing_groups)
     evaluations += sum(map(selection_nfe, plan.missing_trainings))
@@ -116,7 +118,8 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
         )
     for line in sharing_lines(plan.missing_cells, plan.spool_batches):
         console.print(line, highlight=False)
-    training, time = f"{UNKNOWN} MAC", UNKNOWN
+    training = f"{UNKNOWN} MAC"
+    time = UNKNOWN
     if is_predictable(plan):
         training = f"{trained_share(plan.sweep) * sum(map(training_macs, to_train)):.3g} MAC"
         time = f"about {clock(plan_seconds(plan, speed, place.slots))}"
@@ -130,7 +133,8 @@ def show_cost(plan: Plan, store: Store, console: Console) -> None:
 def show_memory(plan: Plan, console: Console) -> None:
     """What a worker of the largest training, and of the largest shared run, holds; a warning for too small a
     GPU."""
-    memory, in_shared_run = largest_memory(plan), largest_shared_run(plan)
+    memory = largest_memory(plan)
+    in_shared_run = largest_shared_run(plan)
     if in_shared_run is not None:
         console.print(
             f"memory per worker in a common pass, at most: {memory_words(in_shared_run)}", highlight=False
@@ -147,7 +151,8 @@ def show_memory(plan: Plan, console: Console) -> None:
 
 def show_few_images(experiment: Experiment, console: Console) -> None:
     """A warning when distances are taken from too few images for the features' covariance."""
-    rule, dims = experiment.eval, EXTRACTORS[experiment.eval.extractor].dims
+    rule = experiment.eval
+    dims = EXTRACTORS[experiment.eval.extractor].dims
     counts = {
         "eval.num_samples": rule.num_samples,
         "eval.selection.num_samples": rule.selection.num_samples,

@@ -132,20 +132,23 @@ class Recorder:
 def sampler_levels(sampler: SamplerBase) -> list[float]:
     """The noise levels at which a sampler evaluates the network, rising; without those that stand for pure
     noise."""
-    recorder, nothing = Recorder(), torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    recorder = Recorder()
+    nothing = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     sampler.sample(recorder, nothing, lambda step: nothing)
     return sorted({level for level in recorder.levels if SIGMA_LIMITS[0] <= level <= SIGMA_LIMITS[1]})
 
 
 def words(experiment: Experiment) -> str:
     """The choices of an objective in a line."""
-    base, design = experiment.base_objective, experiment.base_objective.design
+    base = experiment.base_objective
+    design = base.design
     process = design.process.model_dump()
     schedule = process.get("schedule") or process.get("path") or ""
     steps = f", T = {process['num_timesteps']}" if "num_timesteps" in process else ""
     zero = ", zero terminal SNR" if process.get("zero_terminal_snr") else ""
     weighting = "variational bound" if base.is_bound else design.weighting.model_dump()["kind"]
-    levels, schedule_kind = design.noise_levels.model_dump()["kind"], design.training_schedule.kind
+    levels = design.noise_levels.model_dump()["kind"]
+    schedule_kind = design.training_schedule.kind
     parts = (
         f"objective {base.kind}{_beside(experiment)}",
         f"process {process['kind']}" + (f" ({schedule}{steps}{zero})" if schedule else ""),
@@ -186,7 +189,8 @@ def levels_table(curves: DesignCurves, process: ProcessBase) -> Table:
     rows = np.linspace(0, len(curves.sigma) - 1, ROWS).round().astype(int)
     shown, lost = (_shares(values, rows) for values in (curves.density, curves.loss_share))
     for row, of_images, of_loss in zip(rows, shown, lost, strict=True):
-        sigma, time = curves.sigma[row], f"{curves.time[row]:.3f}"
+        sigma = curves.sigma[row]
+        time = f"{curves.time[row]:.3f}"
         if process.discrete:
             time = str(int(process.timestep(torch.tensor([sigma], dtype=torch.float64))))
         columns = (

@@ -87,7 +87,8 @@ class Progress:
         if entry.state == "failed":
             entry.failure = report["message"]
         elif "kimg" in report:
-            entry.kimg, entry.loss = report["kimg"], report["loss"]
+            entry.kimg = report["kimg"]
+            entry.loss = report["loss"]
             entry.images_per_second = report["images_per_second"]
             self._say(f"train  {unit.label}: {self._training_line(entry)}")
 

@@ -19,7 +19,8 @@ def run_sweep(sweep: Sweep, options: Options) -> Path | None:
     Raises UnitsFailed when some units failed, Interrupted when stopped, StorageBusy when another driver is at
     work.
     """
-    store, folder = options.store, options.store.sweep(sweep.output_name)
+    store = options.store
+    folder = store.sweep(sweep.output_name)
     with storage_lock(store):
         before = current_plan(sweep, store)
         folder.write(paths.GRID, sweep.source.encode())

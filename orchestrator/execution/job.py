@@ -52,7 +52,8 @@ class Job:
 
         Raises UsageError when it does not hold even one, which would wait for ever.
         """
-        slots, workers = self.slots(), self.resources.workers
+        slots = self.slots()
+        workers = self.resources.workers
         if slots < workers:
             room = f"the cluster has room for {slots} workers"
             raise UsageError(

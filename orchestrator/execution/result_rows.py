@@ -86,7 +86,8 @@ def _weights_columns(cell: Cell, record: CellRecord) -> Row:
 
 
 def _configuration_columns(plan: Plan, cell: Cell, record: CellRecord) -> Row:
-    model, sweep = cell.experiment.model, plan.sweep
+    model = cell.experiment.model
+    sweep = plan.sweep
     named = published(model)
     return {
         "sweep": sweep.grid.name,

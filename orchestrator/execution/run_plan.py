@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def run_plan(plan: Plan, options: Options, folder: Folder) -> None:
     """Run the missing units on Ray under one live view."""
-    sweep, store, resources = plan.sweep, options.store, plan.sweep.grid.resources
+    sweep = plan.sweep
+    store = options.store
+    resources = plan.sweep.grid.resources
     options.console.print(f"{sweep.grid.name}: {work_words(plan)}", highlight=False)
     slots = place_for(resources).slots
     progress = Progress(

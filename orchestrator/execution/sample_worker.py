@@ -65,18 +65,19 @@ def sample_shared_run(unit: Unit) -> dict[str, str]:
 
     from engine.sampling.generation import generate_block
 
-    store, experiment, device = Store.open(unit.storage), unit.spec, prepare_worker(unit)
-    batch_size, num_samples = experiment.eval.batch_size, experiment.eval.num_samples
+    store = Store.open(unit.storage)
+    experiment = unit.spec
+    device = prepare_worker(unit)
+    batch_size = experiment.eval.batch_size
+    num_samples = experiment.eval.num_samples
     try:
         denoiser = warm_denoiser(unit, chosen_snapshot(unit, store), device)
         batches = torch.arange(num_samples).split(batch_size)
         samplers = [TypeAdapter(Sampler).validate_python(sampler) for _, sampler in unit.samplers]
         folders = [store.cell(cell_id) for cell_id, _ in unit.samplers]
         for cells, numbers in missing_batches(unit, folders).items():
-            indices, into = (
-                torch.cat([batches[number] for number in numbers]),
-                [folders[cell] for cell in cells],
-            )
+            indices = torch.cat([batches[number] for number in numbers])
+            into = [folders[cell] for cell in cells]
             generate_block(experiment, [samplers[cell] for cell in cells], indices, denoiser, into)
     except Exception as error:
         return {"state": "failed", "message": f"{type(error).__name__}: {error}"}
@@ -102,13 +103,15 @@ def measure_cell(unit: Unit) -> dict[str, float]:
     earlier = folder.read_record(paths.CELL, CellRecord) if folder.exists(paths.DONE) else None
     if earlier is not None:
         return earlier.metrics
-    device, experiment = prepare_worker(unit), unit.spec
+    device = prepare_worker(unit)
+    experiment = unit.spec
     judge = load_reference_context(
         unit.storage, experiment.data.name, experiment.eval.extractor, unit.data_root
     )
     chosen = chosen_snapshot(unit, store)
     started = time.perf_counter()
-    drawn, denoiser = read_generated(experiment, folder), warm_denoiser(unit, chosen, device)
+    drawn = read_generated(experiment, folder)
+    denoiser = warm_denoiser(unit, chosen, device)
     snapshot = Snapshot(experiment, denoiser, store.training(unit.train_id), chosen)
     if experiment.sample.measures_own_variance:
         denoiser.variance_model = analytic_variance(snapshot, load_data(experiment.data.name, unit.data_root))

@@ -48,7 +48,8 @@ class SearchedUnits(Searcher):
             proposal = self.inner.suggest(trial_id)
             if not isinstance(proposal, dict):
                 return None if proposal is None else str(proposal)
-            self.held, self.held_proposal = self.to_unit(proposal), trial_id
+            self.held = self.to_unit(proposal)
+            self.held_proposal = trial_id
         needed = self.held.train_id
         under_way = any(training == needed for _, training in self.running.values())
         if needed not in self.trained and under_way:

@@ -219,6 +219,7 @@ def unit_failures(plan: Plan, store: Store) -> tuple[FailedUnit, ...]:
 
 def data_seen(plan: Plan, store: Store) -> DataSeen:
     """Name, size and content hash of the data set, as the workers saw it."""
-    name, extractor = plan.sweep.anchor.data.name, plan.sweep.anchor.eval.extractor
+    name = plan.sweep.anchor.data.name
+    extractor = plan.sweep.anchor.eval.extractor
     seen = store.references(name, extractor).read_record(paths.DATA, DataSeen)
     return DataSeen(name=name, sha256=seen.sha256 if seen else None, num_images=DATASETS[name].num_images)

@@ -26,7 +26,8 @@ def train_trial(config: RayValues) -> None:
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    resources, unit = config["resources"], Unit.from_json(config["unit"])
+    resources = config["resources"]
+    unit = Unit.from_json(config["unit"])
     per_worker = {"CPU": resources["cpus_per_worker"], "GPU": resources["gpus_per_worker"]}
     TorchTrainer(
         train_loop,
@@ -68,7 +69,8 @@ def run_training(unit: Unit, rank: int, report: Callable[[RayValues], None]) -> 
     from engine.evaluation.evaluate import select_snapshot
     from engine.training.loop import Tick, train
 
-    device, experiment = prepare_worker(unit), unit.spec
+    device = prepare_worker(unit)
+    experiment = unit.spec
     folder = Store.open(unit.storage).training(unit.train_id)
     images = load_data(experiment.data.name, unit.data_root)
 

@@ -47,7 +47,8 @@ def load_reference_context(
     from engine.metrics.features import build_extractor
     from engine.metrics.reference import load_reference
 
-    files, images = Store.open(storage).references(data_name, extractor), load_data(data_name, data_root)
+    files = Store.open(storage).references(data_name, extractor)
+    images = load_data(data_name, data_root)
     built = build_extractor(extractor, images, files=files, device=worker_device())
     files.write_json(
         "data.json", {"name": data_name, "sha256": images.sha256, "num_images": len(images.images)}

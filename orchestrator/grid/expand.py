@@ -105,7 +105,8 @@ def _axes(sweep: Sweep, experiment: Experiment) -> Overrides:
 def _linked(sweep: Sweep, point: Experiment, overrides: Overrides) -> dict[str, float]:
     """Fields that follow others, and their values. Raises InvalidFields where a rule does not know the
     point's kind."""
-    values, found = {}, []
+    values = {}
+    found = []
     for field, rule in sweep.grid.linked.items():
         try:
             values[field] = LINKED_RULES[rule](sweep.anchor, point)

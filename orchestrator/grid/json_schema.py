@@ -24,7 +24,9 @@ def grid_json_schema() -> Schema:
         for field, value in values.items()
         if any(in_group(field, group) for group in KNOB_GROUPS)
     }
-    one, many, either = _mapping(values), _mapping(_each(varied, _listed)), _mapping(_each(values, _any_of))
+    one = _mapping(values)
+    many = _mapping(_each(varied, _listed))
+    either = _mapping(_each(values, _any_of))
     panel = {**_mapping(_each(samplers, _any_of)), "required": ["kind"]}
     linked = _mapping({field: {"enum": list(LINKED_RULES)} for field in values})
     schema["$defs"]["When"]["properties"] |= {"if": either, "axes": many}

@@ -80,7 +80,8 @@ def _echo(detail: ErrorDetails) -> bool:
 
 def _fault(detail: ErrorDetails, model: type[BaseModel], loc: KeyPath) -> Fault:
     path, owners = trace(model, loc)
-    kind, context = detail["type"], detail.get("ctx", {})
+    kind = detail["type"]
+    context = detail.get("ctx", {})
     message = WORDS[kind].format(value=show(detail["input"]), **context) if kind in WORDS else detail["msg"]
     if kind == "extra_forbidden":
         return _unknown_key(path, owners)

@@ -17,7 +17,8 @@ class InvalidFields(Exception):
     """The changed experiment is not valid; the faults' paths are those of the experiment."""
 
     def __init__(self, found: list[Fault], overrides: Overrides) -> None:
-        self.faults, self.overrides = found, overrides
+        self.faults = found
+        self.overrides = overrides
         super().__init__(found, overrides)
 
 
@@ -31,7 +32,8 @@ def changed(experiment: Experiment, overrides: Overrides) -> Experiment:
     for field, value in overrides.items():
         section, _, below = field.partition(".")
         by_section.setdefault(section, []).append((below, value))
-    sections, found = dict(experiment), []
+    sections = dict(experiment)
+    found = []
     for name, changes in by_section.items():
         try:
             sections[name] = _changed_section(name, sections[name], tuple(changes))
@@ -72,7 +74,8 @@ def _set(target: PlainMapping, parts: tuple[str, ...], value: Any) -> None:
     for part in parts[:-1]:
         if not isinstance(target.get(part), dict):
             target[part] = written(_default(models, target.get("kind"), part))
-        target, models = target[part], children(models, part)
+        target = target[part]
+        models = children(models, part)
     if parts[-1] == "kind" and target.get("kind") != value:
         _keep_common(target, [model for model in models if kind_of(model) == value])
     target[parts[-1]] = value

@@ -37,7 +37,8 @@ def network_layers(experiment: Experiment) -> tuple[Layer, ...]:
 
     Raises UsageError as `model_cost` does.
     """
-    objective, parent = experiment.objective, experiment.parent
+    objective = experiment.objective
+    parent = experiment.parent
     with buildable(experiment):
         if objective.is_head and parent is not None:
             added = objective.added_layers(parent.model, net_shape(experiment))
@@ -62,7 +63,9 @@ def buildable(experiment: Experiment) -> Iterator[None]:
 
 
 def _model_cost(experiment: Experiment) -> Cost:
-    shape, objective, parent = net_shape(experiment), experiment.objective, experiment.parent
+    shape = net_shape(experiment)
+    objective = experiment.objective
+    parent = experiment.parent
     if objective.is_head and parent is not None:
         below = _model_cost(parent)
         added = objective.added_layers(parent.model, shape)
@@ -76,7 +79,8 @@ def training_macs(unit: Training) -> float:
     Checkpointing goes forward once more. A DyDiT masks and does not skip, and runs twice while its warm-up
     lasts.
     """
-    model, train = unit.experiment.model, unit.experiment.train
+    model = unit.experiment.model
+    train = unit.experiment.train
     kimg = train.total_kimg + model.extra_training_kimg(train.total_kimg)
     forwards = FORWARDS_PER_TRAINING_IMAGE + (1 if train.checkpointing else 0)
     return kimg * 1000 * forwards * model_cost(unit.experiment).macs

@@ -26,7 +26,9 @@ def bound_evaluations(samplers: Sequence[SamplerBase], protocol: EvaluationProto
 def shared_model_evaluations(samplers: Sequence[SamplerBase], protocol: EvaluationProtocol) -> int:
     """Images times evaluations of what cells of one snapshot share: the ODE's likelihood and the loss at each
     level."""
-    found, rule, gap = 0, protocol.likelihood, protocol.loss_gap
+    found = 0
+    rule = protocol.likelihood
+    gap = protocol.loss_gap
     if rule is not None and any(sampler.deterministic and sampler.guidance == 1 for sampler in samplers):
         images = _padded(rule.num_images, protocol.batch_size)
         found += images * rule.ode_steps * ODE_EVALUATIONS * GRADIENT

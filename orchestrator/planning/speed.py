@@ -46,7 +46,8 @@ def speed_of(sweep: Sweep, store: Store) -> Speed:
     resources = sweep.grid.resources
     known = (store.root.read_json(paths.SPEED) or {}).get(speed_key(sweep.anchor), {})
     unit = ASSUMED_GPU_SPEED if resources.gpus_per_worker else ASSUMED_CPU_SPEED * resources.cpus_per_worker
-    train, sample = known.get("train", unit * resources.workers), known.get("sample", unit)
+    train = known.get("train", unit * resources.workers)
+    sample = known.get("sample", unit)
     return Speed(train, sample, measured="train" in known, forwards=known.get("forwards", 0))
 
 
@@ -56,7 +57,8 @@ def remember_speed(before: Plan, after: Plan, store: Store) -> None:
     new = after.finished - before.finished
     trained = [unit for unit in after.trainings if unit.done_file in new]
     sampled = [cell for cell in after.cells if cell.done_file in new]
-    train, sample = _training_speed(trained, store), _sampling_speed(sampled, store)
+    train = _training_speed(trained, store)
+    sample = _sampling_speed(sampled, store)
     if not speed.measured and not (train and sample):
         return
     known = store.root.read_json(paths.SPEED) or {}

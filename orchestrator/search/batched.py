@@ -37,7 +37,8 @@ def run_batches(sweep: Sweep, store: Store, folder: Folder, run: Run) -> None:
     """
     from optuna.trial import TrialState
 
-    settings, proposals = sweep.grid.search, Proposals(sweep, folder)
+    settings = sweep.grid.search
+    proposals = Proposals(sweep, folder)
     assert settings is not None, "run_batches needs a grid with search"
     space = option_numbers(sweep)
 

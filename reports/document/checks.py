@@ -40,7 +40,8 @@ class Check:
 
 def checks(overview: Overview) -> list[Check]:
     """All checks of a sweep."""
-    manifest, results = overview.sweep.manifest, overview.sweep.results
+    manifest = overview.sweep.manifest
+    results = overview.sweep.results
     counts = manifest.counts
     return [
         _sum_check("grid points", counts, "points", ("cells", "collapsed")),

@@ -80,7 +80,8 @@ def compose(sweep: SweepResults) -> Document:
 
 
 def _subtitle(seen: Overview) -> str:
-    manifest, first = seen.sweep.manifest, seen.sweep.results.iloc[0]
+    manifest = seen.sweep.manifest
+    first = seen.sweep.results.iloc[0]
     parts = [f"Recipe {first['recipe']}"]
     if manifest.data.name:
         parts.append(f"data {manifest.data.name}")

@@ -83,9 +83,11 @@ def _among_trainings(overview: Overview) -> list[str]:
     smallest = min(field, key=lambda one: one.num_params or math.inf)
     largest = max(one.num_params or 0 for one in field)
     sizes_differ = largest > SAME_SIZE * (smallest.num_params or math.inf)
-    rival, role = best_of(rivals, overview.distance), "the runner-up"
+    rival = best_of(rivals, overview.distance)
+    role = "the runner-up"
     if sizes_differ and smallest is not winner and math.isfinite(smallest.mean(overview.distance)):
-        rival, role = smallest, "the smallest"
+        rival = smallest
+        role = "the smallest"
     if rival is None:
         return [f"Only {winner.training} has a finite {overview.distance} at {overview.reference_sampler}."]
     return [
@@ -125,7 +127,8 @@ def _closest_with_noise(overview: Overview, best: Configuration) -> list[str]:
 
 
 def _gap(overview: Overview, one: Configuration, other: Configuration) -> str:
-    base, gap = other.mean(overview.distance), other.mean(overview.distance) - one.mean(overview.distance)
+    base = other.mean(overview.distance)
+    gap = other.mean(overview.distance) - one.mean(overview.distance)
     return f"{significant(gap)} ({percent(gap / base) if base else '—'}) below the {significant(base)} of"
 
 

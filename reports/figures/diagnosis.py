@@ -55,7 +55,8 @@ def middle_half(curves: DiagnosisCurves) -> tuple[float, float] | None:
 
     A gap below 0 is noise of the estimate and counts as 0 here.
     """
-    ln_sigma, heights = np.log(curves.sigma), lost(curves).clip(min=0)
+    ln_sigma = np.log(curves.sigma)
+    heights = lost(curves).clip(min=0)
     slices = (heights[1:] + heights[:-1]) / 2 * np.diff(ln_sigma)
     if not slices.sum() > 0:
         return None
@@ -81,7 +82,8 @@ def _plot_losses(axes: Any, curves: DiagnosisCurves) -> None:
 
 def _plot_lost(axes: Any, curves: DiagnosisCurves) -> str:
     """The weighted gap; returns what it says in words."""
-    heights, error = lost(curves), BAND * np.asarray(curves.weight) * np.asarray(curves.gap_stderr)
+    heights = lost(curves)
+    error = BAND * np.asarray(curves.weight) * np.asarray(curves.gap_stderr)
     axes.fill_between(curves.sigma, heights - error, heights + error, color=ORANGE, alpha=0.22, lw=0)
     axes.plot(curves.sigma, heights, color=ORANGE)
     axes.axhline(0, color=MUTED, lw=0.8)
@@ -89,10 +91,8 @@ def _plot_lost(axes: Any, curves: DiagnosisCurves) -> str:
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel_title(axes, "Where training loses: weighted gap per unit of ln σ")
-    words, between = (
-        f"Area: training loss above its optimum, {significant(total_lost(curves))}",
-        middle_half(curves),
-    )
+    words = f"Area: training loss above its optimum, {significant(total_lost(curves))}"
+    between = middle_half(curves)
     if between is not None:
         axes.axvspan(*between, color=MUTED, alpha=0.1, lw=0, zorder=0)
         low, high = map(significant, between)

@@ -64,8 +64,10 @@ def frontier(found: list[Configuration], distance: str) -> list[Configuration]:
 
 def _mark(axes: Any, one: Configuration, overview: Overview, leads: bool) -> None:
     """A configuration with its interval, its seeds and its name; filled where it lies on the frontier."""
-    estimate, look = one.metrics[overview.distance], _look(is_dynamic(one), leads)
-    seeds, top = list(estimate.by_seed.values()), max(estimate.by_seed.values())
+    estimate = one.metrics[overview.distance]
+    look = _look(is_dynamic(one), leads)
+    seeds = list(estimate.by_seed.values())
+    top = max(estimate.by_seed.values())
     if estimate.low is not None and estimate.high is not None:
         axes.plot([one.macs] * 2, [estimate.low, estimate.high], color=look["mec"], lw=1.2)
         top = max(top, estimate.high)

@@ -29,7 +29,8 @@ def log_y(axes: Any, values: Sequence[float]) -> None:
     """A logarithmic y axis for the values above 0, at least a decade high and with at most six ticks."""
     positive = [value for value in values if value > 0]
     low, high = np.log10(min(positive)), np.log10(max(positive))
-    middle, half = (low + high) / 2, max(0.5, 0.55 * (high - low))
+    middle = (low + high) / 2
+    half = max(0.5, 0.55 * (high - low))
     axes.set_yscale("log")
     axes.set_ylim(10 ** (middle - half), 10 ** (middle + half))
     axes.yaxis.set_major_locator(LogLocator(numticks=6))

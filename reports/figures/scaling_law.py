@@ -61,7 +61,9 @@ def plot(overview: Overview) -> ReportFigure | None:
 
 def _plot_series(axes: Any, group: Trainings, metric: str, colour: str) -> list[Label]:
     """Points and, where there is one, the law with its label."""
-    look, values, law = LOOKS[metric], group.losses[metric], group.law(metric)
+    look = LOOKS[metric]
+    values = group.losses[metric]
+    law = group.law(metric)
     mark = {key: value for key, value in look.items() if key != "ls"}
     axes.plot(group.compute, values, ls="", color=colour, mew=1.5, zorder=3, **mark)
     if law is None:

@@ -13,7 +13,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 # Okabe and Ito's palette without its yellow, which is too light for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555")
-INK, MUTED, GRID = "#1c1f24", "#5b6470", "#e4e7eb"
+INK = "#1c1f24"
+MUTED = "#5b6470"
+GRID = "#e4e7eb"
 DPI = 200
 """Twice the 100 pixels an inch at which a page shows figures."""
 

@@ -11,13 +11,24 @@ from matplotlib.figure import Figure
 from engine.records.curves import ToyCloud, ToyGrid
 from reports.figures.style import DPI, GRID, INK, MUTED, PALETTE, ReportFigure
 
-PANEL, SPACE, HEADING = 1.34, 0.1, 0.18
-"""Side of a panel, space between two, and height of the line over each; all lengths are inches."""
+# All lengths are inches.
+PANEL = 1.34
+"""Side of a panel."""
+SPACE = 0.1
+"""Between two panels."""
+HEADING = 0.18
+"""Height of the line over each panel."""
 PITCH = PANEL + SPACE
-LEFT, RIGHT, TOP, BETWEEN = 1.12, 0.2, 0.86, 0.42
-"""Margins, and the space between two blocks."""
-LINE, LETTERS = 0.185, 14.2
-"""Height of a line of the caption, and letters an inch."""
+# Margins.
+LEFT = 1.12
+RIGHT = 0.2
+TOP = 0.86
+BETWEEN = 0.42
+"""Between two blocks."""
+LINE = 0.185
+"""Height of a line of the caption."""
+LETTERS = 14.2
+"""Letters of the caption that an inch holds."""
 FAINT = "#d3d7dd"
 
 
@@ -43,7 +54,8 @@ def plot_toy(grids: Sequence[ToyGrid]) -> ReportFigure:
 
 def caption(grids: Sequence[ToyGrid]) -> str:
     """What the panels show, and what to make of it."""
-    samples, points = len(grids[0].clouds[0].points), len(grids[0].data)
+    samples = len(grids[0].clouds[0].points)
+    points = len(grids[0].data)
     chance, noise = (
         " and ".join(dict.fromkeys(map(rounded, numbers)))
         for numbers in ([grid.chance for grid in grids], [grid.noise for grid in grids])

@@ -11,7 +11,8 @@ from scipy import stats
 
 from reports.formatting import significant
 
-LOSS, SELECTION = "train/loss", "selection/"
+LOSS = "train/loss"
+SELECTION = "selection/"
 LATER = 2
 """Snapshots that must follow the best one."""
 FEWEST = 6

@@ -53,7 +53,8 @@ def num_blocks(overview: Overview) -> int:
 
 def gaps_to(overview: Overview, target: Configuration, others: Sequence[Configuration]) -> list[Gap]:
     """The gaps of others above `target`, over all their seeds."""
-    known, base = left_out(overview), target.mean(overview.distance)
+    known = left_out(overview)
+    base = target.mean(overview.distance)
     errors = [paired_error(_of(one, known), _of(target, known)) for one in others]
     return [
         _gap(one.mean(overview.distance) - base, error) for one, error in zip(others, errors, strict=True)

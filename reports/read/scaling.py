@@ -65,7 +65,9 @@ def fit(compute: Sequence[float], values: Sequence[float]) -> PowerLaw | None:
         return None
     x, y = np.log(compute), np.log(values)
     run, rise = x - x.mean(), y - y.mean()
-    spread, total, freedom = float(run @ run), float(rise @ rise), len(y) - 2
+    spread = float(run @ run)
+    total = float(rise @ rise)
+    freedom = len(y) - 2
     exponent = float(run @ rise) / spread
     left = float(np.square(rise - exponent * run).sum())
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(left / freedom / spread)

@@ -84,7 +84,8 @@ def _columns(
 def _caption(
     overview: Overview, ranked: Sequence[Configuration], gaps: Sequence[Gap], baseline: Configuration | None
 ) -> str:
-    total, shown = counted(len(ranked), "sampler"), min(SHOWN, len(ranked))
+    total = counted(len(ranked), "sampler")
+    shown = min(SHOWN, len(ranked))
     of = f" of {ranked[0].training}" if len(overview.trainings) > 1 else ""
     words = [f"The {shown} best of {total}{of}." if shown < len(ranked) else f"All {total}{of}, best first."]
     if baseline is not None and baseline in ranked[SHOWN:]:

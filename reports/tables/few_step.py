@@ -54,7 +54,8 @@ def _without_steps(one: Configuration) -> str:
 
 def _row(own: list[Configuration], metrics: list[str], steps: list[int]) -> dict[str, Any]:
     """One sampler on one training: every metric at every number of steps."""
-    first, at = own[0], {one.num_steps: one for one in own}
+    first = own[0]
+    at = {one.num_steps: one for one in own}
     row: dict[str, Any] = {
         "sampler": first.sampler_label.replace(f" {first.num_steps}", "", 1),
         "training": first.training,

@@ -74,7 +74,8 @@ def _reference(one: Configuration) -> dict[str, Any]:
 
 def _columns(overview: Overview, fields: list[str]) -> tuple[Column, ...]:
     found = list(overview.at_reference.values())
-    dynamic, curves = any(map(is_dynamic, found)), _trained_ratios(overview)
+    dynamic = any(map(is_dynamic, found))
+    curves = _trained_ratios(overview)
     axes = [
         Column(field, axis_label(field), note="train_ids" if field == fields[0] else "") for field in fields
     ]

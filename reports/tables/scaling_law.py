@@ -36,7 +36,8 @@ def build(overview: Overview) -> Table | None:
 
 
 def _row(overview: Overview, group: Trainings, metric: str) -> dict[str, Any]:
-    law, results = group.law(metric), overview.sweep.results
+    law = group.law(metric)
+    results = overview.sweep.results
     cells = results[results["train_id"].isin(group.train_ids)]["cell_id"].unique()
     return {
         "trainings": group.label,

@@ -158,7 +158,8 @@ def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _shown(frame: pd.DataFrame, column: Column, places: int, within: str) -> list[Shown]:
-    values, best = list(frame[column.name]), _best_rows(frame, column, within)
+    values = list(frame[column.name])
+    best = _best_rows(frame, column, within)
     notes = list(frame[column.note]) if column.note else [""] * len(values)
     return [
         Shown(
