@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from engine.conflicts import ConfigConflict
 from engine.posterior import Posterior
@@ -16,7 +16,15 @@ from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
 from engine.samplers.base import Canonical, NetworkFacts, SamplerBase
 from engine.samplers.steps import DenoiseRequest, NoiseFn, Step, StepCoroutine
-from engine.samplers.timesteps import TauName, timesteps
+from engine.samplers.timesteps import (
+    LISTED,
+    SECTIONS,
+    TauName,
+    listed_timesteps,
+    section_counts,
+    section_timesteps,
+    timesteps,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +41,23 @@ NEEDED: dict[CovarianceName, str] = {
 """The field of the posterior that a covariance needs; the others need none."""
 
 
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
+Timesteps = Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
+
+
 class ChainSampler(SamplerBase):
     """A sampler that walks down the timesteps of a variance-preserving chain [P2 Eq. 12, 16; playbook
     0.3]."""
 
     tau: TauName = "linear"
     """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and released_quadratic as
-    its code does, even as P1's code (P6's differs in how halves round), trailing for schedules that end in
-    pure noise."""
+    its code does; even, strided (`ddimN` of its scripts) and sections as P1's and DiT's code; even_one_based as
+    P6's and Analytic-DPM's; trailing for schedules that end in pure noise; listed as `visit` says."""
+    sections: Annotated[Counts | None, BeforeValidator(section_counts)] = None
+    """Of tau sections: steps in each of so many equal parts of the chain, the least noisy first, as a list or as
+    P1's scripts write it ("10,15,20"). They add up to num_steps."""
+    visit: Timesteps | None = None
+    """Of tau listed: the num_steps timesteps themselves, rising."""
     schedule: ScheduleName = "linear"
     """Variance-preserving schedule that is walked; any trained model can be sampled on any of them."""
     num_timesteps: int = Field(default=1000, ge=2)
@@ -54,13 +71,34 @@ class ChainSampler(SamplerBase):
 
     @model_validator(mode="after")
     def _has_timesteps(self) -> "ChainSampler":
-        timesteps(self.tau, self.num_steps, self.num_timesteps)
+        for rule, name, numbers, count in (
+            (SECTIONS, "sections", self.sections, sum(self.sections or ())),
+            (LISTED, "visit", self.visit, len(self.visit or ())),
+        ):
+            if (self.tau == rule) != (numbers is not None):
+                raise ValueError(f"tau {rule} and {name} need each other")
+            if numbers is not None and count != self.num_steps:
+                raise ValueError(f"{name} makes {count} steps, and num_steps is {self.num_steps}")
+        self.timesteps_at(self.num_steps)
         return self
 
     @property
     def timesteps(self) -> tuple[int, ...]:
         """The timesteps visited, rising and without repeats."""
-        return timesteps(self.tau, self.num_steps, self.num_timesteps)
+        return self.timesteps_at(self.num_steps)
+
+    def timesteps_at(self, num_steps: int) -> tuple[int, ...]:
+        """What its rule would visit in so many steps. ValueError where it has no such number of them."""
+        if self.tau not in (SECTIONS, LISTED):
+            return timesteps(self.tau, num_steps, self.num_timesteps)
+        if num_steps != self.num_steps:
+            raise ValueError(
+                f"tau {self.tau} says where {self.num_steps} steps are, and not where {num_steps}"
+            )
+        if self.visit is not None:
+            return listed_timesteps(self.visit, self.num_timesteps)
+        assert self.sections is not None, "checked when it was made"
+        return section_timesteps(self.sections, self.num_timesteps)
 
     @property
     def evaluations(self) -> int:
@@ -100,10 +138,22 @@ class ChainSampler(SamplerBase):
             )
             fields = ("sample.zero_terminal_snr", "sample.kind", "objective.kind")
             yield fields, f"the chain starts at zero signal-to-noise ratio, {advice}"
-        if self.deterministic and consistency_steps is not None and consistency_steps > self.num_timesteps:
-            reason = f"no sampler makes {consistency_steps} steps of {self.num_timesteps} timesteps"
-            yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
+        if self.deterministic and consistency_steps is not None:
+            yield from self._consistency_conflicts(consistency_steps)
         yield from self._variance_conflicts(network)
+
+    def _consistency_conflicts(self, num_steps: int) -> Iterator[ConfigConflict]:
+        if num_steps > self.num_timesteps:
+            reason = f"no sampler makes {num_steps} steps of {self.num_timesteps} timesteps"
+            yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
+            return
+        try:
+            self.timesteps_at(num_steps)
+        except ValueError as error:
+            yield (
+                ("eval.consistency.num_steps", "sample.tau"),
+                f"consistency compares with more steps: {error}",
+            )
 
     def _variance_conflicts(self, network: NetworkFacts) -> Iterator[ConfigConflict]:
         if self.variance_needed == "learned_range" and not network.learned_variance:
@@ -121,6 +171,8 @@ class ChainSampler(SamplerBase):
     def suffix(self) -> str:
         """What a label says of the chain and the guidance: nothing where they are the default."""
         tau = "" if self.tau == "linear" else f" {self.tau}"
+        if self.sections is not None:
+            tau += " " + "+".join(map(str, self.sections))
         return tau + (" zero SNR" if self.zero_terminal_snr else "") + super().suffix
 
     def chain_form(self, eta: float, clip: ClipName, covariance: CovarianceName) -> Canonical:
@@ -155,7 +207,7 @@ class ChainSampler(SamplerBase):
         asked, visited = self.num_steps, self.evaluations
         if visited < asked:
             return (f"tau repeats timesteps near 0: {asked} steps visit {visited} timesteps",)
-        if visited > asked:
+        if visited > asked:  # released_linear alone
             stride = self.num_timesteps // asked
             return (f"tau takes all timesteps {stride} apart: {asked} steps visit {visited} timesteps",)
         if asked <= 2 and self.tau in ("linear", "quadratic", "even"):

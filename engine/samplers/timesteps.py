@@ -4,8 +4,9 @@ Papers and code bases differ here, and so do their results: each rule is named a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 
@@ -40,16 +41,32 @@ def released_quadratic(num_steps: int, num_timesteps: int) -> list[int]:
 
 
 def even(num_steps: int, num_timesteps: int) -> list[int]:
-    """0 to T - 1 evenly, each rounded to the nearest, halves to even [P1 code].
+    """0 to T - 1 evenly, each rounded to the nearest, halves to even [P1 code, a single section; DiT].
 
-    P6's code counts timesteps from 1, so that its halves round to odd here: at T = 1000 it differs by one
-    timestep in one place at 3 and 5 steps and in three places at 25.
+    Strides are added up as P1's code does, whose rounding errors decide on which side a half falls.
     """
-    stride, position, chosen = (num_timesteps - 1) / max(num_steps - 1, 1), 0.0, []
-    for _ in range(num_steps):
-        chosen.append(round(position))
-        position += stride
-    return chosen
+    return _rounded_strides(0, num_steps, num_timesteps)
+
+
+def even_one_based(num_steps: int, num_timesteps: int) -> list[int]:
+    """1 to T evenly, each rounded to the nearest, halves to even, and less 1 [P6 code and Analytic-DPM's, `linear`].
+
+    Halves fall on the other side than in `even`: at T = 1000 three of 25 timesteps differ by one, and 58 of all
+    numbers of steps are affected.
+    """
+    return [position - 1 for position in _rounded_strides(1, num_steps, num_timesteps)]
+
+
+def strided(num_steps: int, num_timesteps: int) -> list[int]:
+    """0, k, 2k, ... below T with the smallest k that makes S timesteps [P1 code, `ddimS`; ADM; DiT].
+
+    Raises ValueError where no k does, such as for 60 timesteps of 1000.
+    """
+    for stride in range(1, num_timesteps):
+        visited = range(0, num_timesteps, stride)
+        if len(visited) == num_steps:
+            return list(visited)
+    raise ValueError(f"tau strided: no stride visits {num_steps} of {num_timesteps} timesteps")
 
 
 def trailing(num_steps: int, num_timesteps: int) -> list[int]:
@@ -67,15 +84,21 @@ TAU_RULES: dict[str, Callable[[int, int], list[int]]] = {
     "released_linear": released_linear,
     "released_quadratic": released_quadratic,
     "even": even,
+    "even_one_based": even_one_based,
+    "strided": strided,
     "trailing": trailing,
 }
 """(num_steps S, num_timesteps T) -> timesteps, in any order and as often as the rule names them."""
 
+SECTIONS, LISTED = "sections", "listed"
+"""Rules that need more than two numbers: steps of each section of the chain, or the timesteps themselves."""
+
 if TYPE_CHECKING:
     TauName = str
 else:
-    TauName = Literal[tuple(TAU_RULES)]
-"""linear, quadratic: P2's paper; released_*: P2's code; even: P1's code; trailing: Lin et al. 2024."""
+    TauName = Literal[(*TAU_RULES, SECTIONS, LISTED)]
+"""linear, quadratic: P2's paper; released_*: P2's code; even, strided, sections: P1's code; even_one_based: P6's and
+Analytic-DPM's code; trailing: Lin et al. 2024; listed: one's own."""
 
 
 @lru_cache(maxsize=512)
@@ -87,11 +110,67 @@ def timesteps(tau: TauName, num_steps: int, num_timesteps: int) -> tuple[int, ..
     """
     if num_steps > num_timesteps:
         raise ValueError(f"num_steps {num_steps} exceeds num_timesteps {num_timesteps}")
-    chosen = tuple(sorted(set(TAU_RULES[tau](num_steps, num_timesteps))))
+    return distinct(tau, TAU_RULES[tau](num_steps, num_timesteps))
+
+
+def distinct(tau: TauName, visited: Iterable[int]) -> tuple[int, ...]:
+    """What a rule names, rising and each once. ValueError when that is timestep 0 alone."""
+    chosen = tuple(sorted(set(visited)))
     if chosen == (0,):
-        raise ValueError(
-            f"tau {tau} with num_steps {num_steps} visits timestep 0 alone: use linear or trailing"
-        )
+        raise ValueError(f"tau {tau} with num_steps 1 visits timestep 0 alone: use linear or trailing")
+    return chosen
+
+
+@lru_cache(maxsize=512)
+def section_timesteps(counts: tuple[int, ...], num_timesteps: int) -> tuple[int, ...]:
+    """Timesteps of a chain cut into as many equal sections as there are counts, noisiest last [P1 code].
+
+    Each section is walked evenly from its first to its last timestep, a single step being at the first; the first
+    sections are one timestep longer where T does not divide evenly. So "10,15,20" of P1's scripts spends 20 steps
+    on the noisiest third. Counts are at least 1. Raises ValueError for a section of fewer timesteps than its count,
+    and as `distinct`.
+    """
+    size, longer = divmod(num_timesteps, len(counts))
+    start = 0
+    visited: list[int] = []
+    for number, count in enumerate(counts):
+        length = size + (number < longer)
+        if count > length:
+            raise ValueError(f"sections: {count} steps do not fit in a section of {length} timesteps")
+        visited += [start + position for position in even(count, length)]
+        start += length
+    return distinct(SECTIONS, visited)
+
+
+def section_counts(written: object) -> object:
+    """P1's way of writing counts, "10,15,20", as a list; anything else as it is. ValueError for its `ddimN`."""
+    if not isinstance(written, str):
+        return written
+    if written.startswith("ddim"):
+        raise ValueError(f"sections {written!r} is tau strided with num_steps {written.removeprefix('ddim')}")
+    try:
+        return [int(count) for count in written.split(",")]
+    except ValueError:
+        raise ValueError(f"sections {written!r} is no list of numbers such as 10,15,20") from None
+
+
+def listed_timesteps(visited: tuple[int, ...], num_timesteps: int) -> tuple[int, ...]:
+    """The timesteps that a list names. ValueError unless they rise within 0 .. T - 1, and as `distinct`."""
+    if any(later <= earlier for earlier, later in pairwise(visited)):
+        raise ValueError("visit: list timesteps rising, each once")
+    if visited[0] < 0 or visited[-1] >= num_timesteps:
+        raise ValueError(f"visit: timesteps lie within 0 .. {num_timesteps - 1}")
+    return distinct(LISTED, visited)
+
+
+def _rounded_strides(start: int, num_steps: int, num_timesteps: int) -> list[int]:
+    """Even strides from `start` on over T - 1 timesteps, each position rounded, halves to even."""
+    stride = (num_timesteps - 1) / max(num_steps - 1, 1)
+    position = float(start)
+    chosen = []
+    for _ in range(num_steps):
+        chosen.append(round(position))
+        position += stride
     return chosen
 
 

@@ -1,6 +1,9 @@
 """The tau rules: the timesteps of each source, and that what is declared is what is evaluated."""
 
+import json
 import math
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,18 +12,126 @@ from torch import Tensor
 
 from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
+from engine.samplers.base import NetworkFacts
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
-from engine.samplers.timesteps import TAU_RULES, TauName, timesteps
+from engine.samplers.timesteps import TAU_RULES, TauName, section_timesteps, timesteps
+
+RELEASED: dict[str, list[int]] = json.loads(
+    (Path(__file__).parents[2] / "data" / "timesteps.json").read_text()
+)
+"""What released programs visit, rising [tests/data/README.md]."""
+
+
+def released_rows(program: str) -> Iterator[tuple[int, str, list[int]]]:
+    """(T, rule, timesteps) of each of a program's rows."""
+    for name, visited in RELEASED.items():
+        source, length, rule = name.split(" ", 2)
+        if source == program:
+            yield int(length.removeprefix("T=")), rule, visited
 
 
 @pytest.mark.parametrize("tau", TAU_RULES)
 @pytest.mark.parametrize("num_timesteps", [10, 1000, 4000])
 def test_timesteps_rise_without_repeats_inside_the_chain(tau: TauName, num_timesteps: int) -> None:
     for num_steps in {2, 3, 7, 10, 50, 100, 999} & set(range(num_timesteps + 1)):
+        strides = (stride for stride in range(1, num_timesteps) if -(-num_timesteps // stride) == num_steps)
+        if tau == "strided" and not any(strides):
+            continue
         chosen = timesteps(tau, num_steps, num_timesteps)
         assert list(chosen) == sorted(set(chosen))
         assert set(chosen) <= set(range(num_timesteps))
+
+
+@pytest.mark.parametrize(("num_timesteps", "rule", "visited"), list(released_rows("improved_diffusion")))
+def test_p1s_code_visits_what_its_rules_here_do(num_timesteps: int, rule: str, visited: list[int]) -> None:
+    if rule.startswith("ddim"):
+        ours = timesteps("strided", int(rule.removeprefix("ddim")), num_timesteps)
+    else:
+        counts = tuple(map(int, rule.split(",")))
+        ours = section_timesteps(counts, num_timesteps)
+        if len(counts) == 1:
+            assert timesteps("even", counts[0], num_timesteps) == ours
+        sampler = Ddim(num_steps=sum(counts), num_timesteps=num_timesteps, tau="sections", sections=rule)  # type: ignore[arg-type]
+        assert sampler.timesteps == ours
+    assert list(ours) == visited
+
+
+@pytest.mark.parametrize(("num_timesteps", "rule", "visited"), list(released_rows("ocm_dpm")))
+def test_p6s_and_analytic_dpms_code_visits_what_its_rules_here_do(
+    num_timesteps: int, rule: str, visited: list[int]
+) -> None:
+    name, num_steps = rule.split(" ")
+    tau = {"linear": "even_one_based", "linear_ddim": "released_linear", "quad_ddim": "released_quadratic"}[
+        name
+    ]
+    # Their timesteps count from 1, and repeats stay, where a step goes nowhere.
+    expected = sorted({timestep - 1 for timestep in visited})
+    assert list(timesteps(tau, int(num_steps), num_timesteps)) == expected
+
+
+def test_all_rows_of_released_programs_are_looked_at() -> None:
+    looked_at = [*released_rows("improved_diffusion"), *released_rows("ocm_dpm")]
+    assert len(looked_at) == len(RELEASED) > 50
+
+
+def test_how_often_rules_that_sound_alike_differ() -> None:
+    def apart(one: TauName, other: TauName, num_steps: int) -> bool:
+        try:
+            return timesteps(one, num_steps, 1000) != timesteps(other, num_steps, 1000)
+        except ValueError:
+            return False
+
+    # 1-based rounding: 58 numbers of steps of 1,000 differ, 25 steps in three places.
+    assert sum(apart("even", "even_one_based", steps) for steps in range(2, 1001)) == 58
+    pairs = zip(timesteps("even", 25, 1000), timesteps("even_one_based", 25, 1000), strict=True)
+    assert sum(one != other for one, other in pairs) == 3
+    # P1's ddimN and P2's stride differ only where N does not divide T.
+    differing = [steps for steps in range(2, 1001) if apart("strided", "released_linear", steps)]
+    assert len(differing) >= 46
+    assert all(1000 % steps for steps in differing)
+
+
+def test_sections_and_listed_timesteps_are_refused_with_their_reason() -> None:
+    for fields, words in (
+        ({"num_steps": 45, "tau": "sections"}, "need each other"),
+        ({"num_steps": 45, "sections": [10, 15, 20]}, "need each other"),
+        (
+            {"num_steps": 44, "tau": "sections", "sections": [10, 15, 20]},
+            "makes 45 steps, and num_steps is 44",
+        ),
+        ({"num_steps": 25, "tau": "sections", "sections": "ddim25"}, "is tau strided with num_steps 25"),
+        ({"num_steps": 25, "tau": "sections", "sections": "a,b"}, "no list of numbers"),
+        ({"num_steps": 7, "tau": "sections", "sections": [6, 1], "num_timesteps": 10}, "6 steps do not fit"),
+        ({"num_steps": 2, "tau": "listed", "visit": [9, 3]}, "rising"),
+        ({"num_steps": 2, "tau": "listed", "visit": [0, 1000]}, "within 0 .. 999"),
+        ({"num_steps": 3, "tau": "listed", "visit": [0, 9]}, "makes 2 steps"),
+        ({"num_steps": 60, "tau": "strided"}, "no stride visits 60 of 1000"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Ddim.model_validate(fields)
+
+
+def test_listed_timesteps_are_visited_and_are_one_sampler_with_a_rule_that_visits_them() -> None:
+    listed = Ddim(num_steps=4, tau="listed", visit=(0, 333, 666, 999))
+    assert listed.timesteps == (0, 333, 666, 999)
+    assert listed.canonical().form == Ddim(num_steps=4).canonical().form
+    assert Ddpm.model_validate_json(
+        Ddpm(**listed.model_dump(exclude={"kind", "eta", "noisy", "covariance", "clip"})).model_dump_json()
+    ).visit == (0, 333, 666, 999)
+
+
+def test_a_comparison_with_more_steps_needs_a_rule_that_has_them() -> None:
+    knows = NetworkFacts("edm", "edm", False, False, False, False)
+    for sampler in (
+        Ddim(num_steps=2, tau="listed", visit=(0, 999)),
+        Ddim(num_steps=2, tau="sections", sections=(1, 1)),
+        Ddim(num_steps=2, tau="strided"),
+    ):
+        (fields, message), *_ = sampler.conflicts(knows, 60)
+        assert fields == ("eval.consistency.num_steps", "sample.tau")
+        assert "60" in message
+    assert not list(Ddim(num_steps=2, tau="strided").conflicts(knows, 100))
 
 
 def test_the_papers_rules_end_at_the_noisiest_timestep() -> None:
@@ -45,11 +156,12 @@ def test_released_quadratic_ends_at_four_fifths_and_repeats_are_visited_once(
 
 
 @pytest.mark.parametrize("num_steps", [5, 10, 20, 50, 250])
-def test_even_is_the_one_based_rule_of_ocm_but_for_halves(num_steps: int) -> None:
+def test_even_is_the_one_based_rule_but_for_halves(num_steps: int) -> None:
     positions = [k * 999 / (num_steps - 1) for k in range(num_steps)]
     # Rounding halves to even takes the other side after a shift by one.
-    pairs = zip(timesteps("even", num_steps, 1000), positions, strict=True)
-    assert all(ours == round(1 + position) - 1 for ours, position in pairs if position % 1 != 0.5)
+    rules = (timesteps(tau, num_steps, 1000) for tau in ("even", "even_one_based"))
+    pairs = zip(*rules, positions, strict=True)
+    assert all(even == one_based for even, one_based, position in pairs if position % 1 != 0.5)
 
 
 def test_even_rounds_halves_to_even() -> None:
@@ -62,12 +174,14 @@ def test_trailing_starts_at_the_last_timestep_and_steps_evenly_to_x0() -> None:
     assert timesteps("trailing", 1, 1000) == (999,)
 
 
-@pytest.mark.parametrize("tau", ["linear", "released_linear", "even", "trailing"])
+@pytest.mark.parametrize(
+    "tau", ["linear", "released_linear", "even", "even_one_based", "strided", "trailing"]
+)
 def test_all_timesteps_are_visited_when_there_are_as_many_steps(tau: TauName) -> None:
     assert timesteps(tau, 10, 10) == tuple(range(10))
 
 
-@pytest.mark.parametrize("tau", ["released_linear", "released_quadratic", "even"])
+@pytest.mark.parametrize("tau", ["released_linear", "released_quadratic", "even", "even_one_based"])
 def test_a_single_step_from_pure_noise_at_timestep_0_is_an_error(tau: TauName) -> None:
     with pytest.raises(ValueError, match="visits timestep 0 alone"):
         Ddim(num_steps=1, tau=tau)
