@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class Adm(UNetBase):
-    """The ADM U-Net as EDM trains it on ImageNet-64 [P3 Table 8; playbook A.5]."""
+    """The ADM U-Net as EDM trains it on ImageNet-64 [P3 Table 8; playbook A.5].
+
+    EDM's code makes other shapes with `first_width: first_level` and `narrow_attention: none`; at its own, whose
+    first level has C channels and whose heads have all their channels, these change nothing.
+    """
 
     position: ClassVar[int] = 3
     variant: ClassVar[UNetVariant] = UNetVariant(
@@ -33,16 +37,27 @@ class Adm(UNetBase):
     """Resolutions, in pixels, whose blocks have self-attention."""
     head_channels: int = Field(default=64, ge=1)
     """Channels of an attention head: ImageNet-64's levels have 6, 9 and 12 heads."""
+    first_width: Literal["channels", "first_level"] = "channels"
+    """Channels of the first convolution: C, or as in EDM's code those of the first level, C times its multiplier."""
+    narrow_attention: Literal["one_head", "none"] = "one_head"
+    """A block of an attention resolution with fewer channels than a head attends with one head, or as in EDM's code
+    not at all."""
     dropout: Probability = 0.1
     """Dropout probability inside residual blocks."""
 
     def heads(self, channels: int) -> int:
         """Heads of `head_channels` channels each, or a few more where that does not divide the channels.
 
-        A smoke run divides the channels of a head like every other width.
+        A smoke run divides the channels of a head like every other width. 0 where `narrow_attention` is none.
         """
         most = channels // max(1, self.head_channels // self.width_divisor)
+        if most == 0 and self.narrow_attention == "none":
+            return 0
         return max((heads for heads in range(1, most + 1) if channels % heads == 0), default=1)
+
+    def first_channels(self, width: int) -> int:
+        """C, or those of the first level."""
+        return width * self.channel_mult[0] if self.first_width == "first_level" else width
 
     def build(self, shape: NetShape) -> "nn.Module":
         """The network with fresh weights."""

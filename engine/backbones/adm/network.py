@@ -36,7 +36,7 @@ class AdmNet(EncoderDecoderNet):
         self.map1 = nn.Linear(wide, wide)
         self.map_label = _label_layer(layout.num_labels, wide) if layout.num_labels else None
         self.map_augment = zero_init(nn.Linear(augment, width, bias=False)) if augment else None
-        first = nn.Conv2d(shape.in_channels, width, 3, padding=1)
+        first = nn.Conv2d(shape.in_channels, layout.first_channels, 3, padding=1)
         self.trunk = EncoderDecoder(
             layout, first, lambda block: ResidualBlock(block, wide, config.dropout, MIN_CHANNELS)
         )

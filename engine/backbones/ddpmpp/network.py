@@ -77,7 +77,7 @@ class DdpmPlusPlusNet(EncoderDecoderNet):
         self.map_augment = xavier_init(nn.Linear(augment, features, bias=False)) if augment else None
         self.map0 = xavier_init(nn.Linear(features, wide))
         self.map1 = xavier_init(nn.Linear(wide, wide))
-        first = xavier_init(nn.Conv2d(shape.in_channels, layout.width, 3, padding=1))
+        first = xavier_init(nn.Conv2d(shape.in_channels, layout.first_channels, 3, padding=1))
         self.trunk = self.make_encoder_decoder(layout, first, config.dropout)
         self.norm = _norm(last)
         self.last = xavier_init(nn.Conv2d(last, shape.out_channels, 3, padding=1), NEAR_ZERO)

@@ -89,7 +89,9 @@ class UNetNet(EncoderDecoderNet):
                 else ResamplingConv(block)
             )
 
-        self.trunk = EncoderDecoder(layout, nn.Conv2d(shape.in_channels, width, 3, padding=1), build)
+        self.trunk = EncoderDecoder(
+            layout, nn.Conv2d(shape.in_channels, layout.first_channels, 3, padding=1), build
+        )
         self.norm = scale_shift_norm(last, config.min_group_channels)
         self.last = zero_init(nn.Conv2d(last, shape.out_channels, 3, padding=1))
 

@@ -20,7 +20,7 @@ def unet_checkpointed(model: UNetSettings, shape: NetShape, width: int) -> int:
     layout = unet_layout(model, shape)
     blocks = [replace(block, image_channels=0) for block in layout.blocks]
     insides = [_block(layout.variant, block, model.dropout > 0, width) for block in blocks]
-    inputs = layout.width * shape.resolution**2
+    inputs = layout.first_channels * shape.resolution**2
     inputs += sum(block.out_channels * block.resolution**2 for block in layout.blocks[:-1])
     return unet_activations(model, shape, width) - sum(insides) + max(insides) + width * inputs
 

@@ -16,7 +16,7 @@ def unet_layers(model: UNetSettings, shape: NetShape) -> Iterator[Layer]:
     """The layers of a U-Net in the order in which an image passes them."""
     layout = unet_layout(model, shape)
     yield Layer("embedding", _embedding(layout))
-    yield Layer("first convolution", conv(shape.in_channels, layout.width, 3, shape.resolution))
+    yield Layer("first convolution", conv(shape.in_channels, layout.first_channels, 3, shape.resolution))
     for part, blocks in (("down", layout.encoder), ("middle", layout.middle), ("up", layout.decoder)):
         for number, block in enumerate(blocks):
             yield Layer(f"{part} {number}: {block.words}", _block(block, layout))

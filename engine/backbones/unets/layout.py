@@ -56,7 +56,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Layout:
-    """A whole U-Net: a 3x3 convolution to `width` channels, encoder, middle, decoder, norm and a last 3x3
+    """A whole U-Net: a 3x3 convolution to `first_channels`, encoder, middle, decoder, norm and a last 3x3
     convolution.
 
     The outputs of the first convolution and of every encoder block wait on a stack. Each decoder block that
@@ -66,6 +66,8 @@ class Layout:
     variant: UNetVariant
     shape: NetShape
     width: int
+    """C, of which the widths of levels and embeddings are multiples."""
+    first_channels: int
     num_labels: int
     """Entries of the label input: the classes and, in a table, a row for "no label". 0 without a label
     input."""
@@ -97,19 +99,21 @@ def unet_layout(model: UNetSettings, shape: NetShape) -> Layout:
     """
     _check_halvings(shape.resolution, model.channel_mult)
     width = network_width(model)
-    encoder = _encoder(model, width, shape)
+    first = model.first_channels(width)
+    encoder = _encoder(model, width, first, shape)
     lowest, channels = encoder[-1].resolution, encoder[-1].out_channels
     return Layout(
         variant=model.variant,
         shape=shape,
         width=width,
+        first_channels=first,
         num_labels=_label_entries(model, shape.num_classes),
         encoder=encoder,
         middle=(
             Block("residual", channels, channels, lowest, heads=model.heads(channels)),
             Block("residual", channels, channels, lowest),
         ),
-        decoder=_decoder(model, width, encoder),
+        decoder=_decoder(model, width, first, encoder),
     )
 
 
@@ -120,8 +124,8 @@ def network_width(model: UNetSettings) -> int:
     A width must be a multiple of 4 and of iDDPM's number of heads; a divided one is rounded up to such a
     multiple. Raises ValueError when the undivided one is not.
     """
-    # ADM's number of heads follows the channels and always suits them, so that for 4 channels it divides 4.
-    multiple = math.lcm(GROUP, model.heads(GROUP))
+    # ADM's number of heads follows the channels and always suits them, so that for 4 channels it divides 4, or is 0.
+    multiple = math.lcm(GROUP, max(1, model.heads(GROUP)))
     if model.width_divisor > 1:
         return math.ceil(max(1, model.channels // model.width_divisor) / multiple) * multiple
     if model.channels % multiple:
@@ -168,9 +172,10 @@ def _residual(model: UNetSettings, before: int, after: int, size: int, attends: 
     return Block("residual", before, after, size, heads=heads)
 
 
-def _encoder(model: UNetSettings, width: int, shape: NetShape) -> tuple[Block, ...]:
+def _encoder(model: UNetSettings, width: int, first: int, shape: NetShape) -> tuple[Block, ...]:
     """The residual encoder's image has its own channels at first, then those of the block it was added to."""
-    blocks, channels, image_channels = [], width, shape.in_channels
+    blocks: list[Block] = []
+    channels, image_channels = first, shape.in_channels
     for level, mult in enumerate(model.channel_mult):
         size = shape.resolution >> level
         if level > 0:
@@ -183,9 +188,9 @@ def _encoder(model: UNetSettings, width: int, shape: NetShape) -> tuple[Block, .
     return tuple(blocks)
 
 
-def _decoder(model: UNetSettings, width: int, encoder: tuple[Block, ...]) -> tuple[Block, ...]:
+def _decoder(model: UNetSettings, width: int, first: int, encoder: tuple[Block, ...]) -> tuple[Block, ...]:
     """One residual block a level more than on the way down."""
-    skipped = [width, *(block.out_channels for block in encoder)]
+    skipped = [first, *(block.out_channels for block in encoder)]
     blocks, channels, size = [], encoder[-1].out_channels, encoder[-1].resolution
     for level, mult in reversed(list(enumerate(model.channel_mult))):
         for index in range(model.blocks[level] + 1):

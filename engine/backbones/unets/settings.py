@@ -44,6 +44,10 @@ class UNetSettings(ModelBase):
     def heads(self, channels: int) -> int:
         """Attention heads of a block with so many channels."""
 
+    def first_channels(self, width: int) -> int:
+        """Channels of the first convolution of a network of this width: as many."""
+        return width
+
     @property
     def blocks(self) -> tuple[int, ...]:
         """Residual blocks of each level on the way down."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from engine.backbones.adm.config import Adm
 from engine.backbones.adm.network import MIN_CHANNELS, AdmNet
+from engine.backbones.flops import forward_cost
 from engine.backbones.shape import NetShape
 from engine.backbones.unet.network import ResidualBlock
 from engine.backbones.unets.layout import Block, unet_layout
@@ -140,3 +141,48 @@ def test_norms_leave_four_channels_a_group_and_have_eps_1e_minus_5():
         if isinstance(module, torch.nn.GroupNorm):
             assert module.num_groups == min(32, module.num_channels // 4)
             assert module.eps == 1e-5
+
+
+def residual_parameters(before, after, *, attends=False):
+    """Of one block of EDM's code, whose embedding has 128 features."""
+    count = 2 * before + before * after * 9 + after + 128 * 2 * after + 2 * after
+    count += 2 * after + after * after * 9 + after
+    if before != after:
+        count += before * after + after
+    if attends:
+        count += 2 * after + 3 * (after * after + after) + after * after + after
+    return count
+
+
+def test_another_shape_has_the_parameters_that_edms_code_gives_it():
+    """Its constructor, on paper, for C = 32 with levels of 64 and 32 channels, attention wanted at both."""
+    model = Adm(
+        channels=32,
+        channel_mult=(2, 1),
+        num_blocks=1,
+        attention_resolutions=(8, 4),
+        class_conditional=True,
+        first_width="first_level",
+        narrow_attention="none",
+    )
+    shape = NetShape(resolution=8, in_channels=3, num_classes=4)
+    expected = 32 * 128 + 128 + 128 * 128 + 128 + 4 * 128
+    expected += 3 * 64 * 9 + 64  # the first convolution has the first level's channels
+    expected += residual_parameters(64, 64, attends=True) + residual_parameters(64, 64)
+    # Below 64 channels nothing attends, in the middle neither.
+    expected += residual_parameters(64, 32) + 2 * residual_parameters(32, 32)
+    expected += residual_parameters(32 + 32, 32) + residual_parameters(32 + 64, 32)
+    expected += residual_parameters(32, 32)
+    expected += residual_parameters(32 + 64, 64, attends=True)
+    expected += residual_parameters(64 + 64, 64, attends=True)
+    expected += 2 * 64 + 64 * 3 * 9 + 3
+    net = model.build(shape)
+    assert sum(parameter.numel() for parameter in net.parameters()) == expected
+    assert forward_cost(model, shape).params == expected
+    assert net(torch.zeros(2, 3, 8, 8), torch.zeros(2), torch.tensor([0, 3])).shape == (2, 3, 8, 8)
+
+
+def test_edms_own_shape_is_the_same_network_under_either_rule():
+    shape = NetShape(resolution=64, in_channels=3, num_classes=1000)
+    other = Adm(first_width="first_level", narrow_attention="none")
+    assert unet_layout(other, shape) == unet_layout(Adm(), shape)

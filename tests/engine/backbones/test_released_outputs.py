@@ -101,6 +101,8 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
                 attention_resolutions=(4,),
                 class_conditional=True,
                 label_dropout=0.1,
+                first_width="first_level",
+                narrow_attention="none",
             ),
             0,
         ),
