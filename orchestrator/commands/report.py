@@ -18,7 +18,7 @@ def command(
     Example: orch report runs/sweeps/quickstart
     """
     from orchestrator.errors import UsageError
-    from orchestrator.execution.older_tables import complete_tables
+    from orchestrator.results.older_tables import complete_tables
     from orchestrator.storage.store import Store
     from reports.build import build_report
     from reports.errors import ReportError

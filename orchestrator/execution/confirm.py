@@ -12,11 +12,11 @@ from engine.records.protocol import FULL_SAMPLES, SAMPLE_SETS
 from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.execution import driver
 from orchestrator.execution.options import Options
-from orchestrator.execution.result_rows import cell_records
 from orchestrator.grid import Point, Sweep
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.identity import canonical_json, non_default_fields
 from orchestrator.planning.plan import Plan
+from orchestrator.results.rows import cell_records
 from orchestrator.search.current_plan import current_plan
 from orchestrator.storage.store import Store
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from engine.records import paths
 from orchestrator.errors import UnitsFailed
 from orchestrator.execution import mirroring
-from orchestrator.execution.collect import collect
 from orchestrator.execution.options import Options
-from orchestrator.execution.sweep_manifest import unit_failures
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.speed import remember_speed
+from orchestrator.results.collect import collect
+from orchestrator.results.manifest import unit_failures
 from orchestrator.storage.provenance import command_line, redacted
 from orchestrator.storage.store import Folder, Store
 

@@ -7,7 +7,7 @@ import pytest
 from engine.records.protocol import FULL_SAMPLES
 from orchestrator.errors import UnitsFailed, UsageError
 from orchestrator.execution.confirm import confirming, ranked
-from orchestrator.execution.sweep_manifest import deviations
+from orchestrator.results.manifest import deviations
 from orchestrator.search.current_plan import whole_plan
 
 

@@ -10,7 +10,7 @@ from engine.metrics.registry import metric_facts
 from engine.records import paths
 from engine.records.manifest import MANIFEST_SCHEMA, Manifest
 from orchestrator.errors import UsageError
-from orchestrator.execution.result_rows import with_columns_of_kinds
+from orchestrator.results.rows import with_columns_of_kinds
 from orchestrator.storage.curves import parquet_bytes
 from orchestrator.storage.store import Folder
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.execution.collect import collect
-from orchestrator.execution.older_tables import complete_tables
+from orchestrator.results.collect import collect
+from orchestrator.results.older_tables import complete_tables
 
 NEW_COLUMNS = ["trained_axes", "solver", "deterministic"]
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from engine.samplers.registry import Sampler
-from orchestrator.execution.result_rows import sampler_columns, trained_axes, with_columns_of_kinds
+from orchestrator.results.rows import sampler_columns, trained_axes, with_columns_of_kinds
 
 SAMPLERS = [
     ({"kind": "heun", "num_steps": 3}, "Heun", True),

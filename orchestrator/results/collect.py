@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from engine.records import paths
 from engine.records.tables import CURVES
-from orchestrator.execution.result_rows import cell_records, result_table
-from orchestrator.execution.sweep_manifest import build_manifest, earlier_manifest, says_more
 from orchestrator.planning.plan import Plan
+from orchestrator.results.manifest import build_manifest, earlier_manifest, says_more
+from orchestrator.results.rows import cell_records, result_table
 from orchestrator.storage.curves import parquet_bytes, training_curves
 from orchestrator.storage.store import Folder, Store
 

@@ -22,13 +22,13 @@ from engine.records.manifest import (
     TrainingFacts,
 )
 from engine.records.units import DataSeen, Environment, Selection, TrainingDone, UnitFailed
-from orchestrator.execution.result_rows import Records
 from orchestrator.grid import Sweep
 from orchestrator.planning.cost import model_cost
 from orchestrator.planning.identity import canonical_json, protocol_id
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.prefix_groups import evaluations_alone
 from orchestrator.planning.training import Training
+from orchestrator.results.rows import Records
 from orchestrator.storage.provenance import code_fingerprint, environment
 from orchestrator.storage.store import Folder, Store, now
 
