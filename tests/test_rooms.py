@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     {"errors", "formatting"},
-    {"grid", "storage"},
-    {"planning"},
+    {"grid"},
+    {"planning", "storage"},
     {"console", "results", "search", "tracking"},
     {"execution"},
     {"commands"},

@@ -37,14 +37,17 @@ def command(
     """
     from orchestrator.console.plan_view import show_plan
     from orchestrator.grid import load_sweep
+    from orchestrator.planning.speed import speed_of
     from orchestrator.search.current_plan import whole_plan
+    from orchestrator.storage.speeds import read_speeds, write_speeds
     from orchestrator.storage.store import Store
 
     sweep = load_sweep(grid, smoke=smoke)
     store = Store.open(storage)
     plan = whole_plan(sweep, store)
     if calibrate:
-        from orchestrator.planning.calibration import calibrate as measure_speed
+        from orchestrator.planning.calibration import calibrate as measure_speeds
 
-        measure_speed(plan, store)
-    show_plan(plan, store, data_root, make_console())
+        write_speeds(store, measure_speeds(plan, read_speeds(store)))
+    speed = speed_of(sweep, read_speeds(store))
+    show_plan(plan, speed, data_root, make_console())

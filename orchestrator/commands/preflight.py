@@ -8,6 +8,7 @@ from orchestrator.grid import Sweep
 from orchestrator.planning.preflight import Surroundings, refuse_hopeless
 from orchestrator.planning.speed import speed_of
 from orchestrator.search.current_plan import current_plan, is_complete, whole_plan
+from orchestrator.storage.speeds import read_speeds
 
 
 def refuse_hopeless_sweep(sweep: Sweep, options: Options, grid: Path, *, force: bool) -> None:
@@ -20,4 +21,4 @@ def refuse_hopeless_sweep(sweep: Sweep, options: Options, grid: Path, *, force: 
         return
     on_cluster = cluster_address(options.address) is not None
     around = Surroundings(grid, options.data_root, on_cluster, force)
-    refuse_hopeless(whole, speed_of(sweep, store), around)
+    refuse_hopeless(whole, speed_of(sweep, read_speeds(store)), around)

@@ -18,8 +18,7 @@ from orchestrator.planning.duration import is_predictable, plan_seconds, search_
 from orchestrator.planning.machine import place_for
 from orchestrator.planning.memory import largest_memory, largest_shared_run, memory_words, shortage
 from orchestrator.planning.plan import Plan
-from orchestrator.planning.speed import speed_of
-from orchestrator.storage.store import Store
+from orchestrator.planning.speed import Speed
 from reports.formatting import counted
 
 MAX_ROWS = 20
@@ -28,12 +27,12 @@ UNKNOWN = "unknown"
 STATES = {"cached": "finished", "select": "choose snapshot", "train": "train"}
 
 
-def show_plan(plan: Plan, store: Store, data_root: Path | None, console: Console) -> None:
+def show_plan(plan: Plan, speed: Speed, data_root: Path | None, console: Console) -> None:
     """Counts first, then trainings, cells, what collapsed, and the cost."""
     sweep = plan.sweep
-    seeds = "" if not sweep.smoke else ", [yellow]smoke[/yellow]"
+    smoke = ", [yellow]smoke[/yellow]" if sweep.smoke else ""
     console.print(
-        f"[bold]{sweep.grid.name}[/bold]: recipe {sweep.grid.recipe}, varies {sweep.grid.varies}{seeds}",
+        f"[bold]{sweep.grid.name}[/bold]: recipe {sweep.grid.recipe}, varies {sweep.grid.varies}{smoke}",
         highlight=False,
     )
     console.print(
@@ -47,7 +46,7 @@ def show_plan(plan: Plan, store: Store, data_root: Path | None, console: Console
     console.print(trainings_table(plan))
     console.print(cells_table(plan))
     show_collapsed(plan, console)
-    show_cost(plan, store, console)
+    show_cost(plan, speed, console)
     show_memory(plan, console)
     show_few_images(plan.sweep.anchor, console)
     absent = missing_files(plan.sweep.anchor.data.name, data_root)
@@ -104,10 +103,9 @@ def show_collapsed(plan: Plan, console: Console) -> None:
         console.print(f"[yellow]warning:[/yellow] axis {field} changes nothing in this grid", highlight=False)
 
 
-def show_cost(plan: Plan, store: Store, console: Console) -> None:
+def show_cost(plan: Plan, speed: Speed, console: Console) -> None:
     """Multiply-accumulates, network evaluations and time of what is missing."""
     place = place_for(plan.sweep.grid.resources)
-    speed = speed_of(plan.sweep, store)
     to_train = [unit for unit in plan.missing_trainings if plan.training_state(unit) == "train"]
     evaluations = sum(group.evaluations for group in plan.missing_groups)
     evaluations += sum(map(selection_nfe, plan.missing_trainings))

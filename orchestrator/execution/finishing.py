@@ -8,9 +8,9 @@ from orchestrator.errors import UnitsFailed
 from orchestrator.execution import mirroring
 from orchestrator.execution.options import Options
 from orchestrator.planning.plan import Plan
-from orchestrator.planning.speed import remember_speed
 from orchestrator.results.collect import collect
 from orchestrator.results.manifest import unit_failures
+from orchestrator.results.speed import remember_speed
 from orchestrator.storage.provenance import command_line, redacted
 from orchestrator.storage.store import Folder, Store
 

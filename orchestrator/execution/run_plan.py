@@ -14,6 +14,7 @@ from orchestrator.planning.speed import speed_of
 from orchestrator.search.batched import run_batches, varies_samplers_alone
 from orchestrator.search.coordinate import is_coordinate, run_lines
 from orchestrator.search.current_plan import current_plan, plan_of
+from orchestrator.storage.speeds import read_speeds
 from orchestrator.storage.store import Folder, Store
 from reports.formatting import counted
 
@@ -57,7 +58,7 @@ def work_words(plan: Plan) -> str:
 
 def predicted_seconds(plan: Plan, store: Store) -> dict[str, float]:
     """Predicted seconds of every missing unit, by its identity."""
-    speed = speed_of(plan.sweep, store)
+    speed = speed_of(plan.sweep, read_speeds(store))
     trainings = {
         unit.train_id: training_seconds(unit, plan.training_state(unit), speed)
         for unit in plan.missing_trainings

@@ -1,37 +1,38 @@
-"""Sampling speed from a few forward passes of each network whose cells are missing, as a worker here would
-run them."""
+"""Sampling speed from a few forward passes, run as a worker on this machine would run them."""
 
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
+from engine.records.speed import Speeds
 from orchestrator.planning.cost import counted_or_unknown, sampling_cost
 from orchestrator.planning.identity import canonical_json
 from orchestrator.planning.plan import Plan
-from orchestrator.planning.speed import remember_forwards, speed_key
-from orchestrator.storage.store import Store
+from orchestrator.planning.speed import speed_key, with_forwards
 
 FORWARD_PASSES = 3
 """Passes of each network, besides one that warms it up."""
 
 
-def calibrate(plan: Plan, store: Store) -> None:
-    """Measure the networks of the missing cells, those of a family together, and remember their speeds."""
+def calibrate(plan: Plan, speeds: Speeds) -> Speeds:
+    """What is known, and the measured speeds of the missing cells' networks, those of a family together."""
     threads = max(1, int(plan.sweep.grid.resources.cpus_per_worker))
-    done: dict[str, tuple[float, float]] = {}
+    macs: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for experiment in distinct_networks(plan):
         key = speed_key(experiment)
-        done[key] = _sum(done.get(key, (0.0, 0.0)), batch_cost(experiment, threads))
-    # A network that nobody counted tells no speed.
-    speeds = {key: macs / seconds for key, (macs, seconds) in done.items() if macs}
-    remember_forwards(speeds, FORWARD_PASSES, store)
+        executed, took = batch_cost(experiment, threads)
+        macs[key] = macs.get(key, 0.0) + executed
+        seconds[key] = seconds.get(key, 0.0) + took
+    # A network whose layers nobody counted tells no speed.
+    measured = {key: macs[key] / seconds[key] for key in macs if macs[key]}
+    return with_forwards(speeds, measured, FORWARD_PASSES)
 
 
 def distinct_networks(plan: Plan) -> list[Experiment]:
     """One experiment of each network and batch shape among the missing cells."""
     found: dict[str, Experiment] = {}
     for cell in plan.missing_cells:
-        found.setdefault(
-            canonical_json([cell.training.train_id, cell.experiment.eval.batch_size]), cell.experiment
-        )
+        network = canonical_json([cell.training.train_id, cell.experiment.eval.batch_size])
+        found.setdefault(network, cell.experiment)
     return list(found.values())
 
 
@@ -54,7 +55,3 @@ def batch_cost(experiment: Experiment, threads: int) -> tuple[float, float]:
             experiment.model.executed_cost(net_shape(experiment), measured.flops_ratio)
         ).macs
     return experiment.eval.batch_size * macs, measured.seconds
-
-
-def _sum(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    return one[0] + other[0], one[1] + other[1]

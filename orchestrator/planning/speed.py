@@ -1,16 +1,14 @@
-"""How fast networks train and sample: as this storage measured it, else as assumed."""
+"""How fast networks train and sample: as the storage measured it, else as assumed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.config.experiment import Experiment
-from engine.records import paths
+from engine.records.speed import KnownSpeed, Speeds
 from orchestrator.grid import Sweep
 from orchestrator.planning.cell import Cell
 from orchestrator.planning.cost import sampling_cost, training_macs
-from orchestrator.planning.plan import Plan
 from orchestrator.planning.training import Training
-from orchestrator.storage.store import DONE, Store
 
 ASSUMED_CPU_SPEED = 1.5e10
 ASSUMED_GPU_SPEED = 2e13
@@ -41,52 +39,74 @@ class Speed:
         return f"sampling measured by {self.forwards} forwards on this machine, training {training}"
 
 
-def speed_of(sweep: Sweep, store: Store) -> Speed:
-    """The speed this storage measured for the sweep's data set and model family, else an assumed one."""
+@dataclass(frozen=True)
+class MeasuredTraining:
+    """A finished training and what it took."""
+
+    unit: Training
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MeasuredCell:
+    """A finished cell and what it took."""
+
+    cell: Cell
+    seconds: float
+    evaluations: int
+    """Images times network evaluations done for it alone."""
+
+
+def speed_of(sweep: Sweep, speeds: Speeds) -> Speed:
+    """The speed that was measured for the sweep's data set and model family, else an assumed one."""
+    known = speeds.get(speed_key(sweep.anchor), KnownSpeed())
     resources = sweep.grid.resources
-    known = (store.root.read_json(paths.SPEED) or {}).get(speed_key(sweep.anchor), {})
-    unit = ASSUMED_GPU_SPEED if resources.gpus_per_worker else ASSUMED_CPU_SPEED * resources.cpus_per_worker
-    train = known.get("train", unit * resources.workers)
-    sample = known.get("sample", unit)
-    return Speed(train, sample, measured="train" in known, forwards=known.get("forwards", 0))
+    assumed = ASSUMED_CPU_SPEED * resources.cpus_per_worker
+    if resources.gpus_per_worker:
+        assumed = ASSUMED_GPU_SPEED
+    return Speed(
+        train=assumed * resources.workers if known.train is None else known.train,
+        sample=assumed if known.sample is None else known.sample,
+        measured=known.train is not None,
+        forwards=known.forwards,
+    )
 
 
-def remember_speed(before: Plan, after: Plan, store: Store) -> None:
-    """Keep the speed of the units that were finished between two plans, for the next plan and its ETA."""
-    speed = speed_of(before.sweep, store)
-    new = after.finished - before.finished
-    trained = [unit for unit in after.trainings if unit.done_file in new]
-    sampled = [cell for cell in after.cells if cell.done_file in new]
-    train = _training_speed(trained, store)
-    sample = _sampling_speed(sampled, store)
+def with_units(
+    speeds: Speeds, sweep: Sweep, trained: Sequence[MeasuredTraining], sampled: Sequence[MeasuredCell]
+) -> Speeds:
+    """What is known, and what newly finished units of a sweep tell besides."""
+    speed = speed_of(sweep, speeds)
+    train = _training_speed(trained)
+    sample = _sampling_speed(sampled)
+    # A first entry needs both halves: an assumed one that is written down would pass for measured.
     if not speed.measured and not (train and sample):
-        return
-    known = store.root.read_json(paths.SPEED) or {}
-    entry = {"train": train or speed.train, "sample": sample or speed.sample}
-    entry |= {"forwards": speed.forwards} if speed.forwards and not sample else {}
-    store.root.write_json(paths.SPEED, {**known, speed_key(before.sweep.anchor): entry})
+        return speeds
+    learned = KnownSpeed(
+        train=train or speed.train,
+        sample=sample or speed.sample,
+        forwards=0 if sample else speed.forwards,
+    )
+    return {**speeds, speed_key(sweep.anchor): learned}
 
 
-def remember_forwards(speeds: Mapping[str, float], forwards: int, store: Store) -> None:
-    """Keep sampling speeds, by `speed_key`, that so many forward passes of each network told."""
-    known = store.root.read_json(paths.SPEED) or {}
-    entries = {
-        key: {**known.get(key, {}), "sample": speed, "forwards": forwards} for key, speed in speeds.items()
-    }
-    store.root.write_json(paths.SPEED, {**known, **entries})
+def with_forwards(speeds: Speeds, sampling: Mapping[str, float], forwards: int) -> Speeds:
+    """What is known, and sampling speeds, by `speed_key`, that so many forward passes of each network told."""
+    found = dict(speeds)
+    for key, speed in sampling.items():
+        known = speeds.get(key, KnownSpeed())
+        found[key] = known.model_copy(update={"sample": speed, "forwards": forwards})
+    return found
 
 
-def _training_speed(trained: list[Training], store: Store) -> float | None:
-    seconds = sum(store.training(unit.train_id).read_json(DONE)["seconds"] for unit in trained)
-    macs = sum(map(training_macs, trained))
-    return macs / seconds if macs else None
+def _training_speed(trained: Sequence[MeasuredTraining]) -> float | None:
+    macs = sum(training_macs(one.unit) for one in trained)
+    return macs / sum(one.seconds for one in trained) if macs else None
 
 
-def _sampling_speed(sampled: list[Cell], store: Store) -> float | None:
-    records = [store.cell(cell.cell_id).read_json(DONE) for cell in sampled]
-    pairs = zip(sampled, records, strict=True)
-    macs = sum(record["evaluations"] * sampling_cost(cell.experiment).macs for cell, record in pairs)
-    return macs / sum(record["seconds"] for record in records) if macs else None
+def _sampling_speed(sampled: Sequence[MeasuredCell]) -> float | None:
+    macs = sum(one.evaluations * sampling_cost(one.cell.experiment).macs for one in sampled)
+    return macs / sum(one.seconds for one in sampled) if macs else None
 
 
 def speed_key(experiment: Experiment) -> str:

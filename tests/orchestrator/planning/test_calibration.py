@@ -11,7 +11,10 @@ from engine.evaluation.forward_benchmark import ForwardTiming, measure_forwards
 from orchestrator.planning import speed as speed_module
 from orchestrator.planning.calibration import FORWARD_PASSES, batch_cost, calibrate, distinct_networks
 from orchestrator.planning.cost import sampling_cost
-from orchestrator.planning.speed import Speed, remember_speed, speed_of
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.speed import Speed, speed_of
+from orchestrator.results.speed import remember_speed
+from orchestrator.storage.speeds import read_speeds, write_speeds
 
 DYDIT = "set: {model.kind: dydit, model.width: 16, model.depth: 2, model.num_heads: 4, model.patch_size: 4}"
 
@@ -20,6 +23,11 @@ DYDIT = "set: {model.kind: dydit, model.width: 16, model.depth: 2, model.num_hea
 def two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which every pass takes 2 seconds."""
     monkeypatch.setattr(forwards, "measure_forwards", lambda *_: ForwardTiming(2.0, None))
+
+
+def calibrated(fake: Any, plan: Plan) -> None:
+    """Calibrate and remember it, as the command does."""
+    write_speeds(fake.store, calibrate(plan, read_speeds(fake.store)))
 
 
 def test_a_network_is_measured_once_whatever_its_samplers(fake: Any) -> None:
@@ -40,9 +48,9 @@ def test_the_batch_is_the_protocols_and_the_median_counts(fake: Any, monkeypatch
 
 def test_speed_is_all_networks_work_over_all_their_seconds(fake: Any, two_seconds: None) -> None:
     plan = fake.plan()
-    calibrate(plan, fake.store)
+    calibrated(fake, plan)
     narrow, wide = (sampling_cost(experiment).macs for experiment in distinct_networks(plan))
-    speed = speed_of(fake.sweep, fake.store)
+    speed = speed_of(fake.sweep, read_speeds(fake.store))
     assert speed == Speed(
         speed_module.ASSUMED_CPU_SPEED, 64 * (narrow + wide) / 4, measured=False, forwards=FORWARD_PASSES
     )
@@ -58,7 +66,7 @@ def test_passes_run_on_the_threads_that_the_grid_gives_a_worker(
         "measure_forwards",
         lambda *_: seen.append(torch.get_num_threads()) or ForwardTiming(2.0, None),
     )
-    calibrate(fake.changed("panel:", "resources: {cpus_per_worker: 2}\npanel:").plan(), fake.store)
+    calibrate(fake.changed("panel:", "resources: {cpus_per_worker: 2}\npanel:").plan(), {})
     assert (seen, torch.get_num_threads()) == ([2, 2], before)
 
 
@@ -71,21 +79,23 @@ def test_a_dydit_counts_what_its_fresh_weights_execute(fake: Any) -> None:
 
 def test_finished_cells_replace_what_forwards_told(fake: Any, two_seconds: None) -> None:
     before = fake.plan()
-    calibrate(before, fake.store)
+    calibrated(fake, before)
     for unit in before.trainings:
         fake.finish_training(unit)
     remember_speed(before, fake.plan(), fake.store)
-    assert speed_of(fake.sweep, fake.store).forwards == FORWARD_PASSES  # no cell has told more yet
+    assert (
+        speed_of(fake.sweep, read_speeds(fake.store)).forwards == FORWARD_PASSES
+    )  # no cell has told more yet
     fake.finish_everything()
     remember_speed(before, fake.plan(), fake.store)
-    speed = speed_of(fake.sweep, fake.store)
+    speed = speed_of(fake.sweep, read_speeds(fake.store))
     assert (speed.measured, speed.forwards, speed.basis) == (True, 0, "measured on this storage")
 
 
 def test_forwards_leave_the_measured_speed_of_trainings(fake: Any, two_seconds: None) -> None:
     fake.json("speed.json", {"digits/ddpmpp": {"train": 7.0, "sample": 1.0}, "cifar10/unet": {"sample": 5.0}})
-    calibrate(fake.plan(), fake.store)
-    speed = speed_of(fake.sweep, fake.store)
+    calibrated(fake, fake.plan())
+    speed = speed_of(fake.sweep, read_speeds(fake.store))
     assert (speed.train, speed.measured, speed.forwards) == (7.0, True, FORWARD_PASSES)
     assert speed.basis == "sampling measured by 3 forwards on this machine, training measured on this storage"
     assert fake.store.root.read_json("speed.json")["cifar10/unet"] == {"sample": 5.0}

@@ -18,7 +18,9 @@ from orchestrator.planning.duration import (
 )
 from orchestrator.planning.machine import place_for
 from orchestrator.planning.prefix_groups import prefix_groups
-from orchestrator.planning.speed import Speed, remember_speed, speed_of
+from orchestrator.planning.speed import Speed, speed_of
+from orchestrator.results.speed import remember_speed
+from orchestrator.storage.speeds import read_speeds
 
 CHECKPOINTING = ("panel:", "set: {train.checkpointing: true}\npanel:")
 SPEED = Speed(train=1e6, sample=2e6, measured=False)
@@ -188,14 +190,14 @@ def test_a_search_takes_its_share_of_the_grid(fake: Any) -> None:
 
 
 def test_speed_is_assumed_until_it_was_measured(fake: Any) -> None:
-    speed = speed_of(fake.sweep, fake.store)
+    speed = speed_of(fake.sweep, read_speeds(fake.store))
     assert (speed.train, speed.measured) == (speed_module.ASSUMED_CPU_SPEED, False)
     cores = fake.changed("panel:", "resources: {workers: 2, cpus_per_worker: 3}\npanel:").sweep
-    assert speed_of(cores, fake.store) == Speed(
+    assert speed_of(cores, read_speeds(fake.store)) == Speed(
         6 * speed_module.ASSUMED_CPU_SPEED, 3 * speed_module.ASSUMED_CPU_SPEED, False
     )
     gpus = fake.changed("panel:", "resources: {gpus_per_worker: 1}\npanel:").sweep
-    assert speed_of(gpus, fake.store).train == speed_module.ASSUMED_GPU_SPEED
+    assert speed_of(gpus, read_speeds(fake.store)).train == speed_module.ASSUMED_GPU_SPEED
 
 
 def test_speed_of_finished_units_is_remembered_and_used(fake: Any) -> None:
@@ -204,7 +206,7 @@ def test_speed_of_finished_units_is_remembered_and_used(fake: Any) -> None:
     remember_speed(before, fake.plan(), fake.store)
     trained = sum(map(training_macs, before.trainings)) / (2 * fake.train_seconds)
     evaluated = sum(fake.cell_evaluations * model_cost(cell.experiment).macs for cell in before.cells)
-    speed = speed_of(fake.sweep, fake.store)
+    speed = speed_of(fake.sweep, read_speeds(fake.store))
     assert speed.measured
     assert (speed.train, speed.sample) == pytest.approx((trained, evaluated / (4 * fake.cell_seconds)))
 
@@ -214,12 +216,12 @@ def test_half_a_measurement_is_none_and_a_later_one_keeps_the_other_half(fake: A
     for unit in before.trainings:
         fake.finish_training(unit)
     remember_speed(before, fake.plan(), fake.store)
-    assert not speed_of(fake.sweep, fake.store).measured
+    assert not speed_of(fake.sweep, read_speeds(fake.store)).measured
     fake.finish_everything()
     remember_speed(before, fake.plan(), fake.store)
-    measured = speed_of(fake.sweep, fake.store)
+    measured = speed_of(fake.sweep, read_speeds(fake.store))
     remember_speed(fake.plan(), fake.plan(), fake.store)  # nothing new
-    assert speed_of(fake.sweep, fake.store) == measured
+    assert speed_of(fake.sweep, read_speeds(fake.store)) == measured
 
 
 def test_units_that_a_search_proposed_during_the_run_are_measured_too(fake: Any) -> None:
@@ -227,7 +229,7 @@ def test_units_that_a_search_proposed_during_the_run_are_measured_too(fake: Any)
     before = type(after)(fake.sweep, 0, (), (), frozenset())
     fake.finish_everything()
     remember_speed(before, fake.plan(), fake.store)
-    assert speed_of(fake.sweep, fake.store).measured
+    assert speed_of(fake.sweep, read_speeds(fake.store)).measured
 
 
 def test_speed_is_kept_for_each_data_set_and_model_family(fake: Any) -> None:
