@@ -154,6 +154,11 @@ class Metric(ABC):
         asked = self.name in experiment.eval.metrics
         return tuple(fact.name for fact in self.facts) if asked else ()
 
+    def corrected_parts(self, experiment: ExperimentView) -> tuple[str, ...]:
+        """Parts of the product, corrected since 0.4.0, on which its numbers for a cell depend
+        [engine.records.corrections]."""
+        return ()
+
     def facts_of(self, metric: str) -> MetricFacts | None:
         """What is known of a number by its name; None when it is not one of this kind."""
         return next((fact for fact in self.facts if fact.name == metric), None)

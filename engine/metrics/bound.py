@@ -20,6 +20,7 @@ from engine.noise import Purpose, normal
 from engine.objectives.losses.likelihood import discretised_nll, gaussian_kl
 from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep, learned_range, reverse_betas
+from engine.process.decoder import DecoderName, NormalCdfName
 from engine.process.schedules import alpha_bars, sigma_of
 from engine.records.record import JsonObject
 from engine.samplers.chain import NEEDED, require_variance
@@ -76,14 +77,23 @@ class Bound:
 
 @torch.inference_mode()
 def variational_bound(
-    denoiser: DenoiseFn, sampler: Ddpm, images: Tensor, labels: Tensor | None, *, seed: int, batch_size: int
+    denoiser: DenoiseFn,
+    sampler: Ddpm,
+    images: Tensor,
+    labels: Tensor | None,
+    *,
+    seed: int,
+    batch_size: int,
+    decoder: DecoderName = "walk",
+    normal_cdf: NormalCdfName = "exact",
 ) -> Bound:
     """The bound of images uint8 [N, C, H, W] with `labels` int64 [N] or None, under a Denoiser and a DDPM
     sampler.
 
     The sampler says which timesteps are visited, how x0_hat is clipped and what covariance the steps have, so
     the bound is that of the chain it walks. Only its clip_pixels is left out, a limit made for the eye that
-    P6's likelihoods do without. One evaluation per image and visited timestep, two with guidance. Image i
+    P6's likelihoods do without. `decoder` and `normal_cdf` are the conventions of the last term
+    [engine.process.decoder]. One evaluation per image and visited timestep, two with guidance. Image i
     meets the same x_t at timestep t whatever subsequence visits it. Other denoisers that samplers take will
     do too, without labels.
 
@@ -102,6 +112,8 @@ def variational_bound(
             sampler,
             x0,
             lambda timestep: normal(seed, Purpose.BOUND, keys, tuple(x0.shape[1:]), timestep),
+            decoder,
+            normal_cdf,
         )
 
     terms = measure_images(
@@ -110,7 +122,14 @@ def variational_bound(
     return Bound(sampler.timesteps[::-1], terms)
 
 
-def chain_terms(denoise: DenoiseFn, sampler: Ddpm, x0: Tensor, noise: NoiseFn) -> Tensor:
+def chain_terms(
+    denoise: DenoiseFn,
+    sampler: Ddpm,
+    x0: Tensor,
+    noise: NoiseFn,
+    decoder: DecoderName = "walk",
+    normal_cdf: NormalCdfName = "exact",
+) -> Tensor:
     """Terms [B, 1 + timesteps] of images x0 [B, ...] in [-1, 1], float64; `noise` gives eps for a
     timestep."""
     terms = [prior_kl(x0, sampler.alpha_bars[0])]
@@ -127,8 +146,8 @@ def chain_terms(denoise: DenoiseFn, sampler: Ddpm, x0: Tensor, noise: NoiseFn) -
         if alpha_bar_next < 1:
             terms.append(step_kl(sampler, ReverseStep(alpha_bar, alpha_bar_next), posterior, x0_hat - x0))
         else:
-            log_variance = _like(decoder_variance(sampler, posterior), x0).log()
-            terms.append(discretised_nll(x0, x0_hat, log_variance))
+            log_variance = _like(decoder_variance(sampler, posterior, decoder), x0).log()
+            terms.append(discretised_nll(x0, x0_hat, log_variance, normal_cdf))
     return torch.stack([bits_per_dim(nats) for nats in terms], dim=1)
 
 
@@ -149,18 +168,16 @@ def step_kl(sampler: Ddpm, step: ReverseStep, posterior: Posterior, x0_error: Te
     return gaussian_kl(step.x0_weight * x0_error, log_q, x0_error.new_zeros(()), log_p)
 
 
-def decoder_variance(sampler: Ddpm, posterior: Posterior) -> float | Tensor:
-    """Variance of the step to x0, whose own beta_tilde is 0.
+def decoder_variance(sampler: Ddpm, posterior: Posterior, decoder: DecoderName = "walk") -> float | Tensor:
+    """Variance of the step to x0, whose own beta_tilde is 0 [engine.process.decoder].
 
-    In its place stands beta_tilde of the step before it on the walk [P1 code]. With covariance beta_tilde and
-    beta that is the variance; learned_range is the line from it to the last step's beta. Analytic and ocm
-    know Cov[x0 | x], but P6's code takes a fixed variance: beta_tilde of the whole chain's two least noisy
-    timesteps, whatever the walk. So here, unless the walk ends before timestep 0, where that variance means
-    nothing and the walk's own is taken.
+    Of the chain's two least noisy timesteps only a walk that ends at timestep 0 has the last one; on any other that
+    variance means nothing, and the walk's own is taken under either convention.
     """
     *_, before, last, _ = sampler.alpha_bars
-    if sampler.covariance in ("analytic", "ocm") and sampler.timesteps[0] == 0:
-        before = alpha_bars(sampler.schedule, sampler.num_timesteps, sampler.zero_terminal_snr)[1]
+    if decoder == "chain" and sampler.timesteps[0] == 0:
+        second = alpha_bars(sampler.schedule, sampler.num_timesteps, sampler.zero_terminal_snr)[1]
+        return reverse_betas(second, last)[1]
     beta_tilde = reverse_betas(before, last)[1]
     if sampler.covariance != "learned_range":
         return beta_tilde

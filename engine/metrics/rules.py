@@ -4,6 +4,7 @@ from pydantic import Field
 
 from engine.data.base import Split
 from engine.frozen import Frozen
+from engine.process.decoder import DecoderName, NormalCdfName
 from engine.samplers.base import SamplerBase
 
 
@@ -37,6 +38,12 @@ class Likelihood(Frozen):
     """The first images of the split."""
     ode_steps: int = Field(default=32, ge=4, multiple_of=2)
     """Steps of the ODE's solver (RK4); half as many, once more, say how far off it is."""
+    decoder: DecoderName = "walk"
+    """Variance of a bound's last step, one for all covariances: walk as in P1's code, that of each walk's own steps;
+    chain as in P6's and Analytic-DPM's, beta_tilde of the chain's two least noisy timesteps."""
+    normal: NormalCdfName = "exact"
+    """The normal distribution function in a bound's cost of pixels: exact, or the tanh approximation of P1's and P6's
+    code, which is off by half a bit where errors are 4 standard deviations."""
 
 
 class LossGap(Frozen):

@@ -33,6 +33,12 @@ CORRECTIONS: dict[str, Correction] = {
             release="0.5.0",
             what="images were turned, scaled and stretched about a point up to 0.4 pixels off",
         ),
+        Correction(
+            "bound",
+            version=2,
+            release="0.5.0",
+            what="with covariance analytic or ocm its last term had another variance than beside them",
+        ),
     )
 }
 """By part. A configuration says which parts it uses: `Frozen.corrected_parts`."""

@@ -18,6 +18,7 @@ from engine.frozen import Frozen, part_versions
 from engine.kinds import origin_of
 from engine.metrics.extractors.registry import EXTRACTORS
 from engine.metrics.registry import METRICS
+from engine.records.corrections import CORRECTIONS
 
 ID_LENGTH = 16
 
@@ -89,7 +90,10 @@ def training_versions(experiment: Experiment) -> dict[str, int]:
 
 def cell_versions(experiment: Experiment) -> dict[str, int]:
     """Version of every corrected part that takes part in sampling and measuring a cell."""
-    return merged_versions((experiment.sample, experiment.eval, experiment.weights))
+    found = merged_versions((experiment.sample, experiment.eval, experiment.weights))
+    for metric in METRICS.values():
+        found |= {part: CORRECTIONS[part].version for part in metric.corrected_parts(experiment)}
+    return found
 
 
 def merged_versions(sections: Iterable[Frozen]) -> dict[str, int]:

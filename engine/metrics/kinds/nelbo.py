@@ -33,6 +33,14 @@ class VariationalBound(Metric):
             return ()
         return (f"nelbo_{rule.split}",)
 
+    def corrected_parts(self, experiment: ExperimentView) -> tuple[str, ...]:
+        """The last term of a walk to timestep 0 that knows Cov[x0 | x]: it had P6's convention, others P1's."""
+        rule, chain = experiment.eval.likelihood, experiment.sample.as_ddpm()
+        if not self.measured_in(experiment) or rule is None or chain is None or rule.decoder != "walk":
+            return ()
+        changed = chain.covariance in ("analytic", "ocm") and chain.timesteps[0] == 0
+        return ("bound",) if changed else ()
+
     def measure(self, cell: Cell) -> Mapping[str, float]:
         """The bound; its terms, timestep by timestep, are kept with the cell."""
         from engine.metrics.bound import variational_bound
@@ -51,6 +59,8 @@ class VariationalBound(Metric):
             cell.labels(images, rule.num_images),
             seed=protocol.sample_seed,
             batch_size=protocol.batch_size,
+            decoder=rule.decoder,
+            normal_cdf=rule.normal,
         )
         cell.keep(BOUND, json.dumps(bound.to_json(), indent=1).encode())
         return {f"nelbo_{rule.split}": bound.total}

@@ -17,11 +17,13 @@ RECORDED: dict[str, dict[str, Any]] = json.loads(
 )
 
 AUGMENTATION = "trainings with augmentation"
+BOUND = "bounds with covariance `analytic` or `ocm`"
 CORRECTED = {
     f"{grid}{option}": AUGMENTATION
     for grid in ("capacity", "edm_networks", "edm_stochastic", "edm_table5")
     for option in ("", " --smoke")
 }
+CORRECTED |= {f"few_step{option}": BOUND for option in ("", " --smoke")}
 """Grids whose work was renamed since 0.4.0 because its results changed, and the words of the changelog for it."""
 
 # Planning all 13,068 points takes seconds.
