@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 AXES = {
     "data.augment": "augmentation",
@@ -67,7 +66,7 @@ def axis_label(field: str) -> str:
     return AXES.get(field, field.removesuffix(".kind").rsplit(".", 1)[-1].replace("_", " "))
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """One value of an axis: 16 -> "16", 0.05 -> "0.05", [1, 2] -> "1-2", [] -> "none", {"kind": "heun"} ->
     "heun"."""
     if isinstance(value, bool):
@@ -81,7 +80,7 @@ def value_text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def describe(axes: Mapping[str, Any]) -> str:
+def describe(axes: Mapping[str, object]) -> str:
     """Axes as an equation each: {"model.channels": 16} -> "C = 16"."""
     return ", ".join(f"{axis_label(field)} = {value_text(value)}" for field, value in axes.items())
 

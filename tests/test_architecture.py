@@ -23,7 +23,7 @@ OPEN_TO_REPORTS = ("engine.records", "engine.kinds")
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 45
 MAX_FLOORS = {"engine": 12, "orchestrator": 8, "reports": 8}
 MAX_ROOM_ARROWS = {"engine": 100, "orchestrator": 60, "reports": 60}
-MAX_UNTYPED = 45
+MAX_UNTYPED = 15
 """Mentions of `dict[str, Any]` or `Mapping[str, Any]`: JSON of others, and Ray's own configurations."""
 
 SOURCES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))

@@ -3,7 +3,6 @@ layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -13,6 +12,7 @@ from engine.backbones.registry import Model
 from engine.backbones.shape import NetShape
 from engine.config.experiment import Experiment
 from engine.config.network_shape import net_shape
+from engine.records.record import JsonObject
 from orchestrator.planning.cost import model_cost, network_layers, sampling_cost
 from reports.formatting import percent, scaled, value_text
 
@@ -51,7 +51,7 @@ class Network:
     """Its published name, or nothing."""
     note: str
     source: str
-    knobs: dict[str, Any]
+    knobs: JsonObject
     resolution: int
     in_channels: int
     out_channels: int

@@ -1,7 +1,5 @@
 """The K-budget grid, from the engine, and how its distances look on a terminal."""
 
-from typing import Any
-
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +26,7 @@ def toy_grid(dataset: str, seed: int) -> ToyGrid:
     )
 
 
-def distances(grid: ToyGrid) -> dict[str, Any]:
+def distances(grid: ToyGrid) -> dict[str, object]:
     """All of a grid but its points, for JSON."""
     clouds = [
         {"sampler": one.sampler, "k": one.k, "nfe": one.nfe, "distance": one.distance} for one in grid.clouds

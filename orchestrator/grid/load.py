@@ -1,7 +1,6 @@
 """A grid file, read and checked: every problem in it is told at once."""
 
 from pathlib import Path
-from typing import Any
 
 from engine.config.experiment import Experiment
 from engine.metrics.names import distance_name
@@ -84,7 +83,7 @@ def _unmeasured_fault(grid: Grid, anchor: Experiment, metric: str) -> Fault | No
 
 def _small(grid: Grid, anchor: Experiment) -> Grid:
     """The grid on one CPU core, its search for the distance that a smoke run measures."""
-    changes: dict[str, Any] = {"resources": Resources()}
+    changes: dict[str, object] = {"resources": Resources()}
     if grid.search and is_distance(grid.search.metric):
         own = distance_name(anchor.eval.extractor, anchor.eval.num_samples)
         changes["search"] = grid.search.model_copy(update={"metric": own})

@@ -56,7 +56,7 @@ def package_of(kind: object) -> dict[str, str]:
     return {"package": origin.package, "version": origin.version} if origin else {}
 
 
-def packages_of_protocol(experiment: Experiment) -> dict[str, Any]:
+def packages_of_protocol(experiment: Experiment) -> dict[str, object]:
     """The packages that offer what a protocol names: its extractor and its metrics. Nothing of built-in ones."""
     rule = experiment.eval
     kinds: dict[str, object] = {f"extractor {rule.extractor}": EXTRACTORS[rule.extractor]}

@@ -58,9 +58,11 @@ def _lines(overview: Overview) -> Lines:
     lines: dict[str, dict[float, float]] = {}
     others = [field for field in overview.varied if field != CHURN]
     for axes, one in grid_points(overview):
-        if CHURN in axes and math.isfinite(one.mean(overview.distance)):
+        churn = axes.get(CHURN)
+        distance = one.mean(overview.distance)
+        if isinstance(churn, int | float) and math.isfinite(distance):
             name = describe({field: axes[field] for field in others if field in axes})
-            lines.setdefault(name, {})[float(axes[CHURN])] = one.mean(overview.distance)
+            lines.setdefault(name, {})[float(churn)] = distance
     return {name: dict(sorted(line.items())) for name, line in lines.items()}
 
 

@@ -7,7 +7,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from reports.figures.base import FigureKind
-from reports.figures.style import INK, MUTED, PALETTE, ReportFigure, log_axis, log_if_wide, new_figure
+from reports.figures.style import (
+    INK,
+    MUTED,
+    PALETTE,
+    PlotStyle,
+    ReportFigure,
+    log_axis,
+    log_if_wide,
+    new_figure,
+)
 from reports.formatting import describe, scaled, value_text
 from reports.read.axes import is_sampler_field
 from reports.read.configuration import Configuration
@@ -78,7 +87,7 @@ def _mark(axes: Any, one: Configuration, overview: Overview, leads: bool) -> Non
     axes.annotate(_name(one, overview), (one.macs, top), (0, 8), textcoords="offset points", **name)
 
 
-def _look(dynamic: bool, leads: bool) -> dict[str, Any]:
+def _look(dynamic: bool, leads: bool) -> PlotStyle:
     """Marker and colour by kind of network."""
     colour = PALETTE[1] if dynamic else PALETTE[0]
     return {"marker": "o" if dynamic else "s", "mfc": colour if leads else "white", "mec": colour}

@@ -11,6 +11,7 @@ from reports.figures.base import FigureKind
 from reports.figures.style import (
     MUTED,
     Label,
+    PlotStyle,
     ReportFigure,
     colours,
     log_axis,
@@ -98,7 +99,7 @@ def _plot_line(axes: Any, distance: str, own: Sequence[Configuration], colour: s
     return float(costs[-1]), best[costs[-1]].mean(distance)
 
 
-def _look(family: str, colour: str, deterministic: bool) -> dict[str, Any]:
+def _look(family: str, colour: str, deterministic: bool) -> PlotStyle:
     """Marker and line of a solver family; hollow when it draws noise."""
     fill = colour if deterministic else "white"
     marker = {"marker": MARKERS.get(family, "o"), "markerfacecolor": fill, "markeredgewidth": 1.5}

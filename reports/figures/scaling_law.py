@@ -10,6 +10,7 @@ from reports.figures.base import FigureKind
 from reports.figures.style import (
     MUTED,
     Label,
+    PlotStyle,
     ReportFigure,
     colours,
     log_axis,
@@ -21,7 +22,7 @@ from reports.formatting import fixed, scaled
 from reports.read.overview import Overview
 from reports.read.scaling import SERIES, PowerLaw, Trainings, trainings_by_size
 
-LOOKS: dict[str, dict[str, Any]] = {
+LOOKS: dict[str, PlotStyle] = {
     "model_loss": {"marker": "s", "ls": (0, (4, 2)), "mfc": "white"},
     "optimal_loss_gap": {"marker": "o", "ls": "-"},
 }

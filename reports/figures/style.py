@@ -22,7 +22,10 @@ DPI = 200
 LABEL_POINTS = 13.5
 """Height of a line of direct labels, in points."""
 
-RC: dict[str, Any] = {
+PlotStyle = dict[str, Any]
+"""Keyword arguments of Matplotlib, which types them no further."""
+
+RC: PlotStyle = {
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
@@ -141,9 +144,9 @@ def write_labels(axes: Any, labels: Sequence[Label]) -> None:
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = to_axes.transform([(label.x, label.y) for label in ordered])
     line = LABEL_POINTS / (axes.get_window_extent().height / axes.figure.dpi * 72)
-    in_axes: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
+    in_axes: PlotStyle = {"transform": axes.transAxes, "clip_on": False}
     for label, (x, y), place in zip(ordered, ends, spread([float(y) for _, y in ends], line), strict=True):
-        leader: dict[str, Any] = {"lw": 0.7, "alpha": 0.5, "ls": (0, (2, 2)), "zorder": 1}
+        leader: PlotStyle = {"lw": 0.7, "alpha": 0.5, "ls": (0, (2, 2)), "zorder": 1}
         axes.plot([x + 0.012, 1.015], [y, place], **in_axes, **leader, color=label.colour)
         axes.text(1.025, place, label.text, **in_axes, color=label.colour, va="center", fontsize=8.8)
 

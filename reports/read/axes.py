@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import JsonValue
+
 from engine.records.record import JsonObject
 
-AxisValues = Mapping[str, Any]
+AxisValues = Mapping[str, JsonValue]
 """Dotted field -> its value at a point: mostly a number, but whatever a grid can hold."""
 
 SEED_FIELDS = frozenset({"train.seed", "eval.sample_seed"})

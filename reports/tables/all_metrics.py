@@ -1,14 +1,13 @@
 """Every metric of every configuration, so that nothing that was measured is left unseen."""
 
 from dataclasses import replace
-from typing import Any
 
 from engine.records.metric_facts import MetricFacts
 from reports.formatting import counted
 from reports.read.configuration import Configuration
 from reports.read.overview import Overview
 from reports.tables.base import TableKind
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import Column, Row, Table, frame_of, metric_column, metric_values
 
 GROUPS = ("distance", "overlap", "agreement", "likelihood", "loss", "cost")
 """Groups of metrics in the order of reading; others follow by name, and metrics without a group come last."""
@@ -47,8 +46,8 @@ def in_groups(overview: Overview) -> list[MetricFacts]:
     return sorted((overview.facts(metric) for metric in measured), key=place)
 
 
-def _row(one: Configuration, metrics: list[MetricFacts]) -> dict[str, Any]:
-    row: dict[str, Any] = {"training": one.training, "sampler": one.sampler_label, "nfe": one.nfe}
+def _row(one: Configuration, metrics: list[MetricFacts]) -> Row:
+    row: Row = {"training": one.training, "sampler": one.sampler_label, "nfe": one.nfe}
     for facts in metrics:
         row |= metric_values(one, facts.name)
     return row | {"train_ids": " ".join(one.train_ids), "cell_ids": " ".join(one.cell_ids)}

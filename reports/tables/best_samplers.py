@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from reports.formatting import axis_label, counted
 from reports.read.configuration import Configuration
@@ -13,7 +12,7 @@ from reports.read.ranking import best_of
 from reports.read.stats import SEEDS_FOR_T
 from reports.tables.base import TableKind
 from reports.tables.sampler_grid import axis_text, grid_fields
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import Column, Row, Table, frame_of, metric_column, metric_values
 
 FEWEST = 6
 """Samplers of one training from which on the best of them are listed."""
@@ -43,10 +42,8 @@ def _finite(overview: Overview, training: str) -> list[Configuration]:
     return sorted(finite, key=lambda one: one.mean(overview.distance))
 
 
-def _row(
-    overview: Overview, one: Configuration, rank: int, gap: Gap, fields: Sequence[str]
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"rank": rank + 1, "sampler": one.sampler_label, "training": one.training}
+def _row(overview: Overview, one: Configuration, rank: int, gap: Gap, fields: Sequence[str]) -> Row:
+    row: Row = {"rank": rank + 1, "sampler": one.sampler_label, "training": one.training}
     row |= {field: axis_text(one, field) for field in fields}
     row |= {"nfe": one.nfe, **metric_values(one, overview.distance)}
     ends = (gap.low, gap.high) if rank else (None, None)

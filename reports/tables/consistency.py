@@ -1,10 +1,8 @@
 """How far images of few steps are those of many from the same latents: one row per deterministic sampler."""
 
-from typing import Any
-
 from reports.read.overview import Overview
 from reports.tables.base import TableKind
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import Column, Row, Table, frame_of, metric_column, metric_values
 
 METRIC = "agreement"
 
@@ -18,7 +16,7 @@ def build(overview: Overview) -> Table | None:
     rows = []
     for label in (label for label in overview.samplers if label in labels):
         first = labels[label]
-        row: dict[str, Any] = {"sampler": label, "solver": first.family, "nfe": first.nfe}
+        row: Row = {"sampler": label, "solver": first.family, "nfe": first.nfe}
         alike = [one for one in measured if one.sampler_label == label]
         for one in alike:
             row |= metric_values(one, METRIC, one.training)

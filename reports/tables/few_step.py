@@ -6,13 +6,12 @@ steps.
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from reports.formatting import listed
 from reports.read.configuration import Configuration
 from reports.read.overview import Overview
 from reports.tables.base import TableKind
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import Column, Row, Table, frame_of, metric_column, metric_values
 
 CHAINS = ("ddpm", "ddim")
 """Samplers that walk the chain of a discrete process."""
@@ -52,11 +51,11 @@ def _without_steps(one: Configuration) -> str:
     )
 
 
-def _row(own: list[Configuration], metrics: list[str], steps: list[int]) -> dict[str, Any]:
+def _row(own: list[Configuration], metrics: list[str], steps: list[int]) -> Row:
     """One sampler on one training: every metric at every number of steps."""
     first = own[0]
     at = {one.num_steps: one for one in own}
-    row: dict[str, Any] = {
+    row: Row = {
         "sampler": first.sampler_label.replace(f" {first.num_steps}", "", 1),
         "training": first.training,
         "covariance": first.sampler.get("covariance", "none"),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from reports.formatting import axis_label, value_text
 from reports.read.axes import is_sampler_field
@@ -10,7 +9,7 @@ from reports.read.configuration import Configuration
 from reports.read.overview import Overview
 from reports.references import published_numbers
 from reports.tables.base import TableKind
-from reports.tables.table import Column, Table, frame_of, metric_column, metric_values
+from reports.tables.table import Column, Row, Table, frame_of, metric_column, metric_values
 
 BUDGET = "model.flops_ratio"
 GROUP = "share of FLOPs"
@@ -46,10 +45,10 @@ def reference_model(one: Configuration, known: Collection[str]) -> str:
 
 def _row(
     one: Configuration, fields: list[str], distance: str, slowest: float, trained: Mapping[str, float]
-) -> dict[str, Any]:
+) -> Row:
     ratios = [trained[train_id] for train_id in one.train_ids if train_id in trained]
     seconds = one.mean("seconds_per_image")
-    row: dict[str, Any] = {field: value_text(one.axes.get(field)) for field in fields}
+    row: Row = {field: value_text(one.axes.get(field)) for field in fields}
     row |= {"budget": one.model.get("flops_ratio") if is_dynamic(one) else None}
     row |= {"trained_ratio": sum(ratios) / len(ratios) if ratios else None}
     row |= metric_values(one, "flops_ratio")
@@ -59,7 +58,7 @@ def _row(
     return row | {"train_ids": " ".join(one.train_ids), "cell_ids": " ".join(one.cell_ids)}
 
 
-def _reference(one: Configuration) -> dict[str, Any]:
+def _reference(one: Configuration) -> Row:
     """The published row of the same budget, if there is one."""
     table = published_numbers("dydit_table8")
     name = reference_model(one, set(table["model"]))

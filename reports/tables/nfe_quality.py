@@ -1,7 +1,5 @@
 """What evaluations of the network buy: one row per sampler by NFE, one column per training configuration."""
 
-from typing import Any
-
 from reports.formatting import counted
 from reports.read.configuration import Configuration
 from reports.read.overview import Overview
@@ -10,6 +8,7 @@ from reports.tables.base import TableKind
 from reports.tables.sampler_grid import grid_fields
 from reports.tables.table import (
     Column,
+    Row,
     Table,
     frame_of,
     metric_column,
@@ -55,11 +54,11 @@ def _best_of_their_cost(overview: Overview) -> set[str]:
     return {(best_of(group, overview.distance) or group[0]).sampler_label for group in rivals.values()}
 
 
-def _row(overview: Overview, label: str, found: dict[tuple[str, str], Configuration]) -> dict[str, Any]:
+def _row(overview: Overview, label: str, found: dict[tuple[str, str], Configuration]) -> Row:
     here = {training: found.get((label, training)) for training in overview.trainings}
     present = [one for one in here.values() if one]
     first = present[0]
-    row: dict[str, Any] = {
+    row: Row = {
         "sampler": label,
         "solver": first.family,
         "noise": "none" if first.deterministic else "stochastic",

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 from reports.formatting import axis_label, value_text
 from reports.read.axes import is_sampler_field, value_order
@@ -12,6 +11,7 @@ from reports.read.savings import savings
 from reports.tables.base import TableKind
 from reports.tables.table import (
     Column,
+    Row,
     Table,
     frame_of,
     metric_column,
@@ -54,11 +54,11 @@ def grid_fields(overview: Overview) -> list[str]:
     return [] if set(fields) <= STEPS else fields
 
 
-def _row(overview: Overview, one: Configuration, fields: list[str], points: dict[str, int]) -> dict[str, Any]:
+def _row(overview: Overview, one: Configuration, fields: list[str], points: dict[str, int]) -> Row:
     baseline = overview.baseline(one)
     other = baseline.mean(overview.distance) if baseline and baseline is not one else math.nan
     gap = one.mean(overview.distance) - other
-    row: dict[str, Any] = {"sampler": one.sampler_label, "training": one.training}
+    row: Row = {"sampler": one.sampler_label, "training": one.training}
     row |= {field: axis_text(one, field) for field in fields}
     row |= {"nfe": one.nfe, "points": max(points.get(cell_id, 1) for cell_id in one.cell_ids)}
     for metric in (overview.distance, *METRICS):

@@ -1,8 +1,6 @@
 """What a larger or different training buys: one row per training configuration, all at the reference
 sampler."""
 
-from typing import Any
-
 from reports.formatting import axis_label, counted, listed, value_text
 from reports.read.axes import is_sampler_field
 from reports.read.configuration import Configuration
@@ -10,6 +8,7 @@ from reports.read.overview import Overview
 from reports.tables.base import TableKind
 from reports.tables.table import (
     Column,
+    Row,
     Table,
     frame_of,
     metric_column,
@@ -44,9 +43,9 @@ def _caption(overview: Overview) -> str:
     )
 
 
-def _row(one: Configuration, fields: list[str], distance: str, speeds: dict[str, float]) -> dict[str, Any]:
+def _row(one: Configuration, fields: list[str], distance: str, speeds: dict[str, float]) -> Row:
     known = [speeds[train_id] for train_id in one.train_ids if train_id in speeds]
-    row: dict[str, Any] = {field: value_text(one.axes.get(field)) for field in fields}
+    row: Row = {field: value_text(one.axes.get(field)) for field in fields}
     row |= {"network": one.network or "custom", "num_params": one.num_params, "macs": one.macs}
     row |= {"snapshot_kimg": ", ".join(f"{kimg:g}" for kimg in one.snapshot_kimg)}
     for metric in (distance, *METRICS):

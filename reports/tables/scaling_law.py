@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 from reports.formatting import listed
 from reports.read.overview import Overview
 from reports.read.scaling import SERIES, Trainings, trainings_by_size
 from reports.tables.base import TableKind
-from reports.tables.table import Column, Table, frame_of
+from reports.tables.table import Column, Row, Table, frame_of
 
 CAPTION = (
     "y = a F^b fitted in logarithms; F: MACs of a forward pass times images shown up to the reported snapshot. "
@@ -35,7 +34,7 @@ def build(overview: Overview) -> Table | None:
     return Table(TABLE.name, TABLE.title, _caption(groups), frame_of(rows), columns)
 
 
-def _row(overview: Overview, group: Trainings, metric: str) -> dict[str, Any]:
+def _row(overview: Overview, group: Trainings, metric: str) -> Row:
     law = group.law(metric)
     results = overview.sweep.results
     cells = results[results["train_id"].isin(group.train_ids)]["cell_id"].unique()

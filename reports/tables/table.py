@@ -14,6 +14,9 @@ from reports.read.configuration import Configuration
 MILLI = 1000.0
 """Scale of a metric that is stored in seconds and shown in thousandths, without a best: it is of a machine."""
 
+Row = dict[str, object]
+"""Column of a table's frame -> value in one of its rows."""
+
 MAX_SHOWN_ROWS = 60
 """Rows of a table in a document; the files hold all of them."""
 
@@ -96,7 +99,7 @@ class Table:
         return spans if any(group for group, _ in spans) else []
 
 
-def metric_values(one: Configuration | None, metric: str, name: str | None = None) -> dict[str, Any]:
+def metric_values(one: Configuration | None, metric: str, name: str | None = None) -> Row:
     """Frame values of a metric: its mean, interval and spread over training seeds, and over sampling seeds of
     one."""
     name = name or metric
@@ -150,7 +153,7 @@ def sampling_words(samplings: int) -> str:
     )
 
 
-def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     """Rows as a frame; columns that no row fills stay numeric."""
     frame = pd.DataFrame(list(rows))
     empty = [name for name in frame.columns if frame[name].isna().all()]
