@@ -10,6 +10,11 @@ DYDIT_STEPS = {"S": 50_000, "B": 100_000, "XL": 200_000}
 DYDIT_XL_STEPS_AT_07 = 150_000
 DYDIT_WARMUP_STEPS = {"S": 0, "B": 0, "XL": 30_000}
 
+# DyDiT's released code, which has XL alone. At a budget of 0.7: a slower ramp, L_complete to the end, a lower rate.
+DYDIT_RELEASED_RAMP_STEPS = {0.5: 1_000, 0.7: 5_000}
+DYDIT_RELEASED_WARMUP_STEPS = {0.5: 30_000, 0.7: 150_000}
+DYDIT_RELEASED_LR = {0.5: 1e-4, 0.7: 2.5e-5}
+
 
 KNOB_GROUPS: dict[str, tuple[str, ...]] = {
     "scale": ("model.channels", "model.depth", "model.width", "model.num_heads", "train.lr"),
@@ -17,6 +22,7 @@ KNOB_GROUPS: dict[str, tuple[str, ...]] = {
         "model.flops_ratio",
         "model.flops_weight",
         "model.routes",
+        "model.ramp",
         "model.dense_kimg",
         "model.ramp_kimg",
         "model.complete_kimg",

@@ -54,7 +54,17 @@ class AdaptiveClip(Frozen):
     """Weight norms below this count as this, so that units that start at zero can learn."""
 
 
-Clip = Annotated[GlobalNormClip | LayerNormClip | ValueClip | AdaptiveClip, Field(discriminator="kind")]
+class SkipStep(Frozen):
+    """Leave a step out whose gradients' joint norm is above `max_norm`, and change no gradient [P5, code]."""
+
+    kind: Literal["skip"] = "skip"
+    max_norm: float = Field(gt=0)
+    """Largest norm of a step that is made."""
+
+
+Clip = Annotated[
+    GlobalNormClip | LayerNormClip | ValueClip | AdaptiveClip | SkipStep, Field(discriminator="kind")
+]
 """Any rule for clipping gradients, told apart by its `kind`."""
 
 

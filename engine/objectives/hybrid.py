@@ -31,12 +31,16 @@ class HybridObjective(ObjectiveBase):
     """Length T of the process."""
     vlb_weight: float = Field(default=0.001, gt=0)
     """Weight of L_vlb, the sum of the bound's terms over all timesteps (P1's lambda)."""
+    strata: int = Field(default=1, ge=1)
+    """Draw timesteps from so many equal parts of the chain, an equal share of every batch from each: 1 as P1, 4 as
+    DyDiT's code."""
 
     @property
     def design(self) -> Design:
         """Its place in the design space; the bound comes on top."""
+        levels = UniformTime(strata=self.strata)
         process = chain(self.schedule, self.num_timesteps)
-        return Design(process, "eps", UniformWeight(), UniformTime(), learned_variance=True)
+        return Design(process, "eps", UniformWeight(), levels, learned_variance=True)
 
     @property
     def beside(self) -> str:

@@ -1,18 +1,18 @@
-"""Gradient clipping: four rules, each without waiting for the device."""
+"""Gradient clipping: four rules, and one that leaves a step out, each without waiting for the device."""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from engine.config.train import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, ValueClip
+from engine.config.train import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, SkipStep, ValueClip
 
 
 @torch.no_grad()
 def clip_gradients(params: Iterable[nn.Parameter], clip: Clip | None) -> Tensor:
     """Clip the gradients in place; returns their joint norm before clipping, as a scalar tensor.
 
-    None clips nothing. Parameters without a gradient are left out.
+    None clips nothing, and neither does SkipStep, which `skipped` obeys. Parameters without a gradient are left out.
     """
     with_gradient = [param for param in params if param.grad is not None]
     grads = [param.grad for param in with_gradient if param.grad is not None]
@@ -29,6 +29,14 @@ def clip_gradients(params: Iterable[nn.Parameter], clip: Clip | None) -> Tensor:
         case AdaptiveClip():
             torch._foreach_mul_(grads, adaptive_factors(with_gradient, grads, clip))
     return total
+
+
+def skipped(norm: Tensor, clip: Clip | None) -> Tensor | None:
+    """1.0 where a step of this gradient norm is left out, else 0.0, as a scalar tensor; None where none is.
+
+    A norm that is not a number leaves nothing out: the loop is to see what made it.
+    """
+    return (norm > clip.max_norm).float() if isinstance(clip, SkipStep) else None
 
 
 def shrink_factor(norm: Tensor, max_norm: Tensor | float) -> Tensor:

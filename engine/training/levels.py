@@ -61,8 +61,10 @@ class LevelDrawer:
 
         Keyed by position, so any part of a batch gets what the whole batch would give it.
         """
-        if self.noise_levels.stratified:
-            uniform = (positions.to(uniform.device) % self.batch_size + uniform) / self.batch_size
+        strata = self.batch_size if self.noise_levels.stratified else self.noise_levels.strata
+        if strata > 1:
+            place = positions.to(uniform.device) % self.batch_size
+            uniform = (place * strata // self.batch_size + uniform) / strata
         if self.history is None:
             return Levels(self.noise_levels.sigma(uniform, self.process), torch.ones_like(uniform))
         if isinstance(self.history, GapHistory):

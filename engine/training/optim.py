@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config.train import Train
-from engine.training.clip import clip_gradients
+from engine.training.clip import clip_gradients, skipped
 from engine.training.precision import LossScaler
 
 
@@ -56,14 +56,18 @@ def optimizer_step(
 ) -> Tensor:
     """Set the learning rate, unscale, clip and update the weights; returns the gradient norm before clipping.
 
-    With a `scaler` a step whose gradients are not finite leaves weights and optimizer as they are. Nothing
-    waits for the device.
+    With a `scaler` a step whose gradients are not finite leaves weights and optimizer as they are, and so does one
+    that the clipping rule skips. Nothing waits for the device.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(train, images_shown)
     found_inf = scaler.unscale_and_check(params) if scaler is not None else None
     norm = clip_gradients(params, train.grad_clip)
-    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # the fused kernel skips the step where this is 1
+    too_large = skipped(norm, train.grad_clip)
+    left_out = found_inf if too_large is None else too_large
+    if found_inf is not None and too_large is not None:
+        left_out = torch.maximum(found_inf, too_large)
+    optimizer.found_inf = left_out  # type: ignore[attr-defined]  # the fused kernel skips the step where this is 1
     optimizer.step()
     if scaler is not None and found_inf is not None:
         scaler.update(found_inf)

@@ -47,10 +47,19 @@ def budget_losses(
 
 
 def target_ratio(model: DyDit, images_shown: int) -> float:
-    """The budget's target: 1 for `dense_kimg`, then linearly down to `flops_ratio` over `ramp_kimg` [P5,
-    code]."""
-    into_ramp = images_shown / 1000 - model.dense_kimg
-    if into_ramp <= 0:
+    """The budget's target: 1 for `dense_kimg`, then linearly down to `flops_ratio`.
+
+    With `ramp: after_dense` the line begins there, at 1, and takes `ramp_kimg`. With `released` it begins at the
+    first image and is only followed from `dense_kimg` on, so that `flops_ratio` is reached at `ramp_kimg` [P5, code:
+    at a budget of 0.5 the steps 99, 100, 600 and 1,000 have 1, 0.95, 0.70 and 0.50].
+    """
+    kimg = images_shown / 1000
+    if model.ramp == "released":
+        is_dense, into_ramp = kimg < model.dense_kimg, kimg
+    else:
+        into_ramp = kimg - model.dense_kimg
+        is_dense = into_ramp <= 0
+    if is_dense:
         return 1.0
     progress = min(into_ramp / model.ramp_kimg, 1.0) if model.ramp_kimg else 1.0
     return 1 + progress * (model.flops_ratio - 1)

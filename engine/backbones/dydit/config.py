@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """P5's budgets [P5 Table 6; playbook A.2]."""
 
+Ramp = Literal["after_dense", "released"]
+"""What the fall of the budget is counted from: the end of the dense part, or the first step [P5, code]."""
+
 SIZES = ("S", "B", "XL")
 """DiT's sizes that P5 makes dynamic."""
 
@@ -36,6 +39,7 @@ class DyDit(TransformerSettings):
     not_named: ClassVar[frozenset[str]] = TransformerSettings.not_named | {
         "flops_ratio",
         "flops_weight",
+        "ramp",
         "dense_kimg",
         "ramp_kimg",
         "complete_kimg",
@@ -52,12 +56,17 @@ class DyDit(TransformerSettings):
     """Budget: FLOPs of attention and MLPs as a fraction of the static DiT's (P5's lambda)."""
     flops_weight: float = Field(default=2.0, gt=0)
     """Weight of (ratio - budget)^2 in the loss."""
+    ramp: Ramp = "after_dense"
+    """Where the budget's linear fall is counted from. after_dense: from the end of `dense_kimg`, where it is still 1;
+    released: from the first step, as P5's code does, so that it drops at once when `dense_kimg` is over."""
     dense_kimg: float = Field(default=25.6, ge=0)
     """How long the budget stays at 1 at first (100 steps of 256 images)."""
     ramp_kimg: float = Field(default=256.0, ge=0)
-    """How long it then takes to fall to `flops_ratio`, linearly (1,000 steps of 256 images)."""
+    """How long it takes to fall to `flops_ratio`, linearly (1,000 steps of 256 images; 5,000 in P5's code at a budget
+    of 0.7)."""
     complete_kimg: float = Field(default=0.0, ge=0)
-    """Warm-up during which the complete network is trained too (L_complete); P5's XL uses 30,000 steps."""
+    """Warm-up during which the complete network is trained too (L_complete). P5's XL: 30,000 steps; at a budget of 0.7
+    its code keeps it for all 150,000."""
 
     @field_validator("routes")
     @classmethod

@@ -7,8 +7,16 @@ one. In evaluation, where a batch shares one noise level, the heads and groups i
 smaller dense matrices and the MLP runs on the chosen tokens only: the same numbers, up to the rounding of
 sums, for the FLOPs that are reported.
 
-One thing differs from P5's code: training counts the FLOPs of the choices that evaluation makes, not of its
-own noisy ones. Where scores are near zero the two differ, and it is evaluation that has to meet the budget.
+On the same weights evaluation gives what P5's code gives. What differs from that code:
+
+- Training counts the FLOPs of the choices that evaluation makes, not of its own noisy ones. Where scores are near
+  zero the two differ, and it is evaluation that has to meet the budget.
+- A choice's noise is one logistic draw, where the code takes the difference of two Gumbel draws: one distribution.
+- Evaluation computes what is chosen alone; the code computes everything and multiplies by zeros and ones.
+- The code's first stage updates the weights twice a step, before clipping and after it; here once.
+- Choices of training are settings here, P5's code having one of each: the budget's ramp (`ramp: released`), timesteps
+  drawn from four quarters of the chain (objective `strata: 4`), steps left out where the gradient is too large
+  (`train.grad_clip` of kind `skip`), how long L_complete lasts (`complete_kimg`).
 """
 
 import math

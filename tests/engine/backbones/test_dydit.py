@@ -13,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from engine.backbones.dit.cost import attention_cost, mlp_cost
 from engine.backbones.dit.layout import dit_layout
 from engine.backbones.dit.network import DitBlock, DitNet
+from engine.backbones.dit.settings import DIT_SIZES
 from engine.backbones.dydit import network as dydit
 from engine.backbones.dydit.config import DyDit
 from engine.backbones.dydit.network import DyDitBlock, DyDitNet, watch_ratio
-from engine.backbones.shape import NetShape
+from engine.backbones.shape import LATENTS, NetShape
 from engine.training.start import adopt
 
 SHAPE = NetShape(resolution=8, in_channels=1, num_classes=10)
@@ -186,6 +187,18 @@ def test_the_complete_network_skips_nothing_whatever_the_routers_say() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("size", "attention", "mlp"), [("S", 0.201, 0.302), ("B", 0.705, 1.208), ("XL", 1.510, 2.718)]
+)
+def test_a_block_has_the_gmacs_that_the_released_code_weighs_choices_with(
+    size: str, attention: float, mlp: float
+) -> None:
+    depth, width, heads = DIT_SIZES[size]
+    layout = dit_layout(DyDit(depth=depth, width=width, num_heads=heads, patch_size=2), LATENTS)
+    assert round(attention_cost(layout).macs / 1e9, 3) == attention
+    assert round(mlp_cost(layout).macs / 1e9, 3) == mlp
+
+
 def test_training_counts_what_evaluation_executes_and_not_its_own_noisy_choices() -> None:
     net = network(routes=("heads", "groups"))
     with watch_ratio(net) as ratios:

@@ -64,6 +64,20 @@ def test_the_target_stays_at_one_then_falls_linearly_and_stays(images_shown: int
 
 
 @pytest.mark.parametrize(
+    ("step", "target"),
+    [(0, 1.0), (99, 1.0), (100, 0.95), (600, 0.70), (1_000, 0.50), (1_100, 0.50), (50_000, 0.50)],
+)
+def test_the_released_ramp_gives_the_numbers_of_the_released_code(step: int, target: float) -> None:
+    model = DyDit(flops_ratio=0.5, ramp="released")
+    assert target_ratio(model, 256 * step) == pytest.approx(target, rel=1e-12)
+
+
+@pytest.mark.parametrize(("step", "target"), [(100, 1.0), (600, 0.75), (1_000, 0.55), (1_100, 0.50)])
+def test_a_ramp_after_the_dense_part_meets_the_budget_a_hundred_steps_later(step: int, target: float) -> None:
+    assert target_ratio(DyDit(flops_ratio=0.5), 256 * step) == pytest.approx(target, rel=1e-12)
+
+
+@pytest.mark.parametrize(
     ("changes", "images_shown", "target"),
     [
         ({"ramp_kimg": 0.0}, 1_000, 1.0),

@@ -49,6 +49,17 @@ def test_a_part_is_chosen_as_often_as_the_sigmoid_of_its_score_says(score: float
     )  # standard deviations of the binomial
 
 
+def test_its_noise_is_distributed_as_the_difference_of_two_gumbel_draws_of_the_released_code() -> None:
+    torch.manual_seed(0)
+    draws = 200_000
+    gumbel = torch.distributions.Gumbel(0.0, 1.0)
+    theirs = gumbel.sample((draws,)) - gumbel.sample((draws,))
+    for score in (-2.0, 0.5, 3.0):
+        frequency = choice(torch.full((draws,), score), noisy=True).mean().item()
+        wanted = (theirs + score > 0).float().mean().item()
+        assert abs(frequency - wanted) < 4 * (2 * 0.25 / draws) ** 0.5  # of two binomials, at most
+
+
 def test_in_evaluation_a_part_is_chosen_when_its_score_is_above_zero() -> None:
     assert choice(torch.tensor([-1.0, 0.0, 1e-6, 2.0]), noisy=False).tolist() == [0, 0, 1, 1]
 

@@ -41,6 +41,26 @@ def test_a_dydit_is_fine_tuned_and_warmed_up_as_long_as_table_6_says(size, ratio
     assert LINKED_RULES["dydit_complete_kimg"](tuned, tuned) == warmup * 256 / 1000
 
 
+@pytest.mark.parametrize(
+    ("ratio", "warmup", "ramp", "lr"), [(0.5, 30_000, 1_000, 1e-4), (0.7, 150_000, 5_000, 2.5e-5)]
+)
+def test_the_released_code_fine_tunes_xl_otherwise_at_a_budget_of_0_7(ratio, warmup, ramp, lr):
+    tuned = point(DyDit(depth=28, width=1152, num_heads=16, flops_ratio=ratio))
+    assert LINKED_RULES["dydit_complete_kimg_released"](tuned, tuned) == warmup * 256 / 1000
+    assert LINKED_RULES["dydit_ramp_kimg_released"](tuned, tuned) == ramp * 256 / 1000
+    assert LINKED_RULES["dydit_lr_released"](tuned, tuned) == lr
+
+
+@pytest.mark.parametrize("rule", [name for name in LINKED_RULES if name.endswith("_released")])
+@pytest.mark.parametrize(
+    "model",
+    [DyDit(depth=12, width=384, num_heads=6), DyDit(depth=28, width=1152, num_heads=16, flops_ratio=0.6)],
+)
+def test_the_released_code_says_nothing_of_other_sizes_and_budgets(rule, model):
+    with pytest.raises(ValueError, match="DyDiT-XL at budgets of"):
+        LINKED_RULES[rule](point(model), point(model))
+
+
 @pytest.mark.parametrize("model", [Dit(), DyDit(depth=11), DyDit(depth=24, width=1024, num_heads=16), UNet()])
 @pytest.mark.parametrize("rule", ["dydit_total_kimg", "dydit_complete_kimg"])
 def test_table_6_says_nothing_of_other_networks(rule, model):

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.train import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, ValueClip
+from engine.config.train import AdaptiveClip, Clip, GlobalNormClip, LayerNormClip, SkipStep, Train, ValueClip
 from engine.training.clip import clip_gradients
+from engine.training.optim import build_optimizer, optimizer_step, optimizer_tensors
+from engine.training.precision import LossScaler
 
 SHAPES = [(4, 3, 3, 3), (4,), (5, 4), (1, 6), ()]
 
@@ -108,3 +110,50 @@ def test_adaptive_clipping_lets_a_unit_that_starts_at_zero_learn() -> None:
     weight.grad = torch.ones(2, 3)
     clip_gradients([weight], AdaptiveClip(ratio=0.01, eps=1e-3))
     assert weight.grad.norm(dim=1).tolist() == pytest.approx([1e-5, 1e-5])
+
+
+def one_step(norm: float, precision: str = "fp32") -> tuple[nn.Parameter, dict[str, torch.Tensor]]:
+    """A weight of 1 and Adam's state after a first step whose gradient has this norm, where 2 is the largest."""
+    train = Train(
+        total_kimg=1,
+        snapshot_kimg=1,
+        optimizer="adamw",
+        weight_decay=0.1,
+        lr=0.5,
+        lr_rampup_kimg=0,
+        grad_clip=SkipStep(max_norm=2.0),
+    )
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = build_optimizer([weight], train)
+    scaler = LossScaler(torch.device("cpu")) if precision == "fp16" else None
+    weight.grad = torch.full((4,), norm / 2)
+    if scaler is not None:
+        weight.grad *= scaler.scale
+    reported = optimizer_step(optimizer, [weight], train, 1000, scaler)
+    assert float(reported) == pytest.approx(norm, nan_ok=True)
+    return weight, optimizer_tensors(optimizer)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("norm", [2.0, 1.0])
+def test_a_step_up_to_the_largest_norm_is_made_with_its_gradient_as_it_is(
+    norm: float, precision: str
+) -> None:
+    weight, state = one_step(norm, precision)
+    # AdamW's first step: the weight decays by lr * 0.1, and moves by lr against the gradient's sign.
+    torch.testing.assert_close(weight.detach(), torch.full((4,), 1 * (1 - 0.05) - 0.5), rtol=1e-6, atol=0)
+    torch.testing.assert_close(state["0.exp_avg"], torch.full((4,), 0.1 * norm / 2), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_step_above_the_largest_norm_leaves_weights_and_moments_as_they_are(precision: str) -> None:
+    weight, state = one_step(2.001, precision)
+    assert torch.equal(weight.detach(), torch.ones(4))
+    assert float(state["0.step"]) == 0
+    assert not state["0.exp_avg"].any()
+    assert not state["0.exp_avg_sq"].any()
+
+
+def test_a_norm_that_is_no_number_skips_nothing_so_that_the_loop_sees_it() -> None:
+    weight, _ = one_step(math.nan)
+    assert weight.isnan().all()
