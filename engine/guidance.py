@@ -24,6 +24,8 @@ class Guided:
     label: Tensor | None
     """Class of each image, int64 [B], or None for an unconditional network."""
     guidance: float = 1.0
+    channels: int | None = None
+    """Guide the first channels alone, as DiT's code does; the others are the conditional prediction's."""
 
     def __post_init__(self) -> None:
         if self.guidance != 1 and self.label is None:
@@ -56,4 +58,7 @@ class Guided:
         return None if self.label is None else torch.full_like(self.label, NULL_LABEL)
 
     def _mix(self, unlabelled: Tensor, labelled: Tensor) -> Tensor:
-        return unlabelled + self.guidance * (labelled - unlabelled)
+        mixed = unlabelled + self.guidance * (labelled - unlabelled)
+        if self.channels is None:
+            return mixed
+        return torch.cat([mixed[:, : self.channels], labelled[:, self.channels :]], dim=1)

@@ -53,6 +53,7 @@ AXES = {
     "sample.sigma_max": "σ_max",
     "sample.rho": "ρ",
     "sample.guidance": "w",
+    "sample.guidance_channels": "guided channels",
     "sample.tau": "τ",
     "sample.schedule": "sampler's schedule",
     "sample.grid": "noise levels",

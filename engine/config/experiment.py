@@ -180,4 +180,5 @@ def _network_facts(experiment: Experiment) -> NetworkFacts:
         knows_pure_noise=defined and design.process.sigma_range[1] >= TERMINAL_SIGMA,
         learned_variance=design.learned_variance,
         covariance_head=experiment.objective.is_head,
+        channels=DATASETS[experiment.data.name].channels,
     )

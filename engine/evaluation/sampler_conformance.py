@@ -110,9 +110,9 @@ def check_canonical_form(sampler: SamplerBase) -> None:
     by_program: dict[object, SamplerBase] = {}
     for one in neighbours(sampler):
         form = _form(one)
-        actions = (one.guidance, one.program())
+        actions = (one.guiding, one.program())
         twin = by_form.setdefault(form, one)
-        alike = actions == (twin.guidance, twin.program())
+        alike = actions == (twin.guiding, twin.program())
         _expect(alike, one, f"has the form of [{twin!r}] and acts otherwise")
         twin = by_program.setdefault(actions, one)
         _expect(form == _form(twin), one, f"acts as [{twin!r}] and has another form")
@@ -128,7 +128,7 @@ def check_round_trip(sampler: SamplerBase) -> None:
 
 def check_shared_run(sampler: SamplerBase) -> None:
     """In a shared run with its neighbours it gives the images, to the bit, that it gives alone."""
-    samplers = [one for one in neighbours(sampler) if one.guidance == sampler.guidance]
+    samplers = [one for one in neighbours(sampler) if one.guiding == sampler.guiding]
     tree = prefix_tree((number, one.program()) for number, one in enumerate(samplers))
     keys = torch.arange(IMAGES)
     denoise = FullPosterior()

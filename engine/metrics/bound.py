@@ -116,9 +116,7 @@ def variational_bound(
             normal_cdf,
         )
 
-    terms = measure_images(
-        measure, denoiser, images, labels, batch_size=batch_size, guidance=sampler.guidance
-    )
+    terms = measure_images(measure, denoiser, images, labels, batch_size=batch_size, guiding=sampler.guiding)
     return Bound(sampler.timesteps[::-1], terms)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from engine.batch_shape import repeated
 from engine.denoiser import Denoiser
 from engine.guidance import Guided
+from engine.samplers.base import PLAIN, Guiding
 from engine.samplers.steps import DenoiseFn
 
 Measure = Callable[[DenoiseFn, Tensor, Tensor], Tensor]
@@ -22,7 +23,7 @@ def measure_images(
     labels: Tensor | None,
     *,
     batch_size: int,
-    guidance: float = 1.0,
+    guiding: Guiding = PLAIN,
 ) -> Tensor:
     """Rows [N, ...] on the CPU of images uint8 [N, C, H, W], measured `batch_size` at a time.
 
@@ -38,7 +39,7 @@ def measure_images(
     rows = []
     for chunk in torch.arange(len(images), device=images.device).split(batch_size):
         keys = repeated(chunk, batch_size)
-        denoise = _with_labels(denoiser, None if labels is None else labels[keys], guidance)
+        denoise = _with_labels(denoiser, None if labels is None else labels[keys], guiding)
         rows.append(measure(denoise, images[keys], keys)[: len(chunk)].cpu())
     return torch.cat(rows)
 
@@ -53,9 +54,9 @@ def standard_error(values: Tensor) -> float | None:
     return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def _with_labels(denoiser: DenoiseFn, label: Tensor | None, guidance: float) -> DenoiseFn:
-    if label is None and guidance == 1:
+def _with_labels(denoiser: DenoiseFn, label: Tensor | None, guiding: Guiding) -> DenoiseFn:
+    if label is None and guiding.weight == 1:
         return denoiser
     if not isinstance(denoiser, Denoiser):
         raise ValueError("labels and guidance need a Denoiser")
-    return Guided(denoiser, label, guidance)
+    return Guided(denoiser, label, guiding.weight, guiding.channels)

@@ -6,7 +6,7 @@ Whoever wants to know something of a sampler asks it here; nobody looks at its c
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -47,6 +47,26 @@ class NetworkFacts:
     """Whether it says where the reverse variance lies between beta_tilde and beta."""
     covariance_head: bool
     """Whether it says what Cov[x0 | x] is in every pixel."""
+    channels: int | None = None
+    """Channels of its images; None where nobody says."""
+
+
+class Guiding(NamedTuple):
+    """How classifier-free guidance mixes two predictions, and what that costs."""
+
+    weight: float
+    """w in x0_u + w (x0_c - x0_u)."""
+    channels: int | None = None
+    """Of so many channels, the first; None is all."""
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations for each x0_hat: one where only one prediction counts."""
+        return 1 if self.weight in (0, 1) else 2
+
+
+PLAIN = Guiding(1.0)
+"""No guidance: the conditional prediction."""
 
 
 class SamplerBase(Frozen):
@@ -63,6 +83,9 @@ class SamplerBase(Frozen):
     guidance: float = Field(default=1.0, ge=0)
     """Classifier-free guidance w in x0_u + w (x0_c - x0_u): 1 is plain conditional sampling, 0
     unconditional."""
+    guidance_channels: int | None = Field(default=None, ge=1)
+    """Guide the first channels alone, the others being the conditional prediction's: 3 of 4 as DiT's code does on
+    latents. None guides all."""
 
     if TYPE_CHECKING:
 
@@ -80,7 +103,12 @@ class SamplerBase(Frozen):
     @property
     def nfe(self) -> int:
         """Network evaluations per image: two for each x0_hat that is guided."""
-        return self.evaluations * (1 if self.guidance in (0, 1) else 2)
+        return self.evaluations * self.guiding.evaluations
+
+    @property
+    def guiding(self) -> "Guiding":
+        """How predictions are guided; the channels only where predictions are mixed."""
+        return Guiding(self.guidance, None if self.guidance in (0, 1) else self.guidance_channels)
 
     # What it is.
 
@@ -110,7 +138,8 @@ class SamplerBase(Frozen):
     @property
     def suffix(self) -> str:
         """What a label says of the guidance: nothing when it is plain."""
-        return "" if self.guidance == 1 else f" w {self.guidance:g}"
+        channels = "" if self.guiding.channels is None else f" on {self.guiding.channels} channels"
+        return "" if self.guidance == 1 else f" w {self.guidance:g}{channels}"
 
     def as_ddpm(self) -> "Ddpm | None":
         """The DDPM sampler that does the same: what is measured of one is measured of the other.
@@ -129,9 +158,14 @@ class SamplerBase(Frozen):
 
     def guided(self, canonical: Canonical) -> Canonical:
         """`canonical` with the guidance in its form, unless it is plain."""
-        if self.guidance == 1:
-            return canonical
-        return Canonical({**canonical.form, "guidance": self.guidance}, canonical.reasons)
+        form, reasons = dict(canonical.form), canonical.reasons
+        if self.guidance != 1:
+            form["guidance"] = self.guidance
+        if self.guiding.channels is not None:
+            form["guidance_channels"] = self.guiding.channels
+        elif self.guidance_channels is not None:
+            reasons += (f"guidance {self.guidance:g} mixes nothing: guidance_channels does nothing",)
+        return Canonical(form, reasons)
 
     # What it needs of a network.
 
@@ -152,6 +186,10 @@ class SamplerBase(Frozen):
 
     def guidance_conflicts(self, network: NetworkFacts, place: str) -> Iterator[ConfigConflict]:
         """Why the network cannot be guided; `place` is the sampler's section of a grid, such as `sample`."""
+        channels = self.guiding.channels
+        if channels is not None and network.channels is not None and channels >= network.channels:
+            reason = f"guides {channels} of {network.channels} channels: leave it out to guide all"
+            yield (f"{place}.guidance_channels", "data.name"), f"guidance_channels {reason}"
         if self.guidance == 1 or network.has_null_label:
             return
         needs = "the model needs class_conditional: true and label_dropout above 0"

@@ -158,8 +158,8 @@ def generate_shared(
         def hand_on(number: int, x0: Tensor, chunk: Tensor = chunk) -> None:
             emit(number, chunk, finished(x0, samplers[number]))
 
-        for guidance, tree in trees.items():
-            packed = PackedSteps(Guided(denoiser, label, guidance), batch_size)
+        for guiding, tree in trees.items():
+            packed = PackedSteps(Guided(denoiser, label, guiding.weight, guiding.channels), batch_size)
             sample_shared(tree, packed, latents, noise, hand_on, at_once)
             evaluations += packed.evaluations
     return evaluations

@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.posterior import Posterior
-from engine.samplers.base import SamplerBase
+from engine.samplers.base import Guiding, SamplerBase
 from engine.samplers.steps import DenoiseRequest, NoiseFn, Step, StepCoroutine, resume_step
 
 if TYPE_CHECKING:
@@ -79,21 +79,21 @@ def prefix_tree(programs: Iterable[tuple[int, Sequence[Step]]]) -> Node:
     return root
 
 
-def guided_trees(samplers: Iterable[SamplerBase]) -> dict[float, Node]:
+def guided_trees(samplers: Iterable[SamplerBase]) -> dict[Guiding, Node]:
     """A tree for each guidance, over the samplers' places in the list.
 
     Samplers of different guidance see different denoisers, so they share nothing.
     """
-    by_guidance: dict[float, list[tuple[int, Sequence[Step]]]] = {}
+    by_guidance: dict[Guiding, list[tuple[int, Sequence[Step]]]] = {}
     for number, sampler in enumerate(samplers):
-        by_guidance.setdefault(sampler.guidance, []).append((number, sampler.program()))
+        by_guidance.setdefault(sampler.guiding, []).append((number, sampler.program()))
     return {guidance: prefix_tree(programs) for guidance, programs in by_guidance.items()}
 
 
 def shared_evaluations(samplers: Iterable[SamplerBase]) -> int:
     """Network evaluations per image of all samplers together, two for each x0_hat that is guided."""
     trees = guided_trees(samplers)
-    return sum(tree.evaluations * (1 if guidance in (0, 1) else 2) for guidance, tree in trees.items())
+    return sum(tree.evaluations * guiding.evaluations for guiding, tree in trees.items())
 
 
 def sample_shared(

@@ -11,9 +11,11 @@ from engine.guidance import Guided
 from engine.noise import Purpose, normal
 from engine.process.precond import Preconditioning
 from engine.process.processes import EdmProcess
-from engine.samplers.base import SamplerBase
+from engine.samplers.base import NetworkFacts, SamplerBase
+from engine.samplers.heun import Heun
 from engine.samplers.registry import SAMPLERS
-from engine.sampling.generate import generate
+from engine.sampling.generate import generate, generate_shared
+from engine.sampling.prefix_sharing import guided_trees
 
 LABELS = torch.tensor([0, 1, 2, 2])
 X = normal(0, Purpose.LATENT, torch.arange(4), (1, 2, 2))
@@ -120,3 +122,67 @@ def test_a_guided_image_depends_on_its_index_alone() -> None:
     # The stand-in network works element by element, so batches of any size give the same bits.
     assert torch.equal(draw(6), draw(4))
     assert len(draw(6).unique()) > 4
+
+
+class TwoPredictions(torch.nn.Module):
+    """x0_hat is 3 in every channel where the label is hidden, and 10 + the channel's number where it is not.
+
+    In units of `scale`.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.bias = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor, augment: Tensor | None = None) -> Tensor:
+        with_label = 10 + torch.arange(x.shape[1], dtype=x.dtype).reshape(1, -1, 1, 1)
+        hidden = (label < 0).reshape(-1, 1, 1, 1)
+        return torch.where(hidden, torch.tensor(3.0), with_label).expand_as(x) * self.scale + self.bias
+
+
+def test_guiding_the_first_channels_leaves_the_others_conditional() -> None:
+    model = Denoiser(TwoPredictions(), Preconditioning(EdmProcess(), "x0"))
+    latents = torch.zeros(2, 4, 2, 2)
+    for channels, expected in ((3, [31.0, 35.0, 39.0, 13.0]), (None, [31.0, 35.0, 39.0, 43.0])):
+        # 3 + 4 (10 + c - 3) = 31 + 4 c where it is guided, 10 + c where it is not.
+        guided = Guided(model, torch.tensor([0, 1]), 4.0, channels)
+        for found in (guided(latents, 1.0), guided.posterior(latents, 1.0).x0_hat):
+            assert found[1, :, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_guided_channels_are_in_the_identity_where_predictions_are_mixed(name: str) -> None:
+    def with_channels(guidance: float, channels: int | None) -> SamplerBase:
+        return SAMPLERS[name](num_steps=4, guidance=guidance, guidance_channels=channels)
+
+    all_channels, first = with_channels(2.0, None), with_channels(2.0, 3)
+    assert first.canonical().form == {**all_channels.canonical().form, "guidance_channels": 3}
+    assert first.label == f"{all_channels.label} on 3 channels"
+    for nothing_mixed in (0.0, 1.0):
+        inert = with_channels(nothing_mixed, 3)
+        assert inert.canonical().form == with_channels(nothing_mixed, None).canonical().form
+        reasons = inert.canonical().reasons
+        assert any(reason.endswith("guidance_channels does nothing") for reason in reasons)
+    assert first.nfe == all_channels.nfe
+
+
+def test_samplers_that_guide_other_channels_share_no_run() -> None:
+    asked = [sampler("heun", 2.0).model_copy(update={"guidance_channels": c}) for c in (None, 1, 1)]
+    assert [len(tree.ends) + len(tree.children) for tree in guided_trees(asked).values()] == [1, 1]
+    model = Denoiser(TwoPredictions(scale=0.02), Preconditioning(EdmProcess(), "x0"))
+    settings = {"indices": torch.arange(3), "shape": (2, 2, 2), "seed": 0, "batch_size": 3, "num_classes": 3}
+    together: dict[int, Tensor] = {}
+    generate_shared(
+        model, asked, emit=lambda number, _, images: together.update({number: images}), **settings
+    )
+    for number, one in enumerate(asked):
+        assert torch.equal(together[number], generate(model, one, **settings))
+    assert not torch.equal(together[0], together[1])
+
+
+def test_guiding_as_many_channels_as_there_are_is_refused() -> None:
+    network = NetworkFacts("edm", "edm", True, False, False, False, channels=3)
+    for channels, refused in ((2, False), (3, True), (None, False)):
+        asked = Heun(num_steps=4, guidance=2.0, guidance_channels=channels)
+        assert bool(list(asked.guidance_conflicts(network, "sample"))) == refused
