@@ -48,6 +48,7 @@ KNOB_GROUPS: dict[str, tuple[str, ...]] = {
         "train.optimizer",
         "train.lr",
         "train.lr_rampup_kimg",
+        "train.lr_first_step",
         "train.lr_decay",
         "train.lr_decay_kimg",
         "train.adam_betas",

@@ -88,6 +88,9 @@ class Train(Frozen):
     """Learning rate after the ramp, before any decay."""
     lr_rampup_kimg: float = Field(default=10_000, ge=0)
     """Linear learning-rate ramp from 0."""
+    lr_first_step: Literal["ramp", "zero"] = "ramp"
+    """The very first step's rate. ramp: the ramp's, 0 with one and all of `lr` without (P1, DiT); zero: 0 without a
+    ramp too, as EDM's code has it, which counts images before the step."""
     lr_decay: Literal["none", "inverse_sqrt", "cosine", "linear"] = "none"
     """inverse_sqrt: 1 / sqrt(images / lr_decay_kimg) after it (EDM2); cosine, linear: to 0, from the ramp's
     end."""

@@ -26,8 +26,13 @@ def build_optimizer(params: Iterable[nn.Parameter], train: Train) -> torch.optim
 
 
 def learning_rate(train: Train, images_shown: int) -> float:
-    """Rate of a step by the images shown before it: ramp times decay, so the very first step has rate 0 [P3,
-    code]."""
+    """Rate of a step by the images shown before it: ramp times decay.
+
+    So the very first step has rate 0 where there is a ramp [P3, code]. Without one it has the whole rate, as P1 and
+    DiT, unless `lr_first_step` is zero: EDM's min(images / max(ramp, 1e-8), 1) is 0 there whatever the ramp.
+    """
+    if images_shown == 0 and train.lr_first_step == "zero":
+        return 0.0
     ramp = min(images_shown / (train.lr_rampup_kimg * 1000), 1.0) if train.lr_rampup_kimg else 1.0
     return train.lr * ramp * lr_decay_factor(train, images_shown)
 

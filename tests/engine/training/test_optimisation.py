@@ -33,6 +33,20 @@ def test_learning_rate_ramps_linearly_from_zero_by_images_shown_before_the_step(
     assert learning_rate(train, 10_000_000) == learning_rate(train, 50_000_000) == 1e-3
 
 
+@pytest.mark.parametrize("kimg", [0.0, 10_000.0])
+@pytest.mark.parametrize("images_shown", [0, 1, 512, 2_500_000, 10_000_000])
+def test_a_first_step_of_rate_zero_is_edms_expression_with_and_without_a_ramp(
+    kimg: float, images_shown: int
+) -> None:
+    train = settings(lr=1e-3, lr_rampup_kimg=kimg, lr_first_step="zero")
+    theirs = 1e-3 * min(images_shown / max(kimg * 1000, 1e-8), 1)
+    assert learning_rate(train, images_shown) == pytest.approx(theirs, rel=1e-15)
+
+
+def test_without_a_ramp_the_first_step_has_the_whole_rate_as_in_p1_and_dit() -> None:
+    assert learning_rate(settings(lr=1e-3, lr_rampup_kimg=0.0), 0) == 1e-3
+
+
 def test_learning_rate_decays_by_the_inverse_root_after_its_reference() -> None:
     train = settings(lr=1e-2, lr_rampup_kimg=10.0, lr_decay="inverse_sqrt", lr_decay_kimg=70.0)
     assert learning_rate(train, 5_000) == pytest.approx(5e-3)
