@@ -14,7 +14,7 @@ from engine.conflicts import ConfigConflict
 from engine.data.registry import DATASETS, DatasetName
 from engine.frozen import Frozen
 from engine.metrics.extractors.registry import ExtractorName
-from engine.metrics.registry import check_requested
+from engine.metrics.registry import check_requested, metric_conflicts
 from engine.metrics.rules import Consistency as Consistency
 from engine.metrics.rules import Likelihood as Likelihood
 from engine.metrics.rules import LossGap as LossGap
@@ -142,6 +142,7 @@ def config_conflicts(experiment: Experiment) -> list[ConfigConflict]:
         *_schedule_conflicts(experiment),
         *weights_conflicts(experiment.weights, experiment.train),
         *_sampler_conflicts(experiment),
+        *metric_conflicts(experiment.eval, DATASETS[experiment.data.name].num_images),
     ]
 
 

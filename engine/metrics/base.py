@@ -6,10 +6,11 @@ configurations, and a configuration can name them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from engine.backbones.base import ModelBase
+from engine.conflicts import ConfigConflict
 from engine.data.base import Split
 from engine.kinds import LAST
 from engine.metrics.rules import Consistency, Likelihood, LossGap
@@ -158,6 +159,10 @@ class Metric(ABC):
         """Parts of the product, corrected since 0.4.0, on which its numbers for a cell depend
         [engine.records.corrections]."""
         return ()
+
+    def needs(self, protocol: ProtocolView, num_real: int) -> Iterator[ConfigConflict]:
+        """What a protocol that asks for it by name lacks, with `num_real` real images: an extractor, images."""
+        yield from ()
 
     def facts_of(self, metric: str) -> MetricFacts | None:
         """What is known of a number by its name; None when it is not one of this kind."""

@@ -31,6 +31,14 @@ class FeatureExtractor(Protocol):
     def sha256(self) -> str:
         """Hash of the weights."""
 
+    @property
+    def logits(self) -> "Callable[[Tensor], Tensor] | None":
+        """Features [N, dims] -> logits [N, classes]; None where the kind has no `num_classes`."""
+
+    @property
+    def spatial(self) -> "FeatureExtractor | None":
+        """The same network's features that keep places apart; None where the kind has no `spatial_dims`."""
+
     def __call__(self, images: Tensor) -> Tensor:
         """Features float32 [N, dims] on the CPU of images uint8 [N, C, H, W]."""
 
@@ -48,6 +56,8 @@ class NetworkExtractor:
     sha256: str
     network: Callable[[Tensor], Tensor]
     device: torch.device
+    logits: Callable[[Tensor], Tensor] | None = None
+    spatial: "NetworkExtractor | None" = None
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -71,7 +81,7 @@ def build_extractor(
 ) -> FeatureExtractor:
     """The extractor of that name for a data set, on `device` (the CPU by default).
 
-    `files` is where weights trained on the data set are kept; `weights_path` is for Inception. Raises
-    KeyError for an unknown name and engine.metrics.inception.WeightsNotFound.
+    `files` is where weights trained on the data set are kept; `weights_path` is for those with published
+    weights. Raises KeyError for an unknown name and engine.metrics.extractors.weights.WeightsNotFound.
     """
     return EXTRACTORS[name].build(images, files, weights_path, device or torch.device("cpu"))

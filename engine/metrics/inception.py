@@ -2,25 +2,21 @@
 2017]."""
 
 import io
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from engine.metrics.extractors.kinds.inception import INCEPTION
+from engine.metrics.extractors.kinds.inception import SPATIAL_CHANNELS, WEIGHTS
+from engine.metrics.extractors.weights import WeightsNotFound as WeightsNotFound
 
-DIMS = INCEPTION.dims
-"""Size of the pool3 feature vector."""
-PUBLISHED_SHA256_PREFIX = Path(URL_INCEPTION_V3).stem.rsplit("-", 1)[-1]
-"""How the SHA-256 of the published weights begins; torch-fidelity's file name ends with it."""
-WEIGHTS_VARIABLE = "ORCH_INCEPTION_WEIGHTS"
-"""Environment variable that may name the weights file."""
-
-
-class WeightsNotFound(FileNotFoundError):
-    """No Inception weights could be had. The message names the ways to give them."""
+BEFORE_SPATIAL = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+    *("MaxPool_2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c"),
+)
+"""Layers before the one that sFID reads. The graph counts its mixed blocks from 0, so mixed_6 is Mixed_6d here."""
 
 
 class InceptionPool3(nn.Module):
@@ -40,6 +36,26 @@ class InceptionPool3(nn.Module):
         features: Tensor = self.net(images.expand(-1, 3, -1, -1))[0]
         return features
 
+    def spatial(self, images: Tensor) -> Tensor:
+        """Features float32 [B, 2023] for sFID: the first 7 channels of the graph's mixed_6/conv, after its ReLU,
+        at all 17 x 17 places; row, column, channel [Nash et al. 2021; ADM's evaluator]."""
+        x = interpolate_bilinear_2d_like_tensorflow1x(
+            images.expand(-1, 3, -1, -1).float(), size=(299, 299), align_corners=False
+        )
+        x = (x - 128) / 128
+        for name in BEFORE_SPATIAL:
+            x = self.net.get_submodule(name)(x)
+        maps: Tensor = self.net.Mixed_6d.branch1x1(x)[:, :SPATIAL_CHANNELS]
+        return maps.permute(0, 2, 3, 1).flatten(1)
+
+    @torch.inference_mode()
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits float32 [B, 1008] on the CPU of pool3 features, without the last layer's bias, as Inception
+        scores are taken [torch-fidelity; ADM's evaluator]."""
+        weight = self.net.fc.weight
+        logits: Tensor = features.to(weight.device) @ weight.T
+        return logits.cpu()
+
 
 def load_inception(weights_path: Path | None = None) -> tuple[InceptionPool3, bytes]:
     """The network and the bytes of its weights file; raises WeightsNotFound."""
@@ -54,8 +70,7 @@ def load_inception(weights_path: Path | None = None) -> tuple[InceptionPool3, by
 def find_weights(weights_path: Path | None) -> Path:
     """The given path, else $ORCH_INCEPTION_WEIGHTS, else torch-fidelity's published file, downloaded when
     need be."""
-    named = weights_path or os.environ.get(WEIGHTS_VARIABLE)
-    return Path(named) if named else published_weights()
+    return WEIGHTS.named(weights_path) or published_weights()
 
 
 def published_weights() -> Path:
@@ -67,11 +82,11 @@ def published_weights() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(
-                URL_INCEPTION_V3, str(path), hash_prefix=PUBLISHED_SHA256_PREFIX, progress=False
+                URL_INCEPTION_V3, str(path), hash_prefix=WEIGHTS.sha256_prefix, progress=False
             )
         except (OSError, RuntimeError) as error:
             raise WeightsNotFound(
                 f"Inception weights could not be downloaded ({error}). Either pass the path of {file}, or name it in "
-                f"{WEIGHTS_VARIABLE}, or run once where {URL_INCEPTION_V3} can be reached (it is kept as {path})"
+                f"{WEIGHTS.variable}, or run once where {URL_INCEPTION_V3} can be reached (it is kept as {path})"
             ) from None
     return path

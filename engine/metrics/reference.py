@@ -1,6 +1,7 @@
 """What generated images are compared with."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,6 +31,12 @@ class Reference:
     """Hash of what it is made of: data set, extractor and its weights."""
     manifolds: dict[int, Manifold] = field(default_factory=dict, repr=False)
     """Those made so far, by k."""
+    files: Files | None = None
+    """Where more is kept that is worked out of the training set."""
+    gaussians: dict[str, Gaussian] = field(default_factory=dict, repr=False)
+    """Those of other features of the extractor's network, by name."""
+    parts: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    """Features of chosen images, by name."""
 
     @cached_property
     def gaussian(self) -> Gaussian:
@@ -41,6 +48,32 @@ class Reference:
         if k not in self.manifolds:
             self.manifolds[k] = Manifold.of(self.features, k)
         return self.manifolds[k]
+
+    def gaussian_in(self, space: str, make: Callable[[], FeatureStats]) -> Gaussian:
+        """The Gaussian of the whole set in another space of the network; `make` gives it where it is not kept."""
+        if space not in self.gaussians:
+            kept = self._kept(space, lambda: make().to_arrays())
+            self.gaussians[space] = FeatureStats.from_arrays(kept).gaussian
+        return self.gaussians[space]
+
+    def part(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Features of chosen images [N, d]; `make` gives them where they are not kept under that name."""
+        if name not in self.parts:
+            self.parts[name] = self._kept(name, lambda: {"features": make()})["features"]
+        return self.parts[name]
+
+    def _kept(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Tensors from a file of that name, or made and written there; one of another reference is replaced."""
+        file = paths.reference_part(name)
+        data = self.files.read(file) if self.files else None
+        if data is not None:
+            arrays, metadata = unpack(data)
+            if metadata["id"] == self.id:
+                return arrays
+        made = make()
+        if self.files:
+            self.files.write(file, pack(made, {"id": self.id}))
+        return made
 
 
 def reference_id(extractor: FeatureExtractor, images: ImageSet) -> str:
@@ -58,12 +91,12 @@ def load_reference(extractor: FeatureExtractor, images: ImageSet, *, files: File
     if data is not None:
         arrays, metadata = unpack(data)
         if metadata["id"] == identity:
-            return Reference(FeatureStats.from_arrays(arrays), arrays["features"], identity)
+            return Reference(FeatureStats.from_arrays(arrays), arrays["features"], identity, files=files)
     features = extractor(images.images)
     stats = FeatureStats.of(features)
     manifold = features[:MANIFOLD_SIZE] if len(features) > LARGE_SET else features
     files.write(REFERENCE_FILE, pack({**stats.to_arrays(), "features": manifold}, {"id": identity}))
-    return Reference(stats, manifold, identity)
+    return Reference(stats, manifold, identity, files=files)
 
 
 def distance(extractor: FeatureExtractor, reference: Reference, images: Tensor) -> float:

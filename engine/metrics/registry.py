@@ -1,10 +1,11 @@
 """The metrics there are: one file each in `kinds/`, and those of installed packages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from engine.conflicts import ConfigConflict
 from engine.kinds import Kinds, built_in
-from engine.metrics.base import ExperimentView, Metric
+from engine.metrics.base import ExperimentView, Metric, ProtocolView
 from engine.records.metric_facts import MetricFacts
 
 METRICS: Kinds[Metric] = Kinds("metric", built_in("engine.metrics.kinds", Metric), group="orch.metrics")
@@ -24,6 +25,17 @@ def metric_facts(names: Iterable[str]) -> dict[str, MetricFacts]:
     return found
 
 
+def metric_conflicts(protocol: ProtocolView, num_real: int) -> Iterator[ConfigConflict]:
+    """What a protocol lacks for the metrics that it asks for by name, on a data set of `num_real` images."""
+    for name in protocol.metrics:
+        yield from METRICS[name].needs(protocol, num_real)
+
+
+def measurable(protocol: ProtocolView, num_real: int) -> tuple[str, ...]:
+    """Of the metrics that a protocol asks for by name, those for which it lacks nothing."""
+    return tuple(name for name in protocol.metrics if not any(METRICS[name].needs(protocol, num_real)))
+
+
 def check_requested(names: tuple[str, ...]) -> None:
     """Raise ValueError for a metric that `eval.metrics` cannot ask for, or asks for twice."""
     on_request = [name for name, kind in METRICS.items() if kind.on_request]
@@ -31,7 +43,8 @@ def check_requested(names: tuple[str, ...]) -> None:
         if name in METRICS and name not in on_request:
             raise ValueError(f"{name} is not asked for here: it is always measured, or by a field of its own")
         if name not in METRICS:
-            near = get_close_matches(name, on_request, n=1)
+            yields = [kind for kind in on_request if METRICS[kind].facts_of(name)]
+            near = yields or get_close_matches(name, on_request, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else ""
             offered = ", ".join(on_request) or "none, until a file or an installed package adds one"
             raise ValueError(f'"{name}" is not a metric to ask for; there are: {offered}{hint}')

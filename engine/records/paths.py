@@ -68,6 +68,11 @@ MLFLOW_DATABASE = "mlflow.db"
 MLFLOW_ARTIFACTS = "artifacts"
 
 
+def reference_part(name: str) -> str:
+    """What else is worked out of a training set under an extractor."""
+    return f"{name}.safetensors"
+
+
 def training_folder(train_id: str) -> str:
     """A training's folder."""
     return f"{TRAININGS}/{train_id}"

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from engine.config.experiment import Experiment, config_conflicts
 from engine.conflicts import ConfigConflict
+from engine.data.registry import DATASETS
+from engine.metrics.registry import measurable
 from orchestrator.errors import GridError
 from orchestrator.grid.fields import SEEDS, catalogue, unknown_field_fault, value_fault
 from orchestrator.grid.file import Grid, Overrides
@@ -42,7 +44,21 @@ def load_anchor(grid: Grid, document: Document, folder: Path, smoke: bool) -> Ex
     if not smoke:
         return anchor
     overlay = read_document(_find(folder, "smoke", grid.recipe, document))
-    return _change(anchor, *read_overlay(overlay), overlay)
+    values, places = read_overlay(overlay)
+    return _change(anchor, _without_what_is_too_small(anchor, values), places, overlay)
+
+
+def _without_what_is_too_small(anchor: Experiment, overlay: Overrides) -> Overrides:
+    """A smoke overlay that asks for fewer metrics where its few images or its extractor do not serve them."""
+    if "eval.metrics" in overlay:
+        return overlay
+    shrunk = {
+        field: overlay.get(f"eval.{field}", getattr(anchor.eval, field))
+        for field in ("extractor", "num_samples")
+    }
+    data_name = str(overlay.get("data.name", anchor.data.name))
+    kept = measurable(anchor.eval.model_copy(update=shrunk), DATASETS[data_name].num_images)
+    return overlay if kept == anchor.eval.metrics else {**overlay, "eval.metrics": list(kept)}
 
 
 def recipe_names(folder: Path, kind: str = "recipes") -> list[str]:

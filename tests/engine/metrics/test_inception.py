@@ -11,6 +11,7 @@ import torch
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
 from engine.metrics import features
+from engine.metrics.extractors.kinds.inception import INCEPTION, WEIGHTS
 from engine.metrics.features import build_extractor
 from engine.metrics.inception import InceptionPool3, WeightsNotFound, find_weights, load_inception
 
@@ -119,3 +120,59 @@ def test_without_weights_or_network_the_error_names_the_three_ways(no_network):
 def test_a_named_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(WeightsNotFound, match=r"cannot read Inception weights .*absent\.pth: No such file"):
         load_inception(tmp_path / "absent.pth")
+
+
+def hooked(network: InceptionPool3, layer: str, images: torch.Tensor) -> torch.Tensor:
+    """What a layer of torch-fidelity's network gives in its own forward pass."""
+    seen = []
+    handle = network.net.get_submodule(layer).register_forward_hook(lambda *call: seen.append(call[-1]))
+    network(images)
+    handle.remove()
+    return seen[0]
+
+
+def test_spatial_features_are_seven_channels_of_mixed_6_at_every_place(network):
+    """The graph's mixed_6 is its seventh mixed block, which torch-fidelity calls Mixed_6d; ADM's evaluator keeps
+    [..., :7] of [17, 17, 192] and flattens it."""
+    images = noise(2, 3)
+    maps = hooked(network, "Mixed_6d.branch1x1", images)
+    assert maps.shape == (2, 192, 17, 17)
+    found = network.spatial(images)
+    plain = [
+        [
+            float(image[channel, row, column])
+            for row in range(17)
+            for column in range(17)
+            for channel in range(7)
+        ]
+        for image in maps
+    ]
+    assert found.shape == (2, 2023) == (2, INCEPTION.spatial_dims)
+    assert torch.equal(found, torch.tensor(plain))
+    assert float(found.min()) >= 0  # after the ReLU
+
+
+def test_logits_are_torch_fidelitys_without_the_bias(weights_path, network):
+    with open(weights_path, "rb") as file:
+        theirs = fidelity.FeatureExtractorInceptionV3(
+            "inception", ["logits_unbiased"], feature_extractor_weights_path=file
+        )
+    images = noise(2, 3)
+    found = network.logits(network(images))
+    assert found.shape == (2, 1008) == (2, INCEPTION.num_classes)
+    torch.testing.assert_close(found, theirs(images)[0], rtol=1e-5, atol=1e-7)
+
+
+def test_the_extractor_gives_all_three_under_the_name_of_its_weights(weights_path, monkeypatch):
+    monkeypatch.setattr(features, "BATCH_SIZE", 2)
+    extractor = build_extractor("inception", None, files=None, weights_path=weights_path)
+    assert extractor.spatial is not None
+    assert extractor.logits is not None
+    assert extractor.spatial.name == "other_inception_spatial"
+    assert extractor.spatial(noise(3, 1)).shape == (3, 2023)
+    assert extractor.logits(extractor(noise(3, 1))).shape == (3, 1008)
+
+
+def test_plans_know_the_file_that_torch_fidelity_publishes():
+    assert WEIGHTS.url == fidelity.URL_INCEPTION_V3
+    assert WEIGHTS.file.endswith(f"{WEIGHTS.sha256_prefix}.pth")
