@@ -10,7 +10,7 @@ SPLITS = 10
 """Parts of the images that an Inception score is the mean of [Salimans et al. 2016]."""
 SUBSETS = 100
 SUBSET_SIZE = 1_000
-"""A kernel distance is the mean over so many pairs of subsets of so many images [Binkowski et al. 2018]."""
+"""A kernel distance is the mean over so many pairs of subsets of so many images [Bińkowski et al. 2018]."""
 SEED = 2020
 """torch-fidelity's: what it draws decides its numbers, so that with equal features ours are the same."""
 

@@ -18,6 +18,7 @@ from orchestrator.planning.duration import is_predictable, plan_seconds, search_
 from orchestrator.planning.machine import place_for
 from orchestrator.planning.memory import largest_memory, largest_shared_run, memory_words, shortage
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.preflight import absent_weights
 from orchestrator.planning.speed import Speed
 from reports.formatting import counted
 
@@ -49,6 +50,8 @@ def show_plan(plan: Plan, speed: Speed, data_root: Path | None, console: Console
     show_cost(plan, speed, console)
     show_memory(plan, console)
     show_few_images(plan.sweep.anchor, console)
+    if lacking := absent_weights(plan.sweep):
+        console.print(f"[yellow]weights missing[/yellow]: {lacking}", highlight=False)
     absent = missing_files(plan.sweep.anchor.data.name, data_root)
     if absent:
         console.print(

@@ -58,7 +58,7 @@ def _without_what_is_too_small(anchor: Experiment, overlay: Overrides) -> Overri
     }
     data_name = str(overlay.get("data.name", anchor.data.name))
     kept = measurable(anchor.eval.model_copy(update=shrunk), DATASETS[data_name].num_images)
-    return overlay if kept == anchor.eval.metrics else {**overlay, "eval.metrics": list(kept)}
+    return overlay if kept == anchor.eval.metrics else {**overlay, "eval.metrics": kept}
 
 
 def recipe_names(folder: Path, kind: str = "recipes") -> list[str]:

@@ -1,12 +1,14 @@
-"""Refuse to start what cannot end well: a missing data set, or days of work on a laptop."""
+"""Refuse to start what cannot end well: a missing data set, missing weights, or days of work on a laptop."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data.catalog import missing_files
+from engine.metrics.extractors.registry import EXTRACTORS
 from orchestrator.errors import UsageError
 from orchestrator.formatting import clock
+from orchestrator.grid import Sweep
 from orchestrator.planning.duration import plan_seconds, search_share, trained_share
 from orchestrator.planning.machine import Place, place_for
 from orchestrator.planning.plan import Plan
@@ -30,8 +32,8 @@ class Surroundings:
 
 
 def refuse_hopeless(whole: Plan, speed: Speed, around: Surroundings) -> None:
-    """UsageError when the data set is not there, or when this machine would need more than a day without
-    `force`.
+    """UsageError when the data set or an extractor's weights are not there, or when this machine would need more
+    than a day without `force`.
 
     `whole` is the plan of the grid with something left to do; of a search it has every point, and the
     search's share of it is judged.
@@ -51,10 +53,21 @@ def refuse_hopeless(whole: Plan, speed: Speed, around: Surroundings) -> None:
         )
     if around.on_cluster:
         return
+    if lacking := absent_weights(sweep):
+        raise UsageError(f"{lacking}\n{cost}{hint}")
     if not place.here:
         raise UsageError(f"{cost}\nuse a cluster (--address), or change `resources`{hint}")
     if seconds > HOPELESS_SECONDS and not around.force:
         raise UsageError(f"{cost}\nuse a cluster (--address), or --yes to start anyway{hint}")
+
+
+def absent_weights(sweep: Sweep) -> str | None:
+    """What to say when this machine lacks the weights of the sweep's feature extractor; None when it has them, or
+    fetches them itself."""
+    name = sweep.anchor.eval.extractor
+    weights = EXTRACTORS[name].weights
+    problem = weights.problem() if weights else None
+    return f"the weights of the extractor {name} are missing: {problem}" if problem else None
 
 
 def cost_words(whole: Plan, seconds: float, place: Place) -> str:
