@@ -73,6 +73,14 @@ class ReverseStep:
         """Mean of x at alpha_bar_next; DDPM's posterior mean at eta = 1 when the two agree with x."""
         return math.sqrt(self.alpha_bar_next) * x0_hat + self.eps_weight * eps_hat
 
+    def fixed_std(self, covariance: CovarianceName) -> float | None:
+        """Standard deviation of the noise where it is the same whatever the network says; else None."""
+        if covariance == "beta_tilde":
+            return self.std
+        if covariance == "beta":
+            return math.sqrt(reverse_betas(self.alpha_bar, self.alpha_bar_next)[0])
+        return None
+
     def noise_std(
         self, covariance: CovarianceName, posterior: "Posterior", limit: float = math.inf
     ) -> "float | Tensor":
@@ -83,14 +91,13 @@ class ReverseStep:
         engine facts B9]. Cov is clamped to [0, 1], the largest variance of data in [-1, 1], and the result to
         at most `limit`.
         """
-        if covariance == "beta_tilde":
-            return self.std
-        beta, beta_tilde = reverse_betas(self.alpha_bar, self.alpha_bar_next)
-        if covariance == "beta":
-            return math.sqrt(beta)
+        fixed = self.fixed_std(covariance)
+        if fixed is not None:
+            return min(fixed, limit)
         if covariance == "learned_range":
             assert posterior.range_fraction is not None
-            return learned_range(posterior.range_fraction, beta, beta_tilde).sqrt()
+            betas = reverse_betas(self.alpha_bar, self.alpha_bar_next)
+            return learned_range(posterior.range_fraction, *betas).sqrt().clamp(max=limit)
         assert posterior.x0_variance is not None
         return (self.std**2 + self.x0_weight**2 * posterior.x0_variance.clamp(0, 1)).sqrt().clamp(max=limit)
 

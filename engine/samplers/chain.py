@@ -33,6 +33,9 @@ ClipName = Literal["none", "x0", "x0_and_eps"]
 """none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted; x0_and_eps: eps_hat follows the clipped
 x0_hat."""
 
+KNOWN = ("analytic", "ocm")
+"""Covariances that know Cov[x0 | x]."""
+
 NEEDED: dict[CovarianceName, str] = {
     "learned_range": "range_fraction",
     "analytic": "x0_variance",
@@ -65,9 +68,11 @@ class ChainSampler(SamplerBase):
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last timestep is pure noise."""
     clip_pixels: float | None = Field(default=1.0, gt=0)
-    """With covariance analytic or ocm, the step that lands on timestep 0 adds noise of at most this many grey
-    levels on average: P6's code has 2 for DDPM on CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is
-    no limit."""
+    """The step that lands on timestep 0 adds noise of at most this many grey levels on average: P6's and
+    Analytic-DPM's code has 2 for DDPM on CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is no limit."""
+    clip_pixels_for: Literal["known_covariance", "every_covariance"] = "known_covariance"
+    """Where clip_pixels acts. known_covariance: analytic and ocm; every_covariance: beta and the others too, as in
+    Analytic-DPM's script, whose Table 2 has its baselines so."""
 
     @model_validator(mode="after")
     def _has_timesteps(self) -> "ChainSampler":
@@ -191,12 +196,11 @@ class ChainSampler(SamplerBase):
                 reasons.append("a single step to x0 adds no noise: eta and covariance do nothing")
         elif covariance != "beta_tilde":
             form["covariance"] = covariance
-        if form.get("covariance") in ("analytic", "ocm") and self.timesteps[0] == 0:
+        known = form.get("covariance") in KNOWN and self.timesteps[0] == 0
+        if known or self.pixel_limit(form["eta"], covariance) < math.inf:
             form["clip_pixels"] = self.clip_pixels
-        elif self.clip_pixels != 1:
-            reasons.append(
-                "clip_pixels acts with covariance analytic or ocm, on a step that lands on timestep 0"
-            )
+        elif self.clip_pixels != 1 or self.clip_pixels_for == "every_covariance":
+            reasons.append(_no_limit_words(self.clip_pixels_for))
         if clip != "none":
             form["clip"] = clip
         if self.zero_terminal_snr:
@@ -214,10 +218,22 @@ class ChainSampler(SamplerBase):
             return ("one or two steps visit the same timesteps under tau linear, quadratic and even",)
         return ()
 
+    def pixel_limit(self, eta: float, covariance: CovarianceName) -> float:
+        """Largest standard deviation of the noise that lands on timestep 0; infinity where nothing is cut."""
+        if self.clip_pixels is None or self.timesteps[0] != 0 or self.evaluations == 1:
+            return math.inf
+        if covariance not in KNOWN and self.clip_pixels_for == "known_covariance":
+            return math.inf
+        limit = pixel_std(self.clip_pixels)
+        *_, before, last, _ = self.alpha_bars
+        fixed = ReverseStep(before, last, eta).fixed_std(covariance)
+        return limit if fixed is None or fixed > limit else math.inf
+
     def walk(self, *, eta: float, clip: ClipName, covariance: CovarianceName) -> tuple[Step, ...]:
         """Steps from the noisiest timestep down; the last lands on x0_hat and adds no noise, whatever the
         variance."""
         lowest = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
+        pixel_limit = self.pixel_limit(eta, covariance)
         steps = []
         for number, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.alpha_bars)):
             if alpha_bar_next == 1:
@@ -226,9 +242,7 @@ class ChainSampler(SamplerBase):
                     ChainStep(ReverseStep(alpha_bar, 1.0, 0.0), last_clip, "beta_tilde", math.inf, number)
                 )
                 break
-            limit = math.inf
-            if self.clip_pixels and alpha_bar_next == lowest and covariance in ("analytic", "ocm"):
-                limit = pixel_std(self.clip_pixels)
+            limit = pixel_limit if alpha_bar_next == lowest else math.inf
             steps.append(
                 ChainStep(ReverseStep(alpha_bar, alpha_bar_next, eta), clip, covariance, limit, number)
             )
@@ -243,7 +257,7 @@ class ChainStep:
     clip: ClipName
     covariance: CovarianceName
     limit: float
-    """Largest standard deviation of the noise that a covariance of x0 asks for."""
+    """Largest standard deviation of the noise."""
     number: int
     """Number of the step, which keys its noise."""
     evaluations: ClassVar[int] = 1
@@ -260,6 +274,14 @@ class ChainStep:
             return mean
         std = self.reverse.noise_std(self.covariance, posterior, self.limit)
         return mean if isinstance(std, float) and std == 0 else mean + std * noise(self.number)
+
+
+def _no_limit_words(clip_pixels_for: str) -> str:
+    """Why clip_pixels does nothing, for a plan."""
+    where = "a step that lands on timestep 0"
+    if clip_pixels_for == "every_covariance":
+        return f"clip_pixels acts on {where}, where its noise is larger"
+    return f"clip_pixels acts with covariance analytic or ocm, on {where}"
 
 
 def require_variance(posterior: Posterior, covariance: CovarianceName) -> None:

@@ -33,7 +33,8 @@ class Ddpm(ChainSampler):
     covariance: CovarianceName = "beta_tilde"
     """beta, beta_tilde: P1's fixed variances; learned_range: P1's; analytic: Bao et al. 2022; ocm: P6."""
     clip_x0: bool = True
-    """Clip x0_hat to [-1, 1] before every step, as P1's, DiT's and P6's code do and P2's ddpm_noisy does."""
+    """Clip x0_hat to [-1, 1] before every step, as P1's and P6's code do and P2's ddpm_noisy does. DiT's and DyDiT's
+    scripts sample latents without."""
 
     @property
     def deterministic(self) -> bool:

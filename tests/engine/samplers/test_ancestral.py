@@ -205,6 +205,50 @@ def test_noise_that_lands_on_timestep_0_moves_pixels_by_one_grey_level_on_averag
     assert torch.equal(*(drawn(sampler) for sampler in loose))
 
 
+def last_noise_std(sampler: ChainSampler) -> float:
+    """Standard deviation of the noise that lands on timestep 0, seen in what it does to the image.
+
+    The exact denoiser is linear and nothing is clipped: the last step multiplies by sqrt(alpha_bar) STD^2 / marginal.
+    """
+    calls = []
+
+    def noise_of(scale: float) -> Tensor:
+        def noise(step: int) -> Tensor:
+            calls.append(step)
+            return torch.full((1, 1), scale if step == sampler.evaluations - 2 else 0.0, dtype=torch.float64)
+
+        return sampler.sample(Exact(), torch.zeros(1, 1, dtype=torch.float64), noise)
+
+    shrink = math.sqrt(TABLE[0]) * STD**2 / marginal(TABLE[0])
+    return float(noise_of(1.0) - noise_of(0.0)) / shrink
+
+
+@pytest.mark.parametrize("pixels", [1.0, 2.0])
+def test_analytic_dpms_baseline_beta_lands_on_timestep_0_with_as_little_noise(pixels: float) -> None:
+    fields = {"num_steps": 10, "covariance": "beta", "clip_x0": False, "clip_pixels": pixels}
+    free, limited = (
+        Ddpm.model_validate(fields | {"clip_pixels_for": which})
+        for which in ("known_covariance", "every_covariance")
+    )
+    # Ten linear steps visit 111 and then 0: beta = 1 - alpha_bar_111 / alpha_bar_0.
+    assert last_noise_std(free) == pytest.approx(math.sqrt(1 - TABLE[111] / TABLE[0]), rel=1e-9)
+    # sqrt(pi / 2) times the mean absolute value of the noise, which is so many grey levels of 2 / 255.
+    assert last_noise_std(limited) == pytest.approx(pixels * 2 / 255 * math.sqrt(math.pi / 2), rel=1e-9)
+    assert form(limited) != form(free)
+    assert limited.canonical().form["clip_pixels"] == pixels
+
+
+def test_a_limit_above_the_noise_does_nothing() -> None:
+    # beta_tilde on timestep 0 is below 1 - alpha_bar_0 = 1e-4, whose root is 1.02 times the limit of one grey level.
+    assert 1 < math.sqrt(1 - TABLE[0]) / pixel_std(1.0) < 1.03
+    for pixels, acts in ((1.0, True), (1.1, False)):
+        every = Ddpm(num_steps=10, clip_pixels=pixels, clip_pixels_for="every_covariance")
+        assert (form(every) != form(Ddpm(num_steps=10))) == acts
+    still = Ddim(num_steps=10, clip_pixels_for="every_covariance")
+    assert form(still) == form(Ddim(num_steps=10))
+    assert any("clip_pixels acts" in reason for reason in still.canonical().reasons)
+
+
 @pytest.mark.parametrize("covariance", ["learned_range", "analytic", "ocm"])
 def test_a_covariance_needs_a_denoiser_that_tells_it(covariance: str) -> None:
     silent, other = (

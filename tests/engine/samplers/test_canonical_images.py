@@ -30,7 +30,8 @@ CHAIN = {
     "tau": list(TAU_RULES),
     "schedule": ["linear", "cosine"],
     "num_timesteps": [5, 20],
-    "clip_pixels": [None, 1.0, 2.0],
+    "clip_pixels": [None, 1.0, 2.0, 30.0],
+    "clip_pixels_for": ["known_covariance", "every_covariance"],
 }
 CHOICES: dict[str, dict[str, list[Any]]] = {
     "ddim": CHAIN

@@ -92,6 +92,12 @@ def test_how_often_rules_that_sound_alike_differ() -> None:
     assert all(1000 % steps for steps in differing)
 
 
+def test_dits_250_timesteps_are_not_the_papers_linear_ones() -> None:
+    pairs = zip(timesteps("even", 250, 1000), timesteps("linear", 250, 1000), strict=True)
+    assert sum(even != linear for even, linear in pairs) == 123
+    assert list(timesteps("even", 250, 1000)) == RELEASED["improved_diffusion T=1000 250"]
+
+
 def test_sections_and_listed_timesteps_are_refused_with_their_reason() -> None:
     for fields, words in (
         ({"num_steps": 45, "tau": "sections"}, "need each other"),
