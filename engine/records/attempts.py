@@ -14,7 +14,7 @@ class Attempt(Record):
     kind: str
     """ "train", "sample" or "draw", a shared run's."""
     state: str
-    """ "started", "done" or "failed"."""
+    """ "started", "done", "stopped" or "failed"."""
     seconds: float | None = None
     message: str | None = None
 

@@ -18,6 +18,7 @@ from engine.evaluation.evaluate import load_denoiser
 from engine.evaluation.snapshot_cache import Snapshot, diagnosis, loss_gap
 from engine.metrics.diagnosis import Diagnosis, log_levels
 from engine.objectives.design import Design
+from engine.records import paths
 from engine.records.curves import DiagnosisCurves
 from orchestrator.console.process_view import density_of, drawn_levels, short
 from orchestrator.console.status_view import planned_sweeps, planned_units
@@ -95,7 +96,7 @@ def trained_experiment(folder: Folder, draws: int) -> Experiment:
     Raises UsageError when another version of orch wrote it, whose fields were others.
     """
     try:
-        experiment = Experiment.model_validate(folder.read_json("spec.json"))
+        experiment = Experiment.model_validate(folder.read_json(paths.SPEC))
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()[:3])
         raise UsageError(

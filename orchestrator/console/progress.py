@@ -1,6 +1,5 @@
 """One quiet live view of a sweep; plain lines when the output is no terminal."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.records import paths
+from engine.records.attempts import Attempt
 from orchestrator.formatting import clock
 from orchestrator.planning.unit import Unit
 from orchestrator.storage.store import Folder, now
@@ -170,9 +170,13 @@ class Progress:
         line = escape(f"{unit.kind} {unit.label} ({unit.unit_id}): {message}")
         self.console.print(f"[red]failed[/red] {line}", highlight=False)
 
-    def _log(self, unit: Unit, state: str, **details: Any) -> None:
-        row = {"time": now(), "unit": unit.unit_id, "kind": unit.kind, "state": state, **details}
-        self.folder.append(paths.ATTEMPTS, json.dumps(row))
+    def _log(
+        self, unit: Unit, state: str, *, seconds: float | None = None, message: str | None = None
+    ) -> None:
+        attempt = Attempt(
+            time=now(), unit=unit.unit_id, kind=unit.kind, state=state, seconds=seconds, message=message
+        )
+        self.folder.append(paths.ATTEMPTS, attempt.to_line())
 
     def _say(self, line: str) -> None:
         if self.live is None:

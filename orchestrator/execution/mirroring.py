@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from engine.records import paths
+from engine.records.mirrored import Mirrored
 from orchestrator.planning.plan import Plan
 from orchestrator.storage.store import Folder, Store
 
@@ -18,7 +19,7 @@ def mirror_now(plan: Plan, store: Store) -> None:
 
 def remember_mirrored(plan: Plan, folder: Folder) -> None:
     """Write down that MLflow holds the finished cells of this plan."""
-    folder.write_json(paths.MIRRORED, _mark(plan))
+    folder.write_record(paths.MIRRORED, _mark(plan))
 
 
 def mirror_is_current(plan: Plan, store: Store, folder: Folder) -> bool:
@@ -27,9 +28,8 @@ def mirror_is_current(plan: Plan, store: Store, folder: Folder) -> bool:
 
     uri = tracking_uri(store)
     gone = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
-    return not gone and folder.read_json(paths.MIRRORED) == _mark(plan)
+    return not gone and folder.read_record(paths.MIRRORED, Mirrored) == _mark(plan)
 
 
-def _mark(plan: Plan) -> dict[str, list[str]]:
-    """What MLflow holds when it equals the store."""
-    return {"cells": sorted(cell.cell_id for cell in plan.finished_cells)}
+def _mark(plan: Plan) -> Mirrored:
+    return Mirrored(cells=tuple(sorted(cell.cell_id for cell in plan.finished_cells)))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from engine.data.base import Split
 from engine.device import worker_device
+from engine.records import paths
+from engine.records.units import DataSeen
 from orchestrator.planning.unit import Unit
 from orchestrator.storage.store import Store
 
@@ -50,7 +52,6 @@ def load_reference_context(
     files = Store.open(storage).references(data_name, extractor)
     images = load_data(data_name, data_root)
     built = build_extractor(extractor, images, files=files, device=worker_device())
-    files.write_json(
-        "data.json", {"name": data_name, "sha256": images.sha256, "num_images": len(images.images)}
-    )
+    seen = DataSeen(name=data_name, sha256=images.sha256, num_images=len(images.images))
+    files.write_record(paths.DATA, seen)
     return ReferenceContext(built, load_reference(built, images, files=files))

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from engine.records import paths
 from engine.records.metric_facts import judging_distance
+from engine.records.units import CellRecord
 from orchestrator.errors import UsageError
 from orchestrator.grid import Point, Sweep
 from orchestrator.planning.cell import Cell
@@ -54,8 +55,8 @@ def mean_distance(sweep: Sweep, points: Sequence[Point], store: Store) -> float 
 
 def measured_metrics(cell: Cell, store: Store) -> Mapping[str, float] | None:
     """Metrics of a cell by name; None when it is not measured."""
-    record = store.cell(cell.cell_id).read_json(paths.CELL)
-    return None if record is None else dict(record["metrics"])
+    record = store.cell(cell.cell_id).read_record(paths.CELL, CellRecord)
+    return None if record is None else record.metrics
 
 
 def has_failed(cell: Cell, store: Store) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.records import paths
+from engine.records.search import Proposal, SearchSpace, proposal_from_line, search_space
 from orchestrator.errors import UsageError
 from orchestrator.grid import Overrides, Point, Sweep, points_for, search_dimensions
 from orchestrator.grid.points import merged
@@ -22,8 +23,8 @@ class Proposals:
     sweep: Sweep
     folder: Folder
 
-    def tried(self) -> list[dict[str, int]]:
-        """Proposals of earlier and this run, in order: dimension -> number of the option.
+    def tried(self) -> list[Proposal]:
+        """Proposals of earlier and this run, in order.
 
         Raises UsageError when they were made in another space. Values added at the end of an axis leave it
         the same.
@@ -31,10 +32,11 @@ class Proposals:
         lines = (self.folder.read(paths.SEARCH_TRIALS) or b"").decode().splitlines()
         if lines:
             self._refuse_another_space()
-        return [json.loads(line) for line in lines]
+        return [proposal_from_line(line) for line in lines]
 
     def add(self, proposal: Mapping[str, int]) -> None:
         """Write a proposal down, before it runs."""
+        # The space first: a proposal is numbers, which mean nothing without it.
         self.folder.write_json(paths.SEARCH_SPACE, self._space)
         self.folder.append(paths.SEARCH_TRIALS, json.dumps(proposal))
 
@@ -52,19 +54,17 @@ class Proposals:
         return tuple(point for proposal in distinct.values() for point in self.points_of(proposal))
 
     @property
-    def _space(self) -> dict[str, list[Overrides]]:
-        """Every dimension's options as JSON gives them back: tuples are lists there."""
-        space: dict[str, list[Overrides]] = json.loads(json.dumps(dict(search_dimensions(self.sweep))))
-        return space
+    def _space(self) -> SearchSpace:
+        """Every dimension's options."""
+        return search_space(dict(search_dimensions(self.sweep)))
 
     def _refuse_another_space(self) -> None:
         """UsageError when proposals, which are numbers of options, would now mean other options."""
         now = self._space
-        earlier = self.folder.read_json(paths.SEARCH_SPACE) or now
-        same = earlier.keys() == now.keys() and all(
-            now[name][: len(earlier[name])] == earlier[name] for name in now
-        )
-        if not same:
+        earlier = search_space(self.folder.read_json(paths.SEARCH_SPACE) or now)
+        # Options added at the end of an axis leave the numbers of the others as they were.
+        same_names = earlier.keys() == now.keys()
+        if not same_names or any(now[name][: len(earlier[name])] != earlier[name] for name in now):
             raise UsageError(
                 f"{self.sweep.path}: the search {self.sweep.grid.name} was begun over other axes; "
                 "its proposals are numbers of their values. Give the sweep another name, "

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from engine.records import paths
 from reports.document.compose import Document, Picture
 from reports.document.reproducibility import WhatRan
 from reports.formatting import counted
@@ -89,6 +90,6 @@ def _what_ran(ran: WhatRan) -> list[str]:
     if ran.collapsed:
         more = ran.collapsed_total - len(ran.collapsed)
         lines = "\n".join(f"- {code(cell)}: {escape(reason)}" for cell, reason in ran.collapsed)
-        rest = f"\n- and {counted(more, 'cell')} more in manifest.json" if more else ""
+        rest = f"\n- and {counted(more, 'cell')} more in {paths.MANIFEST}" if more else ""
         blocks.append(f"### Grid points that are the same cell\n\n{lines}{rest}")
     return blocks
