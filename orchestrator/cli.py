@@ -66,8 +66,7 @@ def _plugin_error(error: ImportError) -> int:
 
 
 def _click_error(error: Exception) -> int:
-    """Print a command-line usage error the way typer would; anything else is a bug and keeps its
-    traceback."""
+    """Print a usage error the way typer would; anything else is a bug and keeps its traceback."""
     show = getattr(error, "show", None)
     if show is None:
         raise error

@@ -26,8 +26,7 @@ class UsageError(OrchError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in one place of a file; `line` and `column` count from 1 and are None for the file
-    itself."""
+    """One thing wrong in a file; `line` and `column` count from 1 and are None for the file itself."""
 
     file: str
     line: int | None

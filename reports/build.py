@@ -16,16 +16,15 @@ from reports.render.csv import csv_text
 from reports.tables.table import Table
 
 SHOWN_PIXELS = 640
-"""Sample grids beside the Markdown are enlarged towards this width, by whole factors so that pixels stay
-square."""
+"""Width that sample grids beside the Markdown are enlarged towards, by whole factors: square pixels."""
 
 
 def build_report(sweep_folder: Path, storage: Path) -> Path:
     """Write `<sweep_folder>/report/` and return the path of its report.html.
 
-    The folder appears whole or not at all, and the same inputs give the same bytes. Raises ReportError when
-    the sweep's files are missing, empty or malformed, or when its rows were measured under different
-    protocols.
+    The folder appears whole or not at all, and the same inputs give the
+    same bytes. Raises ReportError when the sweep's files are missing, empty
+    or malformed, or when its rows were measured under different protocols.
     """
     document = compose(read_sweep(sweep_folder, storage))
     target = sweep_folder / paths.REPORT

@@ -58,8 +58,7 @@ AXES = {
     "sample.schedule": "sampler's schedule",
     "sample.grid": "noise levels",
 }
-"""Symbols of the papers for the fields a sweep varies; any other is called by its last part, a kind by its
-section."""
+"""The papers' symbols for fields; any other is called by its last part, a kind by its section."""
 
 
 def axis_label(field: str) -> str:
@@ -68,8 +67,7 @@ def axis_label(field: str) -> str:
 
 
 def value_text(value: object) -> str:
-    """One value of an axis: 16 -> "16", 0.05 -> "0.05", [1, 2] -> "1-2", [] -> "none", {"kind": "heun"} ->
-    "heun"."""
+    """A value of an axis: 16 -> "16", [1, 2] -> "1-2", [] -> "none", {"kind": "heun"} -> "heun"."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
@@ -87,8 +85,7 @@ def describe(axes: Mapping[str, object]) -> str:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """At least `digits` significant digits without an exponent: 3.14159 -> "3.14", 1234 -> "1,234"; "—" if
-    unknown."""
+    """At least `digits` significant digits, no exponent: 3.14159 -> "3.14", 1234 -> "1,234", None -> "—"."""
     if value is None or not math.isfinite(value):
         return "—" if value is None or math.isnan(value) else "∞"
     return fixed(value, decimals([value], digits))

@@ -16,8 +16,8 @@ def command(
         bool, typer.Option("--json", help="Print the numbers, layers included, as JSON.")
     ] = False,
 ) -> None:
-    """Show the network of a recipe: its published name, parameters, MACs and FLOPs of a forward pass. Trains
-    nothing.
+    """Show the network of a recipe: its published name, parameters, MACs and FLOPs of a forward pass.
+    Trains nothing.
 
     Example: orch model iddpm_cifar10 --layers
     """

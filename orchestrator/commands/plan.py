@@ -28,8 +28,8 @@ def command(
     data_root: DataRoot = None,
     calibrate: Calibrate = False,
 ) -> None:
-    """Show cells, trainings, what is cached and why, what collapsed, network evaluations and time. Starts
-    nothing.
+    """Show cells, trainings, what is cached and why, what collapsed, network evaluations and time.
+    Starts nothing.
 
     With --calibrate the speed of sampling is measured on this machine, and remembered in the storage.
 

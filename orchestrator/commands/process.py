@@ -20,8 +20,8 @@ def command(
         bool, typer.Option("--json", help="Print the numbers as JSON; draw a picture only with --out.")
     ] = False,
 ) -> None:
-    """Show noise levels, weights, share of the loss and preconditioning of a recipe's objective. Trains
-    nothing.
+    """Show noise levels, weights, share of the loss and preconditioning of a recipe's objective.
+    Trains nothing.
 
     Example: orch process edm_cifar10
     """

@@ -1,5 +1,4 @@
-"""`orch toy`: what the number of steps does to a sampler whose denoiser is exact, as a table and a
-picture."""
+"""`orch toy`: what the number of steps does to a sampler whose denoiser is exact."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,8 +22,8 @@ def command(
         bool, typer.Option("--json", help="Print the distances as JSON; draw a picture only with --out.")
     ] = False,
 ) -> None:
-    """Sample 2-D points with DDPM, DDIM and flow matching (Euler, RK4) in 5, 10, 20, 50 and 200 steps. Trains
-    nothing.
+    """Sample 2-D points with DDPM, DDIM and flow matching (Euler, RK4) in 5, 10, 20, 50 and 200 steps.
+    Trains nothing.
 
     The denoiser is exact and all samplers start from the same latents: what differs is their own error, shown
     as energy distance to the points. As in the companion text 004, Euler shows moons at K = 5 and RK4 is

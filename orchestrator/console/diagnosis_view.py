@@ -1,5 +1,4 @@
-"""Where a finished training loses: its loss against the optimum, as a table and as the numbers of a
-picture."""
+"""Where a finished training loses: its loss against the optimum, as a table and as a picture's numbers."""
 
 from dataclasses import dataclass
 from functools import cached_property

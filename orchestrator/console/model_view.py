@@ -1,5 +1,4 @@
-"""A network in words and numbers: what it is called, how large it is, what a forward pass costs, layer by
-layer."""
+"""A network in words and numbers: its name, its size, what a forward pass costs, layer by layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -132,8 +132,7 @@ def show_cost(plan: Plan, speed: Speed, console: Console) -> None:
 
 
 def show_memory(plan: Plan, console: Console) -> None:
-    """What a worker of the largest training, and of the largest shared run, holds; a warning for too small a
-    GPU."""
+    """What a worker of the largest training and shared run holds; a warning for too small a GPU."""
     memory = largest_memory(plan)
     in_shared_run = largest_shared_run(plan)
     if in_shared_run is not None:

@@ -23,8 +23,7 @@ from engine.samplers.base import SamplerBase
 Array = NDArray[np.float64]
 
 DRAWS = 40_000
-"""Evenly spread draws that stand for the distribution of noise levels; a multiple of the usual chain
-lengths."""
+"""Evenly spread draws that stand for the noise levels' distribution; a multiple of usual chain lengths."""
 GRID = 481
 HALF_WINDOW = 0.1
 """The density is the share of draws within this much of ln sigma on either side."""
@@ -36,8 +35,7 @@ ROWS = 8
 
 
 def design_curves(experiment: Experiment, name: str) -> DesignCurves:
-    """Everything the picture shows of an experiment's objective and sampler; of a head, its start's
-    objective."""
+    """Everything the picture shows of an experiment's objective (a head's: its start's) and sampler."""
     objective = experiment.base_objective
     design = objective.design
     drawn = drawn_levels(design)
@@ -103,8 +101,7 @@ def drawn_levels(design: Design) -> Array:
 
 
 def density_of(drawn: Array, ln_sigma: Array) -> Array:
-    """Density of `drawn`, sorted values of ln sigma, at the points `ln_sigma`; timesteps are spread to their
-    halves."""
+    """Density of `drawn`, sorted values of ln sigma, at `ln_sigma`; timesteps are spread to their halves."""
     values, first, counts = np.unique(drawn, return_index=True, return_counts=True)
     share = (first + counts / 2) / len(drawn)
     low, high = (np.clip(ln_sigma + side, values[0], values[-1]) for side in (-HALF_WINDOW, HALF_WINDOW))
@@ -130,8 +127,7 @@ class Recorder:
 
 
 def sampler_levels(sampler: SamplerBase) -> list[float]:
-    """The noise levels at which a sampler evaluates the network, rising; without those that stand for pure
-    noise."""
+    """The noise levels at which a sampler evaluates the network, rising; not those that mean pure noise."""
     recorder = Recorder()
     nothing = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     sampler.sample(recorder, nothing, lambda step: nothing)
@@ -207,8 +203,7 @@ def levels_table(curves: DesignCurves, process: ProcessBase) -> Table:
 
 
 def short(value: float) -> str:
-    """Three digits in at most six characters and a sign; two digits and an exponent for the very small and
-    large."""
+    """Three digits in at most six characters and a sign; an exponent for the very small and large."""
     if value == 0 or 0.00995 <= abs(value) < 9999.5:
         return f"{value + 0.0:.0f}" if abs(value) >= 999.5 else f"{value + 0.0:.3g}"  # + 0.0 turns -0 into 0
     digits, exponent = f"{value:.1e}".split("e")

@@ -69,8 +69,7 @@ class Progress:
             self.live.stop()
 
     def expect_shared_runs(self, cells: Sequence[str], shared_runs: Sequence[str]) -> None:
-        """Some cells' images will be sampled in shared runs: that is where their predicted seconds will be
-        spent."""
+        """Some cells' images will be sampled in shared runs, where their predicted seconds will be spent."""
         seconds = sum(self.predicted.pop(cell, 0.0) for cell in cells)
         self.predicted |= dict.fromkeys(shared_runs, seconds / len(shared_runs))
         self.predicted |= dict.fromkeys(cells, MEASURING_SECONDS)
@@ -112,8 +111,7 @@ class Progress:
         self._fail(unit, "its process died repeatedly (killed, or out of memory)")
 
     def eta_seconds(self) -> float | None:
-        """Seconds to the end, from the predicted cost of what is left and how well predictions have held so
-        far."""
+        """Seconds to the end: the predicted cost of what is left, times how well predictions have held."""
         known = self.done.keys() & self.predicted.keys()
         spent_predicted = sum(self.predicted[name] for name in known)
         if not spent_predicted:

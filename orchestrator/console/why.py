@@ -21,8 +21,7 @@ MAX_POINTS_SHOWN = 5
 
 
 def explain(store: Store, prefix: str, console: Console) -> None:
-    """Print the explanation of the one unit whose identity begins with `prefix`; UsageError when none or
-    several do."""
+    """Explain the one unit whose identity begins with `prefix`; UsageError when none or several do."""
     matches = find_units(store, prefix)
     if not matches:
         raise UsageError(

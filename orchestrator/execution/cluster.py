@@ -21,8 +21,7 @@ def use_cluster_token() -> None:
 
 
 def check_shared_storage(ray: Any, store: Store) -> None:
-    """UsageError when some node of the cluster does not see the local path the results are to be written
-    to."""
+    """UsageError when a node of the cluster does not see the local path where results are written."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if store.local_path is None or len(nodes) < 2:
         return

@@ -21,18 +21,16 @@ from orchestrator.search.current_plan import current_plan
 from orchestrator.storage.store import Store
 
 SMOKE_FACTOR = 2
-"""How many times its own number of images a smoke run's winners are measured with: it only shows the
-machinery."""
+"""How many times its own number of images a smoke run's winners get: it only shows the machinery."""
 
 
 def run_and_confirm(
     sweep: Sweep, options: Options, count: int, check: Callable[[Sweep], None]
 ) -> tuple[Sweep, Path | None]:
-    """Run a sweep and then, once `check` lets it pass, its `count` winners; returns the second sweep and its
-    report.
+    """Run a sweep, then, once `check` lets it pass, its `count` winners; returns that sweep and its report.
 
-    What is finished has its winners beside units that failed: UnitsFailed of the first sweep is raised at the
-    end.
+    What is finished has its winners beside units that failed:
+    the first sweep's UnitsFailed is raised at the end.
     """
     failed: UnitsFailed | None = None
     try:
@@ -48,8 +46,7 @@ def run_and_confirm(
 
 
 def confirming(plan: Plan, store: Store, count: int) -> Sweep:
-    """The sweep that measures the best `count` configurations of a plan's finished cells at the full
-    protocol.
+    """The sweep that measures a plan's best `count` finished configurations at the full protocol.
 
     A configuration is a training and a sampler, over all its seeds; it is ranked by its mean distance. Every
     one gets FULL_SAMPLES images in each of SAMPLE_SETS sets, whose seeds the sweep has not used: the luck
@@ -76,8 +73,7 @@ def confirming(plan: Plan, store: Store, count: int) -> Sweep:
 
 
 def ranked(plan: Plan, store: Store) -> list[list[Cell]]:
-    """The finished cells of each configuration, the lowest mean distance first; those that diverged are left
-    out.
+    """The finished cells of each configuration, lowest mean distance first, without those that diverged.
 
     Raises UsageError when no cell is finished.
     """

@@ -13,11 +13,10 @@ from orchestrator.search.current_plan import current_plan, is_complete
 
 
 def run_sweep(sweep: Sweep, options: Options) -> Path | None:
-    """Do the units whose result is missing and bring tables, MLflow and the report up to date; returns the
-    report.
+    """Do the units whose result is missing, then bring tables, MLflow and the report up to date.
 
-    Raises UnitsFailed when some units failed, Interrupted when stopped, StorageBusy when another driver is at
-    work.
+    Returns the report. Raises UnitsFailed when some units failed, Interrupted when stopped,
+    StorageBusy when another driver is at work.
     """
     store = options.store
     folder = store.sweep(sweep.output_name)

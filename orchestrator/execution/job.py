@@ -47,8 +47,7 @@ class Job:
         return {"resources": self.resources.model_dump(), "scratch": f"{self.scratch}/train"}
 
     def trainings_at_once(self) -> int:
-        """How many trainings the cluster holds; Tune must not start more, their workers would wait for each
-        other.
+        """How many trainings the cluster holds: with more, Tune's workers would wait for each other.
 
         Raises UsageError when it does not hold even one, which would wait for ever.
         """

@@ -19,8 +19,7 @@ def scratch_folder(store: Store) -> Path:
 
 
 def reap_leftovers(scratch: Path) -> int:
-    """Kill Ray processes that an earlier, killed driver of this storage left behind; returns how many there
-    were.
+    """Kill Ray processes that a killed driver of this storage left behind; returns how many there were.
 
     They are known by the RAY_TMPDIR they were started with. Call it only while holding the storage's lock.
     """

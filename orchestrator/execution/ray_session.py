@@ -32,8 +32,7 @@ SCRATCH_IN_STORE = ".ray"
 
 @contextmanager
 def ray_session(store: Store, address: str | None) -> Iterator[Any]:
-    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine; yields the ray
-    module."""
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray here; yields the ray module."""
     scratch = scratch_folder(store)
     reap_leftovers(scratch)
     scratch.mkdir(parents=True, exist_ok=True)

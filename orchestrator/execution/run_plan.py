@@ -69,8 +69,8 @@ def predicted_seconds(plan: Plan, store: Store) -> dict[str, float]:
 def run_search(plan: Plan, job: "Job", folder: Folder) -> None:
     """Run a search: axis by axis, or Optuna's proposals, samplers in batches and trainings one by one.
 
-    What failed in an earlier run, or was stopped, is part of `plan` and comes first; what fails now waits for
-    the next.
+    What failed or was stopped in an earlier run is part of `plan` and comes first;
+    what fails now waits for the next.
     """
     from orchestrator.execution.run_units import run_missing
     from orchestrator.execution.tuned_search import run_tuned_search

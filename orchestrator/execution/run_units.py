@@ -20,12 +20,10 @@ from orchestrator.planning.unit import Unit
 
 
 def run_missing(plan: Plan, job: Job) -> None:
-    """Run every missing unit: trainings, then the cells whose training is ready. Raises Interrupted when
-    drained."""
+    """Run every missing unit: trainings, then the cells that need them. Raises Interrupted when drained."""
     anchor = plan.sweep.anchor
     at_once = job.trainings_at_once()
-    # The reference statistics are made while the trainings run: both the choice of snapshots and cells need
-    # them.
+    # The reference statistics are made while trainings run: choosing snapshots needs them, and so do cells.
     reference = prepare_reference_context.remote(
         job.store.uri, anchor.data.name, anchor.eval.extractor, job.data_root
     )

@@ -59,8 +59,7 @@ class SampleTrial(tune.Trainable):
 
 
 def sample_shared_run(unit: Unit) -> dict[str, str]:
-    """Sample the images of a shared run that are not there yet; what fails, each cell samples alone when it
-    is measured."""
+    """Sample the images of a shared run that are missing; where it fails, each cell samples its own."""
     import torch
 
     from engine.sampling.generation import generate_block

@@ -1,5 +1,4 @@
-"""In which order cells run, so that few images wait on the disk: spool batch by spool batch, shared runs
-first."""
+"""The order of cells in which few images wait on disk: batch by batch, shared runs first."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +12,7 @@ from orchestrator.storage.store import Store
 
 
 def units_in_spool_order(cells: Sequence[Cell], job: Job) -> list[Unit]:
-    """The units of these cells and of the shared runs that sample for them, in the order in which they
-    run."""
+    """The units of these cells and of the shared runs that sample for them, in running order."""
     unit_of = {cell.cell_id: job.unit_of_cell(cell) for cell in cells}
     ordered: list[Unit] = []
     for batch in spool_batches_left(cells, job.store):
@@ -43,8 +41,7 @@ def spool_batch_units(batch: SpoolBatch, unit_of: Mapping[str, Unit], job: Job) 
 
 
 def shared_run_units(group: PrefixGroup, unit_of: Mapping[str, Unit], job: Job) -> list[Unit]:
-    """Units that sample many cells' images in one walk, in blocks for all workers; a lost block costs its
-    images only."""
+    """Units that sample many cells' images in one walk, in blocks: a lost block costs its images only."""
     like = unit_of[group.cells[0].cell_id]
     blocks = [Unit.of_shared_run(cells, batches, like) for cells, batches in group.shared_runs(job.slots())]
     job.progress.expect_shared_runs([cell.cell_id for cell in group.cells], [unit.unit_id for unit in blocks])

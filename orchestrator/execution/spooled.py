@@ -8,8 +8,7 @@ from orchestrator.storage.store import Folder
 
 
 def missing_batches(unit: Unit, folders: Sequence[Folder]) -> dict[tuple[int, ...], list[int]]:
-    """What is left of a shared run after an interruption: places of cells that lack the same batches -> those
-    batches."""
+    """What an interrupted shared run has left: places of cells that lack the same batches -> these."""
     batch_size = unit.spec.eval.batch_size
     left: dict[tuple[int, ...], list[int]] = {}
     for number in unit.batches:

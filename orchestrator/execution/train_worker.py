@@ -1,5 +1,4 @@
-"""A training unit: Ray Train runs the engine's loop on its workers, then the first worker chooses the
-snapshot."""
+"""A training unit: Ray Train runs the loop on its workers, then the first one chooses the snapshot."""
 
 import uuid
 from collections.abc import Callable
@@ -49,9 +48,9 @@ def train_trial(config: RayValues) -> None:
 def train_loop(config: RayValues) -> None:
     """Body of each Ray Train worker.
 
-    State lives in the store, not in Ray: a worker that dies is started again and resumes from the store's
-    checkpoint. An exception of ours would only repeat, so it is recorded as the unit's failure instead of
-    being retried.
+    State lives in the store, not in Ray: a worker that dies is started again
+    and resumes from the store's checkpoint. An exception of ours would only
+    repeat, so it is recorded as the unit's failure instead of being retried.
     """
     import ray.train
 

@@ -22,9 +22,9 @@ from orchestrator.storage.store import Folder, Store
 def run_tuned_search(sweep: Sweep, job: Job, folder: Folder) -> None:
     """Let Optuna propose points through Ray Tune until the grid's number of trials is reached.
 
-    A proposal is worth its first cell's metric: the first sampler of the panel, the first seeds. Finished
-    cells are read, so a search that goes on after a stop replays what it knows at once and then proposes new
-    points.
+    A proposal is worth its first cell's metric: the first sampler of the
+    panel, the first seeds. Finished cells are read, so a search that goes on
+    after a stop replays what it knows at once and then proposes new points.
     """
     settings = sweep.grid.search
     assert settings is not None, "run_tuned_search needs a grid with search"

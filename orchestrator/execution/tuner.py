@@ -38,8 +38,7 @@ def fit(trainable: Any, search: tune.search.Searcher, num_trials: int, at_once: 
 
 
 def short_name(trial: Trial) -> str:
-    """A trial's folder: its id alone, because a unit's configuration would make a name too long for a file
-    system."""
+    """A trial's folder: its id alone, as a unit's configuration makes too long a name for a file system."""
     return str(trial.trial_id)
 
 

@@ -1,5 +1,4 @@
-"""What a worker's process keeps from one unit to the next: its device, data sets and the reference to compare
-with."""
+"""What a worker's process keeps between units: its device, data sets and the reference statistics."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -27,8 +27,7 @@ def bind(data: Overrides) -> tuple[Grid, list[Fault]]:
 
 
 def _pruned(data: Overrides, paths: list[KeyPath]) -> Overrides:
-    """The mapping without the values at these paths of one or two keys; list items go with their whole
-    list."""
+    """The mapping without the values at these paths of one or two keys; items go with their whole list."""
     kept = dict(data)
     for path in paths:
         inner = kept.get(str(path[0]))

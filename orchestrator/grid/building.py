@@ -1,5 +1,4 @@
-"""Whether the network of a point can be built on its data set's images, and which written field is to
-blame."""
+"""Whether a point's network can be built on its data set's images, and which field is to blame if not."""
 
 from engine.backbones.flops import forward_layers
 from engine.config.experiment import Experiment
@@ -9,8 +8,7 @@ from orchestrator.grid.yaml_source import Fault
 
 
 def building_fault(experiment: Experiment, given: Overrides) -> Fault | None:
-    """Why there is no such network, as a fault of the likeliest of the given fields, or None if it can be
-    built.
+    """Why there is no such network, as a fault of the likeliest given field; None if it can be built.
 
     `given` has the fixed fields first and the varied ones last, which are likelier.
     """

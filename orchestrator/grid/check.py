@@ -16,8 +16,7 @@ from orchestrator.grid.yaml_source import Fault, KeyPath, did_you_mean
 
 
 def grid_faults(grid: Grid, kinds: KindsInGrid) -> Iterator[Fault]:
-    """Everything wrong with a well-formed grid that can be seen without its points; `kinds` may be in
-    them."""
+    """Everything wrong with a well-formed grid that shows without its points; `kinds` may be in them."""
     if grid.varies not in KNOB_GROUPS:
         groups = tuple(KNOB_GROUPS)
         yield Fault(

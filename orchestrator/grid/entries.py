@@ -63,8 +63,7 @@ def combinations(sampler: Overrides, index: int) -> Iterator[dict[str, tuple[Key
 def condition_values(field: str, value: Any) -> tuple[Any, ...]:
     """The values a condition accepts: a list means any of, unless the field itself takes that list.
 
-    Where the field takes the list and its items, such as `model.num_blocks: [2, 4]`, all of them are
-    accepted.
+    Where a field takes both list and items (`model.num_blocks: [2, 4]`), all of them are accepted.
     """
     return tuple(choice for _, choice in _condition_values(field, value, ()))
 

@@ -1,5 +1,4 @@
-"""Every point of a grid: the varied fields, the panel, the seeds, linked values, and what must fit
-together."""
+"""Every point of a grid: varied fields, panel, seeds and linked values, and what must fit together."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -26,8 +25,7 @@ MAX_SHOWN = 50
 def expand(sweep: Sweep) -> tuple[Point, ...]:
     """Every point of the grid, in the order of the file; the panel and then the seeds vary fastest.
 
-    Raises GridError when values do not fit together, when the grid is too large, or when part of it has no
-    effect.
+    Raises GridError when values do not fit together, the grid is too large, or a part of it has no effect.
     """
     if sweep.chosen is not None:
         return sweep.chosen
@@ -68,8 +66,7 @@ def points_for(sweep: Sweep, overrides: Overrides) -> tuple[Point, ...]:
 
 
 def _points(sweep: Sweep, overrides: Overrides) -> Iterator[Point]:
-    """The points of one choice of the varied fields. Raises InvalidFields for values that do not fit
-    together.
+    """The points of one choice of the varied fields. Raises InvalidFields where values do not fit.
 
     The panel's sampler takes the recipe's place after the links, which never depend on it.
     """
@@ -103,8 +100,7 @@ def _axes(sweep: Sweep, experiment: Experiment) -> Overrides:
 
 
 def _linked(sweep: Sweep, point: Experiment, overrides: Overrides) -> dict[str, float]:
-    """Fields that follow others, and their values. Raises InvalidFields where a rule does not know the
-    point's kind."""
+    """Fields that follow others, and their values. InvalidFields where a rule does not know a kind."""
     values = {}
     found = []
     for field, rule in sweep.grid.linked.items():
@@ -138,8 +134,7 @@ def _starts(points: Iterable[Point], sweep: Sweep) -> Iterator[Point]:
 
 
 def _without_excluded(points: list[Point], sweep: Sweep) -> Iterator[Point]:
-    """The points that no `exclude` entry matches. Raises BadGrid for an entry without effect and if none is
-    left."""
+    """The points that match no `exclude` entry. Raises BadGrid for an idle entry and if none is left."""
     dropped: set[int] = set()
     for index, condition in enumerate(sweep.grid.exclude):
         matching = {number for number, point in enumerate(points) if matches(condition, point.experiment)}

@@ -13,8 +13,7 @@ from orchestrator.grid.yaml_source import Fault, KeyPath
 
 
 def problems_of_point(sweep: Sweep, error: InvalidFields) -> list[Problem]:
-    """The faults of one point at the places in the grid file where its values were written: varied before
-    fixed."""
+    """A point's faults at the places in the grid file where its values were written, varied before fixed."""
     places: dict[str, KeyPath] = {}
     given = error.overrides
     others = _other_items(sweep.grid, given)
@@ -32,8 +31,7 @@ def problems_of_point(sweep: Sweep, error: InvalidFields) -> list[Problem]:
 
 
 def _other_items(grid: Grid, given: Overrides) -> set[KeyPath]:
-    """The items of `points` and `panel` that this point does not come from, though they may share values with
-    it."""
+    """The items of `points` and `panel` that this point does not come from, even where they share values."""
     others: set[KeyPath] = set()
     for index, item in enumerate(grid.points):
         if any(given.get(field, ABSENT) != value for field, value in item.items()):

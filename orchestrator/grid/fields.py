@@ -1,5 +1,4 @@
-"""The dotted fields of an experiment (`model.channels`): which exist, what each accepts, what the papers
-use."""
+"""The dotted fields of an experiment (`model.channels`): which exist and what each accepts."""
 
 from functools import cache, lru_cache
 from typing import Annotated, Any

@@ -130,8 +130,8 @@ class Grid(Frozen):
     panel: tuple[Assignments, ...] = ()
     """Samplers that every training is evaluated with; list values multiply inside an entry."""
     measure_start: bool = False
-    """Also measure the trainings that the points start from, with the same samplers: the baseline in the
-    report."""
+    """Also measure the trainings that the points start from,
+    with the same samplers: the baseline in the report."""
     seeds: Seeds = Seeds()
     """Seeds of training and sampling."""
     search: Search | None = None

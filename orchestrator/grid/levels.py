@@ -71,8 +71,7 @@ def _with_field(name: str, kinds: Iterable[KindClass]) -> list[KindClass]:
 
 
 def off_playbook_values(given: Overrides, point: Experiment) -> tuple[str, ...]:
-    """The given values that are none of the levels of the point's own kinds, such as `model.channels =
-    16`."""
+    """The given values that are none of the levels of the point's own kinds: `model.channels = 16`."""
     found: list[str] = []
     for field, value in given.items():
         section, _, own = field.partition(".")

@@ -58,8 +58,7 @@ def _search_faults(grid: Grid, anchor: Experiment, smoke: bool) -> list[Fault]:
 
 
 def _metric_fault(grid: Grid, anchor: Experiment, smoke: bool) -> Fault | None:
-    """What is wrong with a search for a metric that cells will not have. A smoke run searches for its
-    own."""
+    """What is wrong with a search's metric: cells will not have it. A smoke run searches for its own."""
     own = distance_name(anchor.eval.extractor, anchor.eval.num_samples)
     if smoke or not grid.search or grid.search.metric == own:
         return None

@@ -57,8 +57,7 @@ def faults(error: ValidationError, model: type[BaseModel], prefix: KeyPath = ())
 
 
 def _of_meant_type(details: list[ErrorDetails]) -> list[ErrorDetails]:
-    """A list is measured as a list and a number as a number where a field takes both; anything else as the
-    first."""
+    """Where a field takes lists and numbers, each is measured as what it is; anything else as the first."""
     by_field: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in details:
         field = tuple(takewhile(lambda part: not is_alternative(part), detail["loc"]))

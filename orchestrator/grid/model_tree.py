@@ -1,5 +1,4 @@
-"""The models of the configuration as a tree: which fields and kinds lie below which, and where an error
-sits."""
+"""The configuration's models as a tree: which fields and kinds lie below which, and where an error sits."""
 
 import re
 from collections.abc import Iterable

@@ -62,8 +62,7 @@ def _changed_section(name: str, section: Frozen | None, changes: tuple[tuple[str
 
 
 def _outer_kinds_first(change: tuple[str, Any]) -> tuple[bool, int]:
-    """A kind decides which fields there are, so it comes before them; an inner kind comes after the outer
-    one."""
+    """Sort key: a kind decides which fields there are, so it comes before them, outer kinds before inner."""
     parts = change[0].split(".")
     return parts[-1] != "kind", len(parts)
 
@@ -89,8 +88,7 @@ def _default(models: list[type[BaseModel]], kind: Any, part: str) -> Frozen | No
 
 
 def _keep_common(target: PlainMapping, models: list[type[BaseModel]]) -> None:
-    """Drop what these models, the new kind, lack: other fields, and sections inside whose kind they do not
-    offer."""
+    """Drop the fields that these models, of the new kind, lack, and sections whose kind they do not offer."""
     known = {field for model in models for field in model.model_fields}
     for field, value in [*target.items()]:
         kinds = [kind_of(model) for model in children(models, field)]

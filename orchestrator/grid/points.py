@@ -47,8 +47,7 @@ def swept_fields(grid: Grid) -> tuple[str, ...]:
 def enumerate_options(
     grid: Grid, anchor: Experiment, resolve: Callable[[Option], Experiment]
 ) -> list[Option]:
-    """Overrides of every point before `exclude`, without panel and seeds. Raises BadGrid before building too
-    many."""
+    """Overrides of all points before `exclude`, panel and seeds. Raises BadGrid before building too many."""
     choices = [options for _, options in dimensions(grid)]
     copies = len(grid.seeds.train) * len(grid.seeds.sample) * panel_size(grid)
     if grid.enumerate == "one_at_a_time":
@@ -75,8 +74,7 @@ def matches(condition: Option, experiment: Experiment) -> bool:
 
 
 def _holds(condition: Option, option: Option, resolve: Callable[[Option], Experiment]) -> bool:
-    """The same for an option. A section is built only when it must be: it may lack fields that this very
-    entry adds."""
+    """The same for an option. A section is built only when it must be, as the entry itself may add fields."""
     for field, accepted in condition.items():
         section = {name: value for name, value in option.items() if name.split(".")[0] == field.split(".")[0]}
         value = option[field] if field in option else value_of(resolve(section), field)

@@ -35,8 +35,7 @@ PACKAGED = Path(__file__).resolve().parent.parent.parent / "grids"
 
 
 def load_anchor(grid: Grid, document: Document, folder: Path, smoke: bool) -> Experiment:
-    """The recipe after `set` and, for a smoke run, the smoke overlay. Raises GridError naming the file at
-    fault."""
+    """The recipe after `set` and a smoke run's overlay. Raises GridError naming the file at fault."""
     recipe = _find(folder, "recipes", grid.recipe, document)
     anchor = read_recipe(recipe)
     fixed = {field: value for field, value in grid.set.items() if field in catalogue()}
@@ -114,8 +113,7 @@ def read_overlay(document: Document) -> tuple[Overrides, dict[str, KeyPath]]:
 
 
 def placed(fault: Fault, places: Mapping[str, KeyPath]) -> Fault:
-    """An experiment's fault at the place where its field was written; a section's fault at its first written
-    field.
+    """An experiment's fault where its field was written; a section's at its first written field.
 
     A field that was not written is named in the message, at the place of its nearest neighbour.
     """

@@ -42,8 +42,7 @@ def _repeats(values: Iterable[tuple[KeyPath, Hashable]]) -> Iterator[Fault]:
 
 
 def field_given_twice_faults(grid: Grid) -> Iterator[Fault]:
-    """A field may vary in one place only; the entries of `points` are one place, and so are those of
-    `when`."""
+    """A field varies in one place only; all entries of `points` are one place, and so are those of `when`."""
     homes: dict[str, KeyPath] = {}
     varied = [(entry.field, entry.path) for entry in entries(grid) if entry.role is Role.VARIED]
     for field, path in [*varied, *((field, ("linked", field)) for field in grid.linked)]:

@@ -47,8 +47,7 @@ class Sweep:
 
     @cached_property
     def samplers(self) -> tuple[tuple[Overrides, Sampler | None], ...]:
-        """The panel: the fields as the grid gives them and the sampler; without one, the recipe's sampler is
-        kept."""
+        """The panel: its fields as the grid gives them, and the sampler; else the recipe's own sampler."""
         found: list[tuple[Overrides, Sampler | None]] = []
         for index, entry in enumerate(self.grid.panel):
             for combination in combinations(entry, index):

@@ -108,8 +108,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Read one YAML file whose top level is a mapping. Raises GridError with all that is wrong with it as
-    YAML."""
+    """Read a YAML file whose top level is a mapping. Raises GridError with all that is wrong as YAML."""
     file = _display(path)
     text = _read_text(path, file)
     reader = _Reader(file)

@@ -11,8 +11,7 @@ from orchestrator.errors import UsageError
 from orchestrator.planning.training import Training
 
 FORWARDS_PER_TRAINING_IMAGE = 3
-"""A training step costs about three forward passes: forward, and two matrix products for each in the backward
-pass."""
+"""Forward passes that a training step is worth: its own, and two products for each in the backward pass."""
 
 
 def model_cost(experiment: Experiment) -> Cost:
@@ -76,8 +75,7 @@ def _model_cost(experiment: Experiment) -> Cost:
 def training_macs(unit: Training) -> float:
     """Cost of the training itself.
 
-    Checkpointing goes forward once more. A DyDiT masks and does not skip, and runs twice while its warm-up
-    lasts.
+    Checkpointing goes forward once more. A DyDiT masks, not skips, and runs twice during its warm-up.
     """
     model = unit.experiment.model
     train = unit.experiment.train

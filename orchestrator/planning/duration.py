@@ -43,8 +43,7 @@ def group_predictions(groups: Iterable[PrefixGroup], speed: Speed) -> dict[str, 
 
 
 def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
-    """Predicted wall-clock seconds of everything missing, on `slots` workers; of a search, its share of
-    that."""
+    """Predicted wall-clock seconds of all that is missing, on `slots` workers; of a search, its share."""
     if not plan.missing_trainings and not plan.missing_cells:
         return 0.0
     workers = plan.sweep.grid.resources.workers
@@ -59,8 +58,7 @@ def plan_seconds(plan: Plan, speed: Speed, slots: int) -> float:
 
 
 def is_predictable(plan: Plan) -> bool:
-    """Whether the cost of all that is missing is known: not where a kind of network does not count its
-    layers."""
+    """Whether the cost of what is missing is known: not where a kind does not count its layers."""
     units = {unit.train_id: unit for unit in plan.missing_trainings}
     units |= {cell.training.train_id: cell.training for cell in plan.missing_cells}
     return all(model_cost(unit.experiment).is_known for unit in units.values())
@@ -75,8 +73,7 @@ def search_share(sweep: Sweep) -> float:
 
 
 def trained_share(sweep: Sweep) -> float:
-    """Part of the grid's trainings that will run: all of them where a search varies nothing but what is
-    measured."""
+    """Part of the grid's trainings that will run: all where a search varies only what is measured."""
     dimensions = [options for _, options in search_dimensions(sweep)]
     return _share(sweep, [options for options in dimensions if any(map(_is_trained, options))])
 

@@ -57,7 +57,7 @@ def package_of(kind: object) -> dict[str, str]:
 
 
 def packages_of_protocol(experiment: Experiment) -> dict[str, object]:
-    """The packages that offer what a protocol names: its extractor and its metrics. Nothing of built-in ones."""
+    """The packages that offer a protocol's extractor and metrics; nothing of built-in ones."""
     rule = experiment.eval
     kinds: dict[str, object] = {f"extractor {rule.extractor}": EXTRACTORS[rule.extractor]}
     kinds |= {f"metric {name}": METRICS[name] for name in rule.metrics}
@@ -67,8 +67,8 @@ def packages_of_protocol(experiment: Experiment) -> dict[str, object]:
 
 
 def train_id(experiment: Experiment) -> str:
-    """Identity of a training: data, model, objective, train, the training it starts from, the engine's version,
-    and those of the corrected parts that it uses."""
+    """Identity of a training: data, model, objective, train, the training it starts from,
+    the engine's version, and those of the corrected parts that it uses."""
     sections = {name: non_default_fields(getattr(experiment, name)) for name in ("data", "objective")}
     sections["data"] = sections["data"] | package_of(DATASETS[experiment.data.name])
     sections |= {
@@ -116,8 +116,7 @@ def _weights_of(train: Train) -> Train:
 
 
 def protocol_id(experiment: Experiment) -> str:
-    """Identity of the evaluation protocol; rows that differ in it never share a table. Seeds are not part of
-    it."""
+    """Identity of the evaluation protocol, without seeds; rows that differ in it never share a table."""
     protocol = non_default_fields(experiment.eval.model_copy(update={"sample_seed": 0}))
     data = package_of(DATASETS[experiment.data.name])
     return digest(
@@ -135,8 +134,7 @@ def selection_id(experiment: Experiment, training: str) -> str:
 
 
 def cell_id(experiment: Experiment, selection: str) -> str:
-    """Identity of a cell: the selected snapshot, the weights, the sampler's canonical form and the
-    protocol."""
+    """Identity of a cell: selected snapshot, weights, the sampler's canonical form and the protocol."""
     sampler = experiment.sample.canonical().form
     package = package_of(type(experiment.sample))
     weights = _fields_once(canonical_weights(experiment.weights, experiment.train))

@@ -1,5 +1,4 @@
-"""What the protocol measures without images, as network evaluations: likelihoods and the gap of the training
-loss."""
+"""What the protocol measures without images, in network evaluations: likelihoods and the loss's gap."""
 
 from collections.abc import Sequence
 
@@ -10,8 +9,7 @@ GRADIENT = 3
 """A network evaluation with its gradient, in evaluations."""
 
 ODE_EVALUATIONS = 6
-"""Evaluations a step of the likelihood's ODE: four of the Runge-Kutta method, and half as many steps once
-more."""
+"""Evaluations a step of the likelihood's ODE: four of Runge-Kutta, and again with half as many steps."""
 
 
 def bound_evaluations(samplers: Sequence[SamplerBase], protocol: EvaluationProtocol) -> int:
@@ -24,8 +22,7 @@ def bound_evaluations(samplers: Sequence[SamplerBase], protocol: EvaluationProto
 
 
 def shared_model_evaluations(samplers: Sequence[SamplerBase], protocol: EvaluationProtocol) -> int:
-    """Images times evaluations of what cells of one snapshot share: the ODE's likelihood and the loss at each
-    level."""
+    """Images times evaluations that a snapshot's cells share: the ODE's likelihood, the loss's levels."""
     found = 0
     rule = protocol.likelihood
     gap = protocol.loss_gap

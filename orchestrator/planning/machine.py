@@ -9,8 +9,7 @@ from orchestrator.grid import Resources
 
 @dataclass(frozen=True)
 class Place:
-    """Where a plan would run: how many workers at once, in words, and whether this machine has what they ask
-    for."""
+    """Where a plan would run: workers at once, in words, and whether this machine has what they ask for."""
 
     slots: int
     words: str

@@ -18,8 +18,7 @@ Sections = tuple[Hashable, ...]
 
 
 def make_plan(sweep: Sweep, points: Iterable[Point]) -> Plan:
-    """Turn grid points into distinct trainings and cells, in the order of the points; none counts as
-    finished.
+    """Turn grid points into distinct trainings and cells, in the points' order; none counts as finished.
 
     What lies in the store is told afterwards, with `Plan.with_finished`, so that planning reads nothing.
     """
@@ -77,8 +76,7 @@ def _parent(point: Point) -> Training:
 
 
 def _acts_on_parent(field: str, value: Any, parent: Experiment) -> bool:
-    """Whether a swept field is one of the parent's too. Its network may lack some: a DiT has no budget of
-    FLOPs."""
+    """Whether a swept field is one of the parent's too; its network may lack some, as a DiT has no budget."""
     section = field.split(".")[0]
     return section in ("data", "start") or (section == "model" and value_of(parent, field) == value)
 

@@ -1,5 +1,4 @@
-"""What a worker of a plan's largest training or shared run holds in memory, and what the GPUs of this
-machine have."""
+"""What a worker of a plan's largest training or shared run holds, and what this machine's GPUs have."""
 
 import shutil
 import subprocess
@@ -46,8 +45,7 @@ def largest_shared_run(plan: Plan) -> SharedRunMemory | None:
 
 
 def memory_words(memory: Memory | SharedRunMemory) -> str:
-    """A budget in a line, such as: about 8.3 GiB (weights 0.2, gradients 0.2, optimizer 0.4, averages 0.2,
-    ...)."""
+    """A budget in a line: about 8.3 GiB (weights 0.2, gradients 0.2, optimizer 0.4, averages 0.2, ...)."""
     unit, name = (GIB, "GiB") if memory.total >= GIB else (MIB, "MiB")
     parts = ", ".join(f"{part} {size / unit:.1f}" for part, size in vars(memory).items())
     return f"about {memory.total / unit:.1f} {name} ({parts})"
@@ -66,8 +64,7 @@ def gpu_memory() -> int | None:
 
 
 def shortage(memory: Memory, gpus_per_worker: float) -> str | None:
-    """Words of warning when a worker's part of a GPU holds less than its training needs; None where that is
-    unknown."""
+    """A warning when a worker's part of a GPU holds less than its training needs; None if that is unknown."""
     if not gpus_per_worker:
         return None
     device = gpu_memory()

@@ -56,8 +56,7 @@ class Plan:
 
     @cached_property
     def spool_batches(self) -> list[SpoolBatch]:
-        """The missing cells as they would run: groups that share a run, in batches that fit the image
-        spool."""
+        """The missing cells as they would run: groups that share a run, in batches that fit the spool."""
         return spool_batches(self.missing_cells)
 
     @cached_property
@@ -67,8 +66,7 @@ class Plan:
 
     @property
     def idle_axes(self) -> tuple[str, ...]:
-        """Swept fields that change nothing: points that differ in one of them alone are always the same
-        cell."""
+        """Swept fields that change nothing: points that differ in one alone are always the same cell."""
         points = [(cell.cell_id, point) for cell in self.cells for point in cell.points]
         fields = dict.fromkeys(field for _, point in points for field in point)
         return tuple(field for field in fields if _is_idle(field, points))
@@ -89,8 +87,7 @@ class Plan:
 
 
 def _is_idle(field: str, points: list[tuple[str, Overrides]]) -> bool:
-    """Whether the field has several values over (cell, point) pairs, and none of them is a cell of its
-    own."""
+    """Whether the field has several values over (cell, point) pairs, none of which makes another cell."""
     if len({str(point[field]) for _, point in points if field in point}) < 2:
         return False
     cells: dict[str, str] = {}

@@ -29,8 +29,7 @@ class PrefixGroup:
 
     cells: tuple[Cell, ...]
     compared: frozenset[str] = frozenset()
-    """Samplers whose images at many steps are there already, for the part of a group before this one was
-    compared."""
+    """Samplers whose images of many steps exist already: an earlier part of the group was compared."""
     continued: bool = False
     """Whether a part of the group came before, and with it what its cells share."""
 
@@ -63,8 +62,7 @@ class PrefixGroup:
 
     @property
     def spooled_bytes(self) -> int:
-        """Bytes of images that wait on disk until they are measured; a cell that is sampled alone keeps
-        none."""
+        """Bytes of images that wait on disk to be measured; a cell that is sampled alone keeps none."""
         return len(self.cells) * self.cell_bytes if self.shares else 0
 
     @property
@@ -75,8 +73,7 @@ class PrefixGroup:
 
     @property
     def evaluations(self) -> int:
-        """Images times network evaluations of the whole group, the last batch padded, sampled in the cheaper
-        way."""
+        """Images times network evaluations of the group, the last batch padded, in the cheaper way."""
         images = self.num_batches * self.cells[0].experiment.eval.batch_size
         return images * self.per_image + self._reference_evaluations + self._model_evaluations
 
@@ -101,8 +98,7 @@ class PrefixGroup:
 
     @cached_property
     def _references(self) -> dict[str, int]:
-        """The distinct samplers at many steps with which deterministic cells are compared, and what each
-        costs."""
+        """The many-step samplers that deterministic cells are compared with, and what each costs."""
         rule = self.cells[0].experiment.eval.consistency
         if rule is None:
             return {}
@@ -113,8 +109,7 @@ class PrefixGroup:
         return {canonical_json(sampler.canonical().form): sampler.nfe for sampler in many}
 
     def cut(self, max_cells: int) -> list["PrefixGroup"]:
-        """The group in as few parts of at most so many cells as there can be, nearly equal, in the tree's
-        order.
+        """The group in the fewest, nearly equal parts of at most so many cells, in the tree's order.
 
         What the two cells at a cut begin alike is done on both sides of it, and nothing else is done twice: a
         cut costs at most one cell's evaluations.
@@ -167,8 +162,7 @@ def _even_parts(items: Sequence[Item], count: int) -> list[tuple[Item, ...]]:
 
 
 def prefix_groups(cells: Iterable[Cell]) -> list[PrefixGroup]:
-    """Cells by what they have in common, in order. A variance measured for each sampler (analytic) shares
-    nothing."""
+    """Cells by what they have in common, in order. A variance measured per sampler shares nothing."""
     found: dict[tuple[Hashable, ...], list[Cell]] = {}
     for cell in cells:
         experiment = cell.experiment

@@ -32,8 +32,7 @@ class Surroundings:
 
 
 def refuse_hopeless(whole: Plan, speed: Speed, around: Surroundings) -> None:
-    """UsageError when the data set or an extractor's weights are not there, or when this machine would need more
-    than a day without `force`.
+    """UsageError when data or extractor weights are missing, or, without `force`, for days of work here.
 
     `whole` is the plan of the grid with something left to do; of a search it has every point, and the
     search's share of it is judged.

@@ -91,7 +91,7 @@ def with_units(
 
 
 def with_forwards(speeds: Speeds, sampling: Mapping[str, float], forwards: int) -> Speeds:
-    """What is known, and sampling speeds, by `speed_key`, that so many forward passes of each network told."""
+    """What is known, and sampling speeds by `speed_key` that so many passes of each network told."""
     found = dict(speeds)
     for key, speed in sampling.items():
         known = speeds.get(key, KnownSpeed())

@@ -14,8 +14,7 @@ from orchestrator.planning.prefix_groups import PrefixGroup, prefix_groups
 GIB = 2**30
 
 SPOOL_GIB = 8.0
-"""Images of shared runs that may wait on disk at once, in GiB, unless the cluster's environment says
-otherwise."""
+"""Images of shared runs that may wait on disk at once, in GiB, unless the environment says otherwise."""
 
 SPOOL_VARIABLE = "ORCH_WAITING_GIB"
 """Environment variable with another limit; 0 lets no image wait: every cell is then sampled alone."""
@@ -25,8 +24,7 @@ SpoolBatch = tuple[PrefixGroup, ...]
 
 
 def spool_limit() -> int:
-    """Bytes of images that may wait at once. Raises UsageError when the environment variable is no such
-    number."""
+    """Bytes of images that may wait at once. UsageError when the environment variable is no such number."""
     text = os.environ.get(SPOOL_VARIABLE) or str(SPOOL_GIB)
     try:
         limit = int(float(text) * GIB)
@@ -40,8 +38,7 @@ def spool_limit() -> int:
 
 
 def spool_batches(cells: Iterable[Cell], limit: int | None = None) -> list[SpoolBatch]:
-    """The groups of these cells in order, those of a spool batch with at most `limit` bytes of waiting
-    images.
+    """The groups of these cells in order, in spool batches of at most `limit` bytes of waiting images.
 
     A group that would keep more is cut in the prefix tree's order. Groups that share nothing keep no images.
     Without a `limit`, the environment's holds.
@@ -71,6 +68,5 @@ def spooled_groups(cells: Iterable[Cell]) -> list[PrefixGroup]:
 
 
 def _cells_within(group: PrefixGroup, limit: int) -> int:
-    """How many of a group's cells may wait together: all where each is sampled alone, else one at the
-    least."""
+    """How many of a group's cells may wait together: all that are sampled alone, else at least one."""
     return max(1, limit // group.cell_bytes) if group.shares else len(group.cells)

@@ -39,8 +39,7 @@ class Training:
 
 
 def describe(axes: Axes) -> str:
-    """Swept fields in short words: `channels 32, dropout 0.1`; a kind is called by its section: `weighting
-    min_snr`."""
+    """Swept fields in short words, a kind by its section: `channels 32, dropout 0.1, weighting min_snr`."""
     return ", ".join(f"{_name(field)} {value_text(value)}" for field, value in axes.items())
 
 

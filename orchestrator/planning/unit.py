@@ -24,8 +24,7 @@ SHARED_RUN = "draw"
 
 @dataclass(frozen=True)
 class Unit:
-    """A training, a cell or a shared run to work on; `unit_id` names a training's or cell's folder in the
-    store."""
+    """A training, cell or shared run to work on; `unit_id` names a training's or cell's folder."""
 
     kind: str
     unit_id: str
@@ -76,8 +75,7 @@ class Unit:
 
     @classmethod
     def of_shared_run(cls, cells: Sequence[Cell], batches: Sequence[int], like: "Unit") -> "Unit":
-        """The unit that samples some batches of images for many cells at once; `like` is the unit of one of
-        the cells."""
+        """The unit that samples batches of images for many cells at once; `like` is a unit of such a cell."""
         first = batches[0] * cells[0].experiment.eval.batch_size
         return replace(
             like,

@@ -1,5 +1,4 @@
-"""From finished units in the store to the sweep's tables: results.parquet, curves.parquet and
-manifest.json."""
+"""From finished units in the store to the sweep's results.parquet, curves.parquet and manifest.json."""
 
 from collections.abc import Mapping
 

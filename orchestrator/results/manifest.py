@@ -42,8 +42,7 @@ CONTENT_KEYS = (
 def build_manifest(
     plan: Plan, store: Store, records: Records, *, command: str, ran: Mapping[str, int]
 ) -> Manifest:
-    """What ran, with which code, on what, and what is missing: everything a reader needs besides the
-    numbers."""
+    """What ran, with which code, on what, and what is missing: all that a reader needs beside numbers."""
     sweep = plan.sweep
     trainings = [training_facts(unit, store) for unit in plan.ready_trainings]
     failures = unit_failures(plan, store)
@@ -74,8 +73,7 @@ def build_manifest(
 
 
 def says_more(manifest: Manifest, earlier: Mapping[str, JsonValue] | None) -> bool:
-    """Whether grid or store have changed since an earlier manifest; when and how it was written does not
-    count."""
+    """Whether grid or store changed since an earlier manifest, whenever and however it was written."""
     if earlier is None:
         return True
     present = manifest.to_json()
@@ -83,7 +81,7 @@ def says_more(manifest: Manifest, earlier: Mapping[str, JsonValue] | None) -> bo
 
 
 def earlier_manifest(folder: Folder) -> Mapping[str, JsonValue] | None:
-    """What a sweep's manifest says now; None where there is none or it is damaged, as it is then written anew."""
+    """What a sweep's manifest says now; None where there is none or a damaged one, which is written anew."""
     try:
         value = folder.read_json(paths.MANIFEST)
     except ValueError:
@@ -110,8 +108,7 @@ def machine(trainings: list[TrainingFacts]) -> Environment:
 
 
 def counts(plan: Plan, ran: Mapping[str, int], *, num_failed: int) -> Counts:
-    """How many points, cells and trainings; `ran` are those of this run, the other finished ones were
-    there."""
+    """How many points, cells and trainings; `ran` are this run's, other finished ones were there before."""
     done_cells = len(plan.cells) - len(plan.missing_cells)
     return Counts(
         points=plan.num_points,
@@ -177,8 +174,7 @@ def training_facts(unit: Training, store: Store) -> TrainingFacts:
 
 
 def network_facts(plan: Plan) -> tuple[NetworkFacts, ...]:
-    """Each network that was trained, once: its published name if it has one, why it is read so, and its
-    knobs."""
+    """Each trained network once: its published name, if any, why it is read so, and its knobs."""
     found: dict[str, NetworkFacts] = {}
     for unit in plan.ready_trainings:
         cost = model_cost(unit.experiment)

@@ -1,5 +1,4 @@
-"""Optuna over the samplers of one model: proposals come in batches, and a shared run does once what they do
-alike."""
+"""Optuna over one model's samplers: proposals come in batches, so that a shared run can serve them."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -23,8 +22,7 @@ Run = Callable[[tuple[Point, ...]], None]
 
 
 def varies_samplers_alone(sweep: Sweep) -> bool:
-    """Whether every field that is searched belongs to the sampler: no proposal then has to be trained
-    first."""
+    """Whether all searched fields belong to the sampler: then no proposal needs a training of its own."""
     fields = {field for _, options in search_dimensions(sweep) for option in options for field in option}
     return all(field.startswith("sample.") for field in fields)
 

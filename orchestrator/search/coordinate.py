@@ -1,8 +1,6 @@
-"""Coordinate search: all values of one axis, the best kept, then the next axis, until none changes [playbook
-A.3].
+"""Coordinate search: all values of an axis, the best kept, the next axis, until none changes [playbook A.3].
 
-It keeps no state of its own: finished cells say where the walk has been, so a stopped search goes on by
-itself.
+It keeps no state of its own: finished cells say where the walk has been, so a stopped search just goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +29,7 @@ class Walk:
 
 
 def walk(start: Position, sizes: Sequence[int], objective_value: Callable[[Position], float | None]) -> Walk:
-    """Follow the search from `start` over axes of these sizes as far as `objective_value` is known; less is
-    better.
+    """Follow the search over axes of these sizes as far as `objective_value` is known; less is better.
 
     The search is over when no axis has moved since the last one that did. It always ends, because each move
     lowers the objective. Of equal positions the present one stays, else the first wins.

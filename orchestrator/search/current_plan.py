@@ -1,5 +1,4 @@
-"""A sweep's plan against what the store holds: of its whole grid, or of what its search has asked for so
-far."""
+"""A sweep's plan against the store: of the whole grid, or of what its search has asked for so far."""
 
 from collections.abc import Iterable
 

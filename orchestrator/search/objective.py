@@ -33,8 +33,7 @@ def value_of_first_cell(sweep: Sweep, points: Sequence[Point], metric: str, stor
 
 
 def mean_distance(sweep: Sweep, points: Sequence[Point], store: Store) -> float | None:
-    """The distance of points under the panel's first sampler, the mean over seeds; infinite where they have
-    none.
+    """The mean distance over seeds of points under the panel's first sampler; infinite where they have none.
 
     They have none where a cell, or a training that the cell needs, has failed, or where a distance is not
     finite. None when a cell is neither finished nor failed: its distance is yet to come.

@@ -16,8 +16,7 @@ from orchestrator.storage.store import Folder
 class Proposals:
     """The discrete space a search chooses from, and what it has chosen so far.
 
-    Both lie in the sweep's folder, so a search that goes on after a stop, or is read by `orch plan`, knows
-    them.
+    Both lie in the sweep's folder, known to `orch plan` and to a search that goes on after a stop.
     """
 
     sweep: Sweep
@@ -26,8 +25,8 @@ class Proposals:
     def tried(self) -> list[Proposal]:
         """Proposals of earlier and this run, in order.
 
-        Raises UsageError when they were made in another space. Values added at the end of an axis leave it
-        the same.
+        Raises UsageError when they were made in another space;
+        values added at an axis' end leave it the same.
         """
         lines = (self.folder.read(paths.SEARCH_TRIALS) or b"").decode().splitlines()
         if lines:

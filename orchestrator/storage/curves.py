@@ -23,7 +23,7 @@ def curve_table(train_id: str, rows: list[CurveRow]) -> pa.Table:
 
 
 def training_curves(train_id: str, selection_id: str, store: Store) -> pa.Table:
-    """The curves of a finished training and, beside them, each snapshot's score under the sweep's protocol."""
+    """A finished training's curves and, beside them, each snapshot's score under the sweep's protocol."""
     folder = store.training(train_id)
     choice = folder.read_record(paths.selection(selection_id), Selection)
     written = folder.read(paths.CURVES)

@@ -27,8 +27,7 @@ PACKAGES = (
 )
 CODE_FOLDERS = ("engine", "orchestrator", "reports")
 
-# What stands between :// and @ (user, or user:password), and query values whose name says that they are
-# secret.
+# What stands between :// and @ (user, or user:password), and query values whose names say they are secret.
 USER_INFO = re.compile(r"://(?:[^\s/@:]*:\S*|[^\s/@]+)@")
 SECRET_VALUE = re.compile(r"(?i)([?&][^\s=&]*(?:secret|token|password|key|sig)[^\s=&]*=)[^\s&]+")
 

@@ -1,8 +1,8 @@
 """The content-addressed store: what is finished is what lies here, on a local path or any pyarrow filesystem.
 
-A unit's folder is trusted only once it holds DONE.json, which is written last. Files appear whole: on a local
-path each is written under a temporary name and renamed; object stores publish an object only when it is
-complete.
+A unit's folder is trusted only once it holds DONE.json, which is written
+last. Files appear whole: on a local path each is written under a temporary
+name and renamed; object stores publish an object only when it is complete.
 """
 
 import json
@@ -125,8 +125,7 @@ class Store:
 
     @classmethod
     def open(cls, location: str | Path) -> "Store":
-        """Open a local path or a URI such as s3://bucket/path; UsageError when it is no place to store
-        things."""
+        """Open a local path or a URI such as s3://bucket/path; UsageError when it is no place for a store."""
         text = str(location)
         try:
             if "://" in text:

@@ -16,8 +16,7 @@ KINDS = {"train": "trainings", "cell": "cells"}
 
 
 def chart_links(store: Store, address: str) -> list[tuple[str, str]]:
-    """(what, link) into MLflow's page for each sweep: its trainings' curves and its cells, all runs in one
-    chart."""
+    """(what, link) into MLflow's page for each sweep: its trainings' curves, and its cells, in one chart."""
     client = connect(store)
     found = client.search_experiments(filter_string=f"name LIKE '{EXPERIMENT_PREFIX}%'")
     return sorted(link for experiment in found for link in _links(client, experiment, address))

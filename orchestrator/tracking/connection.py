@@ -16,8 +16,7 @@ EXPERIMENT_PREFIX = "orch/"
 
 
 def tracking_uri(store: Store) -> str:
-    """MLFLOW_TRACKING_URI, else a sqlite file in the storage (in the working folder when the storage is
-    remote)."""
+    """MLFLOW_TRACKING_URI, else a sqlite file in the storage; for a remote storage, in the working folder."""
     configured = os.environ.get("MLFLOW_TRACKING_URI")
     if configured:
         return configured

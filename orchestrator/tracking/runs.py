@@ -118,8 +118,7 @@ class SweepRuns:
         self.client.log_text(run_id, text, name)
 
     def finish(self, unit: str, done: Done) -> None:
-        """End a unit's run. The tag comes last: should the driver be killed before it, the unit is mirrored
-        once more."""
+        """End a unit's run. The tag comes last: a driver killed before it mirrors the unit once more."""
         run_id = self.ids[unit]
         self.client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(done.finished))
         self.client.set_tag(run_id, MIRRORED_TAG, "inf")

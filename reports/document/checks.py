@@ -16,13 +16,11 @@ EVALUATIONS: dict[str, Callable[[int], int]] = {
     "heun": lambda n: 2 * n - 1,
     "rk4": lambda n: 4 * n - 1,
 }
-"""Evaluations of x0_hat in n steps of a method [P3 Alg. 1, Alg. 2]; the last step never looks beyond its
-end."""
+"""Evaluations of x0_hat in n steps of a method [P3 Alg. 1, Alg. 2]; the last step never looks ahead."""
 
 
 def expected_nfe(sampler: Mapping[str, JsonValue], num_steps: int) -> int | None:
-    """Network evaluations of a sampler by its formula; None where the timesteps decide. Guidance takes two
-    for each."""
+    """A sampler's network evaluations by its formula, two a step if guided; None where timesteps decide."""
     kind = str(sampler.get("kind"))
     method = {"flow": str(sampler.get("method")), "edm_stochastic": "heun"}.get(kind, kind)
     if method not in EVALUATIONS:

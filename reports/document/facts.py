@@ -65,8 +65,7 @@ def _amount(total: int | None, cached: int | None, run: int | None) -> str | Non
 
 
 def of_networks(networks: Sequence[NetworkFacts]) -> Facts:
-    """Which networks ran, under their published names where they have one, and why they are read as they
-    are."""
+    """Which networks ran, under their published names where they have one, and why they are read so."""
     items = [(one.name or f"custom {one.model.get('kind')}", _network(one)) for one in networks[:MAX_LISTED]]
     if len(networks) > MAX_LISTED:
         items.append(("and", counted(len(networks) - MAX_LISTED, "more network")))

@@ -1,5 +1,4 @@
-"""The answer of a sweep in a few sentences: what was best, against what, by how much, and how sure that
-is."""
+"""The answer of a sweep in a few sentences: what was best, against what, by how much, how surely."""
 
 import math
 
@@ -46,8 +45,7 @@ def answer(overview: Overview) -> tuple[str, ...]:
 
 
 def _joined(fields: list[str], overview: Overview) -> str:
-    """The axes with a product sign, or commas when the grid holds too few points for all their
-    combinations."""
+    """The axes with a product sign, or commas when the grid has too few points for all combinations."""
     combinations = math.prod(len(overview.varied[field]) for field in fields)
     points = overview.sweep.manifest.counts.points or combinations
     return (" × " if points >= combinations else ", ").join(_axis_text(field, overview) for field in fields)
@@ -73,8 +71,7 @@ def _name(overview: Overview, one: Configuration) -> str:
 
 
 def _among_trainings(overview: Overview) -> list[str]:
-    """Best training at the reference sampler, against the smallest network or, when that is the best, the
-    runner-up."""
+    """Best training at the reference sampler, against the smallest network, else the runner-up."""
     field = list(overview.at_reference.values())
     winner = best_of(field, overview.distance)
     rivals = [one for one in field if one is not winner]
@@ -98,8 +95,7 @@ def _among_trainings(overview: Overview) -> list[str]:
 
 
 def _among_samplers(overview: Overview, best: Configuration) -> list[str]:
-    """Best of all configurations, against the deterministic sampler of the same cost when it is not one
-    itself."""
+    """Best of all configurations, against the deterministic sampler of its cost unless it is that one."""
     count = counted(len(overview.configurations), "configuration")
     if len(overview.trainings) > 1 and best is best_of(
         list(overview.at_reference.values()), overview.distance

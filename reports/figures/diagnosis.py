@@ -1,5 +1,4 @@
-"""The picture of a diagnosis: a denoiser's loss above its optimum, and where over the noise level training
-loses it."""
+"""The picture of a diagnosis: a denoiser's loss above its optimum, over the noise level."""
 
 from typing import Any
 

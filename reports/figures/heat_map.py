@@ -1,5 +1,4 @@
-"""How much noise, and where: the best distance at each pair of churn parameters [P3 Table 5; playbook
-5.4]."""
+"""How much noise, and where: the best distance at each pair of churn parameters [P3 Table 5]."""
 
 import math
 from typing import Any
@@ -40,8 +39,7 @@ def plot(overview: Overview) -> ReportFigure | None:
 
 
 def best_at(overview: Overview, across: str, up: str) -> Any:
-    """Lowest distance over all other parameters at each pair of levels, [levels up, levels across]; NaN where
-    none."""
+    """Lowest distance at each pair of levels [levels up, levels across], over all else; NaN where none."""
     columns, rows = (sorted(overview.varied[field]) for field in (across, up))
     best = np.full((len(rows), len(columns)), np.nan)
     for axes, one in grid_points(overview):

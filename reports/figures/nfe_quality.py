@@ -1,5 +1,4 @@
-"""Quality against network evaluations per image: a line for every solver family of every training
-configuration."""
+"""Quality against network evaluations per image: a line for each solver family and training."""
 
 import math
 from collections.abc import Sequence

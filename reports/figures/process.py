@@ -1,5 +1,4 @@
-"""The picture of a training objective: how images are noised, which noise levels are shown, what their errors
-weigh."""
+"""The picture of a training objective: how images are noised, which levels are shown, what errors weigh."""
 
 from typing import Any
 

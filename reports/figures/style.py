@@ -152,8 +152,7 @@ def write_labels(axes: Any, labels: Sequence[Label]) -> None:
 
 
 def spread(heights: Sequence[float], line: float) -> list[float]:
-    """Rising heights in [0, 1], moved as little as needed to be `line` apart; a crowd stays centred where it
-    stood."""
+    """Rising heights in [0, 1], moved as little as needed to be `line` apart; crowds stay centred."""
     crowds: list[tuple[float, int]] = []  # (sum of heights, how many)
 
     def centre(total: float, count: int) -> float:

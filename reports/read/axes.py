@@ -1,5 +1,4 @@
-"""Which fields vary over points, each a mapping from dotted fields to values, and in which order values
-come."""
+"""Which fields vary over points, and in which order values come."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,8 +32,7 @@ def varied_fields(points: Sequence[AxisValues]) -> dict[str, tuple[Any, ...]]:
 
 
 def partly_there(points: Sequence[AxisValues]) -> dict[str, tuple[Any, ...]]:
-    """Training fields that some points have and others lack, as a DyDiT has a budget and its start has
-    none."""
+    """Training fields that some points lack: a DyDiT has a budget and its start has none."""
     fields = dict.fromkeys(field for axes in points for field in axes if not is_sampler_field(field))
     lacking = [field for field in fields if any(field not in axes for axes in points)]
     return {field: _values(field, points) for field in lacking}

@@ -12,8 +12,8 @@ class Configuration:
     """One training configuration under one sampler, over all of its seeds."""
 
     training: str
-    """Label of the weights that are sampled, such as "C = 32": the training and, where a sweep measures several
-    averages of its weights, which one."""
+    """Label of the weights that are sampled, such as "C = 32": the training and,
+    where a sweep measures several averages of its weights, which one."""
     trained: str
     """Label of the training alone, which all averages of its weights share."""
     axes: JsonObject

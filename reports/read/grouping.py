@@ -116,9 +116,9 @@ class _Naming:
         varied = describe({field: row.axes[field] for field in fields if field in row.axes})
         if varied:
             return varied
-        # Where others are called by what varies, a training without it (a DyDiT's start) is called by its
-        # network. Where nothing varies, it is called by what its grid gave: a winner on its own need not be
-        # the recipe.
+        # Where others are called by what varies, a training without it (a DyDiT's
+        # start) is called by its network. Where nothing varies, it is called by
+        # what its grid gave: a winner on its own need not be the recipe.
         if fields:
             unvaried = str(row.values["network"] or json.loads(row.values["model"]).get("kind") or "")
         else:

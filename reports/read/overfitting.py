@@ -1,5 +1,4 @@
-"""Overfitting as the curves show it: the training loss still falls while the snapshots get worse [playbook
-1.4]."""
+"""Overfitting in the curves: the training loss falls while snapshots get worse [playbook 1.4]."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,8 +100,7 @@ def _quantile(count: int) -> float:
 
 
 def _certain_fall(times: Array, losses: Array) -> float:
-    """Fall per kimg of the line through the losses; 0 when it may be noise or the points are fewer than
-    three."""
+    """Fall per kimg of the line through the losses; 0 when it may be noise, or of less than three points."""
     if len(losses) < 3:
         return 0.0
     centred = times - times.mean()

@@ -1,5 +1,4 @@
-"""The long table seen as a researcher sees it: training configurations under samplers, seeds folded into
-estimates."""
+"""A researcher's view of the long table: trainings under samplers, seeds folded into estimates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ class Overview:
 
     @cached_property
     def trainings(self) -> tuple[str, ...]:
-        """Labels of the weights that are sampled, in order: of trainings, and of averages where those vary."""
+        """Labels of the sampled weights, in order: of trainings, and of averages where those vary."""
         return tuple(dict.fromkeys(one.training for one in self.configurations))
 
     @cached_property
@@ -71,8 +70,7 @@ class Overview:
         return ranking.best_of(self.configurations, self.distance)
 
     def baseline(self, one: Configuration) -> Configuration | None:
-        """The deterministic configuration of the same training and NFE, Heun's before others; None without
-        one."""
+        """The deterministic configuration of the same training and NFE, Heun's first; None without one."""
         return self._baselines.get((one.training, one.nfe))
 
     @cached_property

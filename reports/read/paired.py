@@ -17,8 +17,7 @@ NOISE = "95 % jackknife intervals, sampling noise only, paired on common latents
 
 @dataclass(frozen=True)
 class Gap:
-    """How much higher one configuration's distance is than another's; no ends where nothing is known of its
-    noise."""
+    """How much higher one configuration's distance is than another's; no ends where noise is unknown."""
 
     value: float
     low: float | None = None

@@ -8,8 +8,7 @@ from reports.read.sweep import SweepResults
 
 
 def collapsed_points(sweep: SweepResults) -> list[JsonObject]:
-    """Axes of the grid points that turned out to be another point's cell, without seeds and the panel's
-    sampler."""
+    """Axes of grid points that turned out to be another's cell, without seeds and the panel's sampler."""
     found: list[JsonObject] = []
     for group in sweep.manifest.collapsed:
         for point in group.points:

@@ -5,8 +5,7 @@ from reports.read.overview import Overview
 
 
 def savings(overview: Overview) -> str:
-    """One sentence about network evaluations that were not needed; "" when none were saved or nothing is
-    recorded."""
+    """One sentence about network evaluations that were saved; "" when none were, or none recorded."""
     known = overview.sweep.manifest.evaluations
     if known is None:
         return ""

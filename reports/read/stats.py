@@ -1,5 +1,4 @@
-"""Means over seeds and how sure they are. The unit is the training seed: resampling one network is not
-replication."""
+"""Means over seeds and how sure they are. The unit is the training seed: resampling is no replication."""
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -15,12 +14,10 @@ SEEDS_FOR_BOOTSTRAP = 10
 RESAMPLES = 10_000
 
 RETRAINING_GAP = 0.013
-"""Relative gaps below this are inconclusive whatever their sign [arXiv 2606.20536: retraining moves FID by
-1-2 %]."""
+"""Smaller relative gaps are inconclusive [arXiv 2606.20536: retraining moves FID by 1-2 %]."""
 
 STANDARD_ERRORS = 2.262
-"""Half width of a 95 % interval in jackknife standard errors: Student's t with 9 degrees of freedom, of ten
-blocks."""
+"""Half width of a 95 % interval in jackknife standard errors: Student's t with 9 degrees of freedom."""
 
 Key = TypeVar("Key", bound=Hashable)
 Better = Literal["lower", "higher"]
@@ -41,11 +38,9 @@ class Estimate:
     samplings: int
     """Largest number of sampling seeds of a training."""
     lowest: float
-    """The lowest of a training's sampling seeds, the mean of that over trainings. EDM reports it of three
-    [P3]."""
+    """The lowest of a training's sampling seeds, averaged over trainings; EDM reports it of three [P3]."""
     sampling_std: float | None
-    """Standard deviation over the sampling seeds of a training, pooled over trainings: sampling noise
-    alone."""
+    """Standard deviation over a training's sampling seeds, pooled over trainings: sampling noise alone."""
 
     @property
     def seeds(self) -> int:
@@ -123,8 +118,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate | None:
 
 
 def paired_error(one: Mapping[Key, Sequence[float]], other: Mapping[Key, Sequence[float]]) -> float | None:
-    """Standard error of the difference of two means over seeds, of sampling noise alone: a delete-a-block
-    jackknife.
+    """Standard error, of sampling noise alone, of two means' difference: a delete-a-block jackknife.
 
     Each maps seeds to a distance's values with each of K blocks of images left out. Block k is of the same
     latents in both, so the values are subtracted block by block. None unless both have the same seeds and
@@ -139,8 +133,7 @@ def paired_error(one: Mapping[Key, Sequence[float]], other: Mapping[Key, Sequenc
 
 
 def verdict(one: Estimate, other: Estimate) -> Verdict:
-    """Whether the seeds tell `one` and `other` apart: "overlap" when the interval of their difference holds
-    0."""
+    """Whether the seeds tell two apart: "overlap" when the interval of their difference holds 0."""
     gap = difference(one, other)
     if abs(one.mean - other.mean) < RETRAINING_GAP * abs(other.mean):
         return "too close"

@@ -50,8 +50,7 @@ class SweepResults:
 
 
 def read_sweep(folder: Path, storage: Path) -> SweepResults:
-    """Load a sweep; raises ReportError when a file is missing, empty, malformed, or mixes protocols or
-    weights."""
+    """Load a sweep; ReportError when a file is missing, empty or malformed, or mixes protocols or weights."""
     manifest = _read_manifest(folder / paths.MANIFEST)
     results = _read_table(folder / paths.RESULTS, RESULTS)
     if results.empty:

@@ -15,8 +15,7 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def harmless(value: Any) -> Any:
-    """Text with an apostrophe in front when a spreadsheet would run it; numbers, also written as text,
-    unchanged."""
+    """Text that a spreadsheet would run gets an apostrophe in front; numbers, written as text too, do not."""
     if not isinstance(value, str) or not value.startswith(RISKY) or _is_number(value):
         return value
     return "'" + value

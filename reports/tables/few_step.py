@@ -1,5 +1,4 @@
-"""What a reverse variance buys in few steps on the same weights: a row per sampler, a column per number of
-steps.
+"""What a reverse variance buys in few steps: a row per sampler, a column per number of steps.
 
 [playbook 3.6, 5.7, 5.8]
 """
@@ -22,8 +21,7 @@ SHOWN_STEPS = 4
 
 
 def build(overview: Overview) -> Table | None:
-    """The table, or None unless one chain sampler ran with several covariances, or a bound with several
-    steps."""
+    """The table, or None unless a chain sampler ran with several covariances, or a bound in several steps."""
     chains = [one for one in overview.configurations if one.sampler.get("kind") in CHAINS]
     steps = sorted({one.num_steps for one in chains})
     bound = next((name for name in BOUNDS if any(name in one.metrics for one in chains)), None)

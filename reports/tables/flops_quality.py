@@ -36,8 +36,7 @@ def is_dynamic(one: Configuration) -> bool:
 
 
 def reference_model(one: Configuration, known: Collection[str]) -> str:
-    """The model of Table 8 that stands beside a transformer: its own, else DiT-S, the smallest; "" for a
-    U-Net."""
+    """The model of Table 8 beside a transformer: its own, else the smallest, DiT-S; "" for a U-Net."""
     own = one.network.split("/")[0]
     small = {"dit": "DiT-S", "dydit": "DyDiT-S"}.get(str(one.model.get("kind")), "")
     return own if own in known else small

@@ -23,8 +23,7 @@ MAX_TRAININGS_WITH_ALL_METRICS = 3
 
 
 def build(overview: Overview) -> Table | None:
-    """The table, or None when every sampler costs the same, unless several sets of images have a spread to
-    show.
+    """The table, or None when every sampler costs the same and no spread over sets of images is to show.
 
     That spread is the sampler grid's affair where there is one.
     """

@@ -1,5 +1,4 @@
-"""What a larger or different training buys: one row per training configuration, all at the reference
-sampler."""
+"""What another training buys: a row per training configuration, all at the reference sampler."""
 
 from reports.formatting import axis_label, counted, listed, value_text
 from reports.read.axes import is_sampler_field

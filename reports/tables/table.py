@@ -12,7 +12,7 @@ from reports.formatting import decimals, fixed, scaled, short_ids, significant
 from reports.read.configuration import Configuration
 
 MILLI = 1000.0
-"""Scale of a metric that is stored in seconds and shown in thousandths, without a best: it is of a machine."""
+"""Scale of a metric stored in seconds and shown in thousandths; without a best, as it is a machine's."""
 
 Row = dict[str, object]
 """Column of a table's frame -> value in one of its rows."""
@@ -100,8 +100,7 @@ class Table:
 
 
 def metric_values(one: Configuration | None, metric: str, name: str | None = None) -> Row:
-    """Frame values of a metric: its mean, interval and spread over training seeds, and over sampling seeds of
-    one."""
+    """Frame values of a metric: mean, interval, spread over training seeds and over one's sampling seeds."""
     name = name or metric
     found = one.metrics.get(metric) if one else None
     return {
@@ -128,8 +127,7 @@ def metric_column(facts: MetricFacts, name: str | None = None, label: str | None
 
 
 def sampling_columns(metric: str, samplings: int, names: Mapping[str, str]) -> list[Column]:
-    """Lowest and spread over the sampling seeds of a training, for names -> labels; none for a single
-    sampling seed."""
+    """Lowest and spread over a training's sampling seeds, for names -> labels; none for a single seed."""
     if samplings < 2:
         return []
     kinds: tuple[tuple[str, str, Literal["lower"] | None], ...] = (
