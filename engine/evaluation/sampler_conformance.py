@@ -33,7 +33,14 @@ from engine.evaluation.sampler_probing import (
 )
 from engine.posterior import Posterior
 from engine.samplers.base import SamplerBase
-from engine.samplers.steps import DenoiseRequest, answer_request
+from engine.samplers.steps import (
+    DenoiseRequest,
+    State,
+    answer_request,
+    begin_step,
+    history_kept,
+    resume_step,
+)
 from engine.sampling.prefix_sharing import prefix_tree, sample_shared
 
 Check = Callable[[SamplerBase], None]
@@ -43,7 +50,10 @@ STEP_COUNTS = (1, 2, 3, 7, 18)
 """Numbers of steps at which costs are counted: the ends, where methods change their form, and between."""
 
 ORDER_STEPS = (16, 32, 64, 128, 256)
-"""Numbers of steps whose results are compared to measure an order."""
+"""Numbers of steps whose results are compared to measure an order of 1."""
+
+FINE_ORDER_STEPS = (64, 128, 256, 512, 1024)
+"""The same for higher orders: there the lowest power of the step size rules only once steps are small."""
 
 ORDER_TOLERANCE = 0.35
 """How far a measured order may be off: a chain visits whole timesteps alone, which scatters its errors."""
@@ -145,6 +155,26 @@ def check_shared_run(sampler: SamplerBase) -> None:
             )
 
 
+def check_history(sampler: SamplerBase) -> None:
+    """Every step leaves the history that it declares, as memory is counted by it; the last leaves none."""
+    keys = torch.arange(IMAGES)
+    for one in neighbours(sampler):
+        state = State(latents(keys))
+        for place, step in enumerate(one.program()):
+            under_way = begin_step(step, state, step_noise(keys))
+            found = resume_step(under_way)
+            while isinstance(found, DenoiseRequest):
+                found = resume_step(under_way, answer_request(found, FullPosterior()))
+            state = found
+            left, declared = len(state.history), history_kept(step)
+            _expect(
+                left == declared,
+                one,
+                f"has a step {place} that leaves {left} tensors and declares {declared}",
+            )
+        _expect(not state.history, one, "ends with a history that nobody looks at")
+
+
 def check_names(sampler: SamplerBase) -> None:
     """It has a label that tells the guidance, a family, and levels that are values of its own fields."""
     guided = sampler.model_copy(update={"guidance": 2.0})
@@ -159,20 +189,21 @@ def check_names(sampler: SamplerBase) -> None:
 def check_order(sampler: SamplerBase) -> None:
     """With more steps it approaches the probability-flow ODE's endpoint, at the order that it declares.
 
-    Nothing is checked where no order is declared. Results x_N at N = 16, 32, ... steps fall together as
+    Nothing is checked where no order is declared. Results x_N at N, 2 N, 4 N, ... steps fall together as
     |x_2N - x_N| ~ N^-p; p is the slope of a straight line through their logarithms. The differences are taken
     and not the errors, because a part of the error that no number of steps removes (the last step, from the
     smallest noise level to 0) would flatten the line.
     """
-    ladder = at_steps(sampler, ORDER_STEPS)
     declared = sampler.order
+    steps = ORDER_STEPS if declared is None or declared <= 1 else FINE_ORDER_STEPS
+    ladder = at_steps(sampler, steps)
     if declared is None or any(one.order != declared for one in ladder):
         return
     means = torch.tensor([[-1.0], [0.8]], dtype=torch.float64)
     mixture = MixtureOracle(means, 0.4, torch.tensor([0.3, 0.7], dtype=torch.float64))
     for name, oracle in (("Gaussian data", GaussianOracle(0.8)), ("a mixture", mixture)):
         results = [run(one, oracle.denoise, shape=(1,), keys=torch.arange(64)) for one in ladder]
-        measured = measured_order(ORDER_STEPS, results)
+        measured = measured_order(steps, results)
         fits = measured > declared - ORDER_TOLERANCE
         if oracle is mixture:
             # Not of Gaussian data: their ODE is linear, and there errors may cancel that do not elsewhere. The
@@ -194,6 +225,7 @@ CHECKS: tuple[Check, ...] = (
     check_batch_split,
     check_canonical_form,
     check_round_trip,
+    check_history,
     check_shared_run,
     check_order,
 )

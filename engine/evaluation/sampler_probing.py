@@ -12,7 +12,7 @@ from engine.evaluation.oracle import GaussianOracle
 from engine.noise import Purpose, normal
 from engine.posterior import Posterior
 from engine.samplers.base import SamplerBase
-from engine.samplers.steps import DenoiseFn, DenoiseRequest, NoiseFn, resume_step
+from engine.samplers.steps import DenoiseFn, DenoiseRequest, NoiseFn, State, begin_step, resume_step
 
 IMAGES = 8
 SHAPE = (1, 2, 2)
@@ -84,12 +84,12 @@ def step_noise(keys: Tensor, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> N
 def first_request(sampler: SamplerBase, denoise: DenoiseFn) -> DenoiseRequest:
     """The first question of a run: where, in the coordinates of x0 + sigma eps, it enters the ODE."""
     keys = torch.arange(64)
-    x = latents(keys, (1,))
+    state = State(latents(keys, (1,)))
     for action in sampler.program():
-        found = resume_step(action.run(x, step_noise(keys, shape=(1,))))
+        found = resume_step(begin_step(action, state, step_noise(keys, shape=(1,))))
         if isinstance(found, DenoiseRequest):
             return found
-        x = found
+        state = found
     raise ValueError(f"{sampler.label} never asks for x0_hat")
 
 

@@ -13,7 +13,16 @@ from pydantic import Field
 from engine.conflicts import ConfigConflict
 from engine.frozen import Frozen
 from engine.process.covariance import CovarianceName
-from engine.samplers.steps import DenoiseFn, DenoiseRequest, NoiseFn, Step, answer_request, resume_step
+from engine.samplers.steps import (
+    AnyStep,
+    DenoiseFn,
+    DenoiseRequest,
+    NoiseFn,
+    State,
+    answer_request,
+    begin_step,
+    resume_step,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -207,7 +216,7 @@ class SamplerBase(Frozen):
     # What it does.
 
     @abstractmethod
-    def program(self) -> tuple[Step, ...]:
+    def program(self) -> tuple[AnyStep, ...]:
         """Everything the sampler does to its latents, in order."""
 
     def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
@@ -217,11 +226,11 @@ class SamplerBase(Frozen):
         a chain may need a `denoise` that also has `posterior(x, sigma) -> Posterior`; ValueError when it has
         not.
         """
-        x = latents
+        state = State(latents)
         for action in self.program():
-            step = action.run(x, noise)
+            step = begin_step(action, state, noise)
             found = resume_step(step)
             while isinstance(found, DenoiseRequest):
                 found = resume_step(step, answer_request(found, denoise))
-            x = found
-        return x
+            state = found
+        return state.x

@@ -2,11 +2,15 @@
 
 A step does not call the network. It is a coroutine that yields what it wants to know, so whoever runs it may
 answer one step at once, or gather what several want and ask the network for all of them together.
+
+A `Step` needs the images under way and nothing else. A `HistoryStep` also looks at what earlier steps were told,
+and leaves a history for the next. Whoever runs either kind carries a `State` and uses `begin_step`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 
 from engine.posterior import Posterior
 
@@ -66,14 +70,70 @@ class Scale:
         return x * self.factor
 
 
-def resume_step(step: StepCoroutine, answer: Posterior | None = None) -> "DenoiseRequest | torch.Tensor":
-    """The next question of a step under way, or the state it ends in; `answer` is to its last question, if it
+class State(NamedTuple):
+    """What is carried from step to step."""
+
+    x: "torch.Tensor"
+    """The images under way, [batch, ...], float64."""
+    history: "tuple[torch.Tensor, ...]" = ()
+    """What the next step needs of evaluations before it, each of the shape of x; the step says what they are."""
+
+
+StateCoroutine = Generator[DenoiseRequest, Posterior, State]
+"""A step under way that returns the whole state after it."""
+
+
+@dataclass(frozen=True)
+class HistoryStep(ABC):
+    """An action of a sampler that remembers. As with a `Step`, two that compare equal do the same.
+
+    A state after it is one after equal steps, so two samplers share it only where x and all that is kept are equal:
+    what is kept, and how much, must be told by fields. A `Step` may follow, and leaves no history.
+    """
+
+    history_kept: int
+    """Tensors in the history that it leaves: no more than later steps look at, for whoever runs it keeps them."""
+    evaluations: ClassVar[int] = 1
+
+    @abstractmethod
+    def run_on(self, state: State, noise: NoiseFn) -> StateCoroutine:
+        """The step from a state that the step before it has left."""
+
+
+AnyStep = Step | HistoryStep
+"""What programs consist of."""
+
+
+def begin_step(step: AnyStep, state: State, noise: NoiseFn) -> StateCoroutine:
+    """Start a step of either kind; nothing is asked or computed yet."""
+    if isinstance(step, HistoryStep):
+        return step.run_on(state, noise)
+    return _leave_no_history(step.run(state.x, noise))
+
+
+def _leave_no_history(step: StepCoroutine) -> StateCoroutine:
+    return State((yield from step))
+
+
+def history_kept(step: AnyStep) -> int:
+    """Tensors in the history that a step leaves."""
+    return step.history_kept if isinstance(step, HistoryStep) else 0
+
+
+After = TypeVar("After")
+"""What a step under way returns: a state, or its x alone."""
+
+
+def resume_step(
+    step: Generator[DenoiseRequest, Posterior, After], answer: Posterior | None = None
+) -> DenoiseRequest | After:
+    """The next question of a step under way, or what it ends in; `answer` is to its last question, if it
     asked."""
     try:
         return next(step) if answer is None else step.send(answer)
     except StopIteration as end:
-        state: torch.Tensor = end.value
-        return state
+        after: After = end.value
+        return after
 
 
 def answer_request(request: DenoiseRequest, denoise: DenoiseFn) -> Posterior:

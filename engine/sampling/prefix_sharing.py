@@ -1,8 +1,8 @@
 """Many samplers from the same latents in one shared run: what any of them do alike is done once.
 
 With the same latents and the same noise at the same step, two samplers whose programs begin alike are in the
-same state there. So a whole grid of samplers is a tree of distinct beginnings, and each of its edges is one
-step.
+same state there, x and history alike. So a whole grid of samplers is a tree of distinct beginnings, and each of its
+edges is one step.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine.posterior import Posterior
 from engine.samplers.base import Guiding, SamplerBase
-from engine.samplers.steps import DenoiseRequest, NoiseFn, Step, StepCoroutine, resume_step
+from engine.samplers.steps import (
+    AnyStep,
+    DenoiseRequest,
+    NoiseFn,
+    State,
+    StateCoroutine,
+    begin_step,
+    history_kept,
+    resume_step,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +42,7 @@ again."""
 class Node:
     """A state that some programs share: the steps that lead on from it, and the programs that end in it."""
 
-    children: dict[Step, "Node"] = field(default_factory=dict)
+    children: dict[AnyStep, "Node"] = field(default_factory=dict)
     ends: list[int] = field(default_factory=list)
 
     @property
@@ -47,27 +56,50 @@ class Node:
             to_visit += children.values()
         return total
 
-    def open_levels(self, steps_per_batch: int = 1) -> int:
-        """Levels of which states wait at once while the tree is walked: exactly for one step at a time, else at
-        most.
+    def waiting_tensors(self, steps_per_batch: int = 1) -> int:
+        """Tensors, x and histories, of states that wait at once while the tree is walked.
 
-        One step at a time, a node's state is given up when its last branch is taken: below that branch there
-        is no more of it, below the others there is. With several steps under way those of any level may wait.
+        Exactly for one step at a time: a node's state is given up when its last branch is taken, so that below
+        that branch there is no more of it, below the others there is. With several steps under way a state of any
+        level may wait, and of each level the largest is counted, which is the most.
         """
+        return self._waiting_one_by_one() if steps_per_batch == 1 else self._waiting_on_every_level()
+
+    def _waiting_one_by_one(self) -> int:
         most = 0
-        to_visit = [(self, 0)]
+        to_visit = [(self, 1, 0)]
         while to_visit:
-            node, open_above = to_visit.pop()
-            most = max(most, open_above)
-            children = list(node.children.values())
-            for place, child in enumerate(children):
-                is_last = place == len(children) - 1
-                stays_open = steps_per_batch > 1 or not is_last
-                to_visit.append((child, open_above + stays_open))
+            node, tensors, waiting_above = to_visit.pop()
+            most = max(most, waiting_above)
+            for place, (step, child) in enumerate(node.children.items()):
+                is_last = place == len(node.children) - 1
+                waiting = waiting_above if is_last else waiting_above + tensors
+                to_visit.append((child, 1 + history_kept(step), waiting))
         return most
 
+    def _waiting_on_every_level(self) -> int:
+        total = 0
+        level = [(self, 1)]
+        while branching := [(node, tensors) for node, tensors in level if node.children]:
+            total += max(tensors for _, tensors in branching)
+            level = []
+            for node, _ in branching:
+                level += [(child, 1 + history_kept(step)) for step, child in node.children.items()]
+        return total
 
-def prefix_tree(programs: Iterable[tuple[int, Sequence[Step]]]) -> Node:
+    @property
+    def longest_history(self) -> int:
+        """Tensors in the longest history that any step below leaves."""
+        longest = 0
+        to_visit = [self]
+        while to_visit:
+            children = to_visit.pop().children
+            longest = max([longest, *map(history_kept, children)])
+            to_visit += children.values()
+        return longest
+
+
+def prefix_tree(programs: Iterable[tuple[int, Sequence[AnyStep]]]) -> Node:
     """The tree of the distinct beginnings of numbered programs; each number is listed in the node where it
     ends."""
     root = Node()
@@ -84,7 +116,7 @@ def guided_trees(samplers: Iterable[SamplerBase]) -> dict[Guiding, Node]:
 
     Samplers of different guidance see different denoisers, so they share nothing.
     """
-    by_guidance: dict[Guiding, list[tuple[int, Sequence[Step]]]] = {}
+    by_guidance: dict[Guiding, list[tuple[int, Sequence[AnyStep]]]] = {}
     for number, sampler in enumerate(samplers):
         by_guidance.setdefault(sampler.guiding, []).append((number, sampler.program()))
     return {guidance: prefix_tree(programs) for guidance, programs in by_guidance.items()}
@@ -121,10 +153,10 @@ class Branch:
     """Deepest first."""
     arrival: int
     """Among equally deep ones, the earliest first: it also keeps the order from looking at the fields below."""
-    step: Step = field(compare=False)
+    step: AnyStep = field(compare=False)
     end: Node = field(compare=False)
     """Where it leads."""
-    x: "torch.Tensor" = field(compare=False)
+    state: State = field(compare=False)
     """The state it leaves from."""
 
 
@@ -132,7 +164,7 @@ class StepUnderWay(NamedTuple):
     """A step that has asked something and waits for the answer."""
 
     request: DenoiseRequest
-    coroutine: StepCoroutine
+    coroutine: StateCoroutine
     end: Node
     depth: int
     """Of the node where it ends."""
@@ -163,7 +195,7 @@ class Walk:
 
     def run(self, tree: Node, latents: "torch.Tensor") -> None:
         """All of it, from the root."""
-        self._arrive(latents, tree, depth=0)
+        self._arrive(State(latents), tree, depth=0)
         while self.waiting or self.under_way:
             while self.waiting and len(self.under_way) < self.steps_per_batch:
                 self._take_branch()
@@ -172,7 +204,7 @@ class Walk:
     def _take_branch(self) -> None:
         """Begin the deepest step that waits. One that asks nothing is over at once."""
         branch = heappop(self.waiting)
-        coroutine = branch.step.run(branch.x, self.noise)
+        coroutine = begin_step(branch.step, branch.state, self.noise)
         self._resume(coroutine, branch.end, 1 - branch.minus_depth)
 
     def _answer_all(self) -> None:
@@ -183,7 +215,7 @@ class Walk:
             self._resume(one.coroutine, one.end, one.depth, posterior)
 
     def _resume(
-        self, coroutine: StepCoroutine, end: Node, depth: int, posterior: Posterior | None = None
+        self, coroutine: StateCoroutine, end: Node, depth: int, posterior: Posterior | None = None
     ) -> None:
         found = resume_step(coroutine, posterior)
         if isinstance(found, DenoiseRequest):
@@ -191,9 +223,9 @@ class Walk:
         else:
             self._arrive(found, end, depth)
 
-    def _arrive(self, x: "torch.Tensor", node: Node, depth: int) -> None:
+    def _arrive(self, state: State, node: Node, depth: int) -> None:
         """Hand on the images of programs that end here, and put the branches that leave from here in line."""
         for number in node.ends:
-            self.emit(number, x)
+            self.emit(number, state.x)
         for step, child in node.children.items():
-            heappush(self.waiting, Branch(-depth, next(self.arrivals), step, child, x))
+            heappush(self.waiting, Branch(-depth, next(self.arrivals), step, child, state))

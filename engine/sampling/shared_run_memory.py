@@ -29,7 +29,7 @@ class SharedRunMemory:
 
     weights: int
     states: int
-    """The states of open levels, whose other branches are still to be taken, and what the step under way
+    """The states whose other branches are still to be taken, histories included, and what the step under way
     works with."""
     noise: int
     activations: int
@@ -57,11 +57,12 @@ def shared_run_memory(
         return None
     numbers = batch_size * shape.in_channels * shape.resolution**2
     trees = guided_trees(samplers).values()
-    levels = max(tree.open_levels(count) for tree in trees for count in steps_per_batch(experiment))
+    waiting = max(tree.waiting_tensors(count) for tree in trees for count in steps_per_batch(experiment))
+    remembered = max(tree.longest_history for tree in trees)
     noises = 0 if all(sampler.deterministic for sampler in samplers) else NOISES_KEPT
     return SharedRunMemory(
         weights=(FP32 + HALF * mixed) * params,
-        states=(levels + WORKING_BATCHES) * FP64 * numbers,
+        states=(waiting + WORKING_BATCHES + remembered) * FP64 * numbers,
         noise=noises * FP64 * numbers,
         activations=batch_size * kept,
     )

@@ -1,7 +1,7 @@
 """Every sampler passes the conformance suite, and samplers that break a promise are caught by it."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Literal
 
 import pytest
@@ -15,18 +15,24 @@ from engine.evaluation.sampler_conformance import (
     check_canonical_form,
     check_cost,
     check_determinism,
+    check_history,
     check_names,
     check_order,
 )
 from engine.samplers.base import Canonical, SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
+from engine.samplers.deis import Deis
+from engine.samplers.dpm_solver_pp import DpmSolverPp
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler, EulerStep, slope
 from engine.samplers.flow import Flow
 from engine.samplers.heun import Heun
+from engine.samplers.lms import Lms
+from engine.samplers.multistep import MultistepStep, WeightedSum
 from engine.samplers.registry import SAMPLERS
-from engine.samplers.steps import NoiseFn, Scale, Step, StepCoroutine
+from engine.samplers.steps import AnyStep, NoiseFn, Scale, Step, StepCoroutine
+from engine.samplers.unipc import UniPc
 
 VARIANTS: list[SamplerBase] = [
     *(kind(num_steps=8) for kind in SAMPLERS.values()),
@@ -39,6 +45,18 @@ VARIANTS: list[SamplerBase] = [
     Flow(num_steps=8, method="rk4"),
     Flow(num_steps=8, method="rk4", path="vp"),
     Heun(num_steps=8, guidance=2),
+    Lms(num_steps=8, solver_order=2),
+    Lms(num_steps=8, solver_order=3),
+    Deis(num_steps=8, solver_order=1),
+    Deis(num_steps=8, solver_order=2),
+    DpmSolverPp(num_steps=8, solver_type="heun"),
+    DpmSolverPp(num_steps=8, eta=1),
+    DpmSolverPp(num_steps=8, eta=0.4, s_noise=1.01, solver_type="heun"),
+    *(
+        UniPc(num_steps=8, solver_order=solver_order, variant=variant)
+        for solver_order, variant in product((1, 2, 3), ("bh1", "bh2"))
+        if (solver_order, variant) != (2, "bh2")  # that is the default, above
+    ),
 ]
 
 
@@ -121,6 +139,15 @@ class EndsElsewhere(Euler):
         return (*super().program(), Scale(2.0))
 
 
+class KeepsWhatNobodyLooksAt(Euler):
+    """Euler with a last step that leaves its slope."""
+
+    def program(self) -> tuple[AnyStep, ...]:
+        before = super().program()[:-1]
+        levels = self.sigmas[-2:]
+        return (*before, MultistepStep(1, levels[0], "slope", WeightedSum(1.0, (levels[1] - levels[0],))))
+
+
 @pytest.mark.parametrize(
     ("sampler", "check", "complaint"),
     [
@@ -134,6 +161,7 @@ class EndsElsewhere(Euler):
         (ToldApartByWhatDoesNothing(num_steps=8), check_canonical_form, "has another form"),
         (ForgetsTheGuidanceInItsLabel(num_steps=8), check_names, "without `suffix`"),
         (MixesImages(num_steps=8), check_batch_split, "depends on the others"),
+        (KeepsWhatNobodyLooksAt(num_steps=8), check_history, "ends with a history"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, SamplerBase) else "",
 )

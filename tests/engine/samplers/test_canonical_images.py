@@ -52,6 +52,12 @@ CHOICES: dict[str, dict[str, list[Any]]] = {
         "s_tmax": [1.0, 80.0, 200.0],
         "s_noise": [1.0, 1.003],
     },
+    "dpm2": GRID,
+    "dpm_solver_pp": GRID
+    | {"eta": [0.0, 0.5, 1.0], "s_noise": [1.0, 1.003], "solver_type": ["midpoint", "heun"]},
+    "lms": GRID | {"solver_order": [1, 2, 3, 4]},
+    "deis": GRID | {"solver_order": [1, 2, 3]},
+    "unipc": GRID | {"solver_order": [1, 2, 3], "variant": ["bh1", "bh2"]},
     "flow": {"method": ["euler", "heun", "rk4"], "path": ["linear", "vp"], "sigma_max": [None, 80.0, 100.0]},
 }
 
@@ -102,7 +108,16 @@ def may_clip(form: dict[str, Any]) -> bool:
     return "clip" in form or form.get("clip_pixels") is not None
 
 
-@pytest.mark.parametrize("kinds", [("ddim", "ddpm"), ("euler", "heun", "edm_stochastic"), ("flow",)], ids=str)
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("ddim", "ddpm"),
+        ("euler", "heun", "edm_stochastic"),
+        ("euler", "dpm2", "dpm_solver_pp", "lms", "deis", "unipc"),
+        ("flow",),
+    ],
+    ids=str,
+)
 def test_samplers_have_one_form_exactly_when_they_have_the_same_images(kinds: tuple[str, ...]) -> None:
     images_of, forms_of = defaultdict(set), defaultdict(set)
     for sampler in set().union(*(some_samplers(kind, 250) for kind in kinds)):

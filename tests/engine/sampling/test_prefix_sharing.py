@@ -17,11 +17,23 @@ from engine.posterior import Posterior
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
+from engine.samplers.deis import Deis
+from engine.samplers.dpm_solver_pp import DpmSolverPp
 from engine.samplers.edm_stochastic import S_CHURN, S_NOISE, S_TMAX, S_TMIN, EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.flow import Flow
 from engine.samplers.heun import Heun
-from engine.samplers.steps import DenoiseRequest, NoiseFn, StepCoroutine, answer_request
+from engine.samplers.lms import Lms
+from engine.samplers.steps import (
+    DenoiseRequest,
+    HistoryStep,
+    NoiseFn,
+    State,
+    StateCoroutine,
+    StepCoroutine,
+    answer_request,
+)
+from engine.samplers.unipc import UniPc
 from engine.sampling.prefix_sharing import Node, prefix_tree, sample_shared, shared_evaluations
 
 SHAPE = (1, 2, 2)
@@ -64,7 +76,9 @@ LATENTS = normal(0, Purpose.LATENT, KEYS, SHAPE)
 def random_sampler(draw: random.Random) -> SamplerBase:
     """Any sampler, from few enough choices that beginnings are often shared."""
     steps = draw.choice([1, 2, 5, 8])
-    match draw.choice(["euler", "heun", "edm", "edm", "ddim", "ddpm", "flow"]):
+    match draw.choice(
+        ["euler", "heun", "edm", "edm", "ddim", "ddpm", "flow", "lms", "deis", "unipc", "dpm++"]
+    ):
         case "euler":
             return Euler(num_steps=steps, grid=draw.choice(["edm", "vp"]))
         case "heun":
@@ -83,6 +97,16 @@ def random_sampler(draw: random.Random) -> SamplerBase:
             return Ddim(num_steps=steps, eta=draw.choice([0.0, 0.5, 1.0]), covariance=covariance)
         case "ddpm":
             return Ddpm(num_steps=steps, covariance=draw.choice(["beta", "beta_tilde", "ocm"]))
+        case "lms":
+            return Lms(num_steps=steps, solver_order=draw.choice([1, 2, 3, 4]))
+        case "deis":
+            return Deis(num_steps=steps, solver_order=draw.choice([1, 2, 3]))
+        case "unipc":
+            order, variant = draw.choice([1, 2, 3]), draw.choice(["bh1", "bh2"])
+            return UniPc(num_steps=steps, solver_order=order, variant=variant)
+        case "dpm++":
+            eta, solver_type = draw.choice([0.0, 1.0]), draw.choice(["midpoint", "heun"])
+            return DpmSolverPp(num_steps=steps, eta=eta, solver_type=solver_type)
         case _:
             return Flow(num_steps=steps, method=draw.choice(["euler", "heun", "rk4"]), sigma_max=80.0)
 
@@ -163,7 +187,7 @@ def test_a_bounded_number_of_states_of_every_level_waits(seed: int, steps_per_ba
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_one_step_at_a_time_the_states_that_wait_are_those_of_the_open_levels(seed: int) -> None:
+def test_one_step_at_a_time_the_states_that_wait_are_those_of_the_waiting_tensors(seed: int) -> None:
     draw, levels, made, alive = random.Random(seed), 8, list[weakref.ref[Tensor]](), list[int]()
     widths = [1, *(draw.choice([1, 2, 3]) for _ in range(levels - 1))]
     choices = [[Move(name, 1, made) for name in range(width)] for width in widths]
@@ -176,8 +200,63 @@ def test_one_step_at_a_time_the_states_that_wait_are_those_of_the_open_levels(se
     sample_shared(tree, counted, LATENTS, noise, lambda number, x: None)
     # A last branch holds the state it leaves from, which waits for no other, and the step before it names its
     # own.
-    assert tree.open_levels() <= max(alive) <= tree.open_levels() + 2
-    assert tree.open_levels() <= tree.open_levels(steps_per_batch=2) == levels
+    assert tree.waiting_tensors() <= max(alive) <= tree.waiting_tensors() + 2
+    assert tree.waiting_tensors() <= tree.waiting_tensors(steps_per_batch=2) == levels
+
+
+@dataclass(frozen=True)
+class Remember(HistoryStep):
+    """A step of one question that leaves a history, told apart by its name, and lists the tensors it leaves."""
+
+    name: int
+    made: list[weakref.ref[Tensor]] = field(compare=False, repr=False)
+
+    def run_on(self, state: State, noise: NoiseFn) -> StateCoroutine:
+        yield DenoiseRequest(state.x, 1.0)
+        left = State(state.x + 1, tuple(state.x + number for number in range(self.history_kept)))
+        self.made.extend(weakref.ref(tensor) for tensor in (left.x, *left.history))
+        return left
+
+
+@pytest.mark.parametrize("steps_per_batch", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(10))
+def test_histories_are_counted_among_the_tensors_that_wait(seed: int, steps_per_batch: int) -> None:
+    draw, levels, longest, made, alive = random.Random(seed), 8, 3, list[weakref.ref[Tensor]](), list[int]()
+    choices = [
+        [Remember(draw.randrange(longest + 1), name, made) for name in range(draw.choice([1, 2, 3]))]
+        for _ in range(levels)
+    ]
+    tree = prefix_tree(enumerate(tuple(draw.choice(steps) for steps in choices) for _ in range(30)))
+
+    def counted(asked: Sequence[DenoiseRequest]) -> list[Posterior]:
+        alive.append(sum(ref() is not None for ref in made))
+        return [Posterior(ask.x) for ask in asked]
+
+    sample_shared(tree, counted, LATENTS, noise, lambda number, x: None, steps_per_batch)
+    # Besides what waits: what steps under way left, and what the newest step left; the latents are not listed.
+    beside = (steps_per_batch + 1) * (1 + longest)
+    counted_once = tree.waiting_tensors(steps_per_batch)
+    assert max(alive) <= steps_per_batch * counted_once + beside
+    if steps_per_batch == 1:
+        assert counted_once - 1 <= max(alive)
+    assert tree.longest_history == max(step.history_kept for steps in choices for step in steps)
+
+
+def test_multistep_samplers_share_where_x_and_what_they_keep_are_equal() -> None:
+    # The first step is Euler's for all; what they keep of it is a slope, x0_hat, or x too.
+    lms, deis = Lms(num_steps=8, solver_order=2), Deis(num_steps=8, solver_order=2)
+    assert shared_evaluations([lms, deis]) == 8 + 7
+    assert shared_evaluations([Euler(num_steps=8), lms]) == 8 + 8
+    assert shared_evaluations([lms, DpmSolverPp(num_steps=8)]) == 8 + 8
+    assert shared_evaluations([DpmSolverPp(num_steps=8), UniPc(num_steps=8)]) == 8 + 8
+    assert (
+        shared_evaluations([DpmSolverPp(num_steps=8), DpmSolverPp(num_steps=8, solver_type="heun")]) == 8 + 7
+    )
+    # Of LMS-3's second step the x is LMS-2's, but it keeps two slopes.
+    assert Lms(num_steps=2, solver_order=3).program() == Lms(num_steps=2, solver_order=2).program()
+    assert shared_evaluations([lms, Lms(num_steps=8, solver_order=3)]) == 8 + 7
+    # UniPC-3 and UniPC-2 correct alike until the third step.
+    assert shared_evaluations([UniPc(num_steps=8), UniPc(num_steps=8, solver_order=3)]) == 8 + 6
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -26,10 +26,14 @@ from engine.config.train import Train
 from engine.objectives.edm import EdmObjective
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddpm import Ddpm
+from engine.samplers.deis import Deis
+from engine.samplers.dpm_solver_pp import DpmSolverPp
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.flow import Flow
 from engine.samplers.heun import Heun
+from engine.samplers.lms import Lms
+from engine.samplers.unipc import UniPc
 from engine.sampling.generate import generate_images_shared
 from engine.sampling.prefix_sharing import NOISES_KEPT
 from engine.sampling.shared_run_memory import FP64, WORKING_BATCHES, shared_run_memory, steps_per_batch
@@ -147,6 +151,41 @@ def test_states_and_noise_are_counted_as_a_pass_holds_them(seed: int, num_sample
 def test_a_step_works_with_as_many_batches_as_are_counted(sampler: SamplerBase, batches: int) -> None:
     held = most_held(experiment(), Zeros(), [sampler]) / BATCH_BYTES
     assert batches - 1 < held <= batches <= WORKING_BATCHES
+
+
+@pytest.mark.parametrize(
+    ("sampler", "history"),
+    [
+        (DpmSolverPp(num_steps=6), 1),
+        (Lms(num_steps=6), 3),
+        (Deis(num_steps=6), 2),
+        (UniPc(num_steps=6), 3),
+        (UniPc(num_steps=6, solver_order=3), 4),
+    ],
+    ids=lambda value: value.label if isinstance(value, SamplerBase) else "",
+)
+def test_a_step_that_remembers_works_with_what_eulers_does_and_its_history(
+    sampler: SamplerBase, history: int
+) -> None:
+    held = most_held(experiment(), Zeros(), [sampler]) / BATCH_BYTES
+    assert 7 + history - 1 < held <= 7 + history + 1
+    counted = shared_run_memory(experiment(), [sampler], 0)
+    assert counted is not None
+    assert counted.states == (WORKING_BATCHES + history) * BATCH_BYTES
+
+
+def test_histories_of_samplers_that_branch_are_counted_as_a_pass_holds_them() -> None:
+    # LMS of three orders and DEIS begin alike, so states with their slopes wait while one branch is walked.
+    samplers: list[SamplerBase] = [Lms(num_steps=6, solver_order=order) for order in (2, 3, 4)]
+    samplers += [Deis(num_steps=6, solver_order=order) for order in (2, 3)]
+    samplers += [
+        UniPc(num_steps=6, solver_order=order, variant=b) for order in (2, 3) for b in ("bh1", "bh2")
+    ]
+    for num_samples in (64, 16, 80):
+        subject = experiment(num_samples=num_samples)
+        counted = shared_run_memory(subject, samplers, 0)
+        assert counted is not None
+        assert most_held(subject, Zeros(), samplers) <= counted.states
 
 
 def test_deterministic_samplers_keep_no_noise_and_others_eight_steps_of_it() -> None:
