@@ -20,6 +20,7 @@ AXES = {
     "model.routes": "may skip",
     "model.complete_kimg": "L_complete (kimg)",
     "objective.num_timesteps": "T",
+    "objective.time_scale": "timesteps told as",
     "objective.schedule": "noise schedule",
     "objective.vlb_weight": "λ",
     "objective.sigma_data": "σ_data",

@@ -69,6 +69,15 @@ class ObjectiveBase(Frozen):
             reason = "one of them learns a variance and has twice as many output channels"
             fields = ("objective.kind", "start.objective.kind")
             yield fields, f"{self.kind} cannot start from {start.objective.kind}: {reason}"
+        else:
+            yield from self._told_otherwise(start)
+
+    def _told_otherwise(self, start: "StartFacts") -> Iterator[ConfigConflict]:
+        """A network that was trained on one chain goes on being told timesteps as it was."""
+        before, now = (objective.design.process.told for objective in (start.objective, self))
+        if before and now and before != now:
+            reason = f"it was told timesteps as {before} and would be told them as {now}"
+            yield ("objective.time_scale", "start.objective.time_scale"), f"the network goes on, but {reason}"
 
     def complete(self, net: "nn.Module", in_channels: int) -> "nn.Module":
         """The network that is trained, made of a backbone for images of `in_channels`: the backbone itself."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.process.noise_levels import NoiseLevelsBase
-from engine.process.processes import DiscreteProcess, ProcessBase
+from engine.process.processes import DiscreteProcess, ProcessBase, TimeScaleName
 from engine.process.schedules import ScheduleName
 from engine.process.targets import TargetName
 from engine.process.training_schedule import FixedSchedule, TrainingScheduleBase
@@ -30,6 +30,8 @@ class Design:
     """Whether training keeps to that weighting and those noise levels; measures of a trained network do."""
 
 
-def chain(schedule: ScheduleName, num_timesteps: int) -> DiscreteProcess:
+def chain(
+    schedule: ScheduleName, num_timesteps: int, time_scale: TimeScaleName = "thousand"
+) -> DiscreteProcess:
     """DDPM's process of so many timesteps."""
-    return DiscreteProcess(schedule=schedule, num_timesteps=num_timesteps)
+    return DiscreteProcess(schedule=schedule, num_timesteps=num_timesteps, time_scale=time_scale)

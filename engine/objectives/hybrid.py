@@ -7,6 +7,7 @@ from pydantic import Field
 from engine.objectives.base import ObjectiveBase
 from engine.objectives.design import Design, chain
 from engine.process.noise_levels import UniformTime
+from engine.process.processes import TimeScaleName
 from engine.process.schedules import ScheduleName
 from engine.process.weighting import UniformWeight
 
@@ -29,6 +30,9 @@ class HybridObjective(ObjectiveBase):
     """Noise schedule of the discrete process."""
     num_timesteps: int = Field(default=1000, ge=2)
     """Length T of the process."""
+    time_scale: TimeScaleName = "thousand"
+    """What the network is told for timestep t = 0 .. T - 1: thousand, 1000 t / T (P1's default); raw, t (P1's
+    class-conditional ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
     vlb_weight: float = Field(default=0.001, gt=0)
     """Weight of L_vlb, the sum of the bound's terms over all timesteps (P1's lambda)."""
     strata: int = Field(default=1, ge=1)
@@ -39,7 +43,7 @@ class HybridObjective(ObjectiveBase):
     def design(self) -> Design:
         """Its place in the design space; the bound comes on top."""
         levels = UniformTime(strata=self.strata)
-        process = chain(self.schedule, self.num_timesteps)
+        process = chain(self.schedule, self.num_timesteps, self.time_scale)
         return Design(process, "eps", UniformWeight(), levels, learned_variance=True)
 
     @property

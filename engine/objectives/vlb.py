@@ -7,6 +7,7 @@ from pydantic import Field
 from engine.objectives.base import ObjectiveBase
 from engine.objectives.design import Design, chain
 from engine.process.noise_levels import LossSecondMoment, UniformTime
+from engine.process.processes import TimeScaleName
 from engine.process.schedules import ScheduleName
 from engine.process.weighting import UniformWeight
 
@@ -27,6 +28,9 @@ class VlbObjective(ObjectiveBase):
     """Noise schedule of the discrete process."""
     num_timesteps: int = Field(default=1000, ge=2)
     """Length T of the process."""
+    time_scale: TimeScaleName = "thousand"
+    """What the network is told for timestep t = 0 .. T - 1: thousand, 1000 t / T (P1's default); raw, t (P1's
+    class-conditional ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
     noise_levels: Annotated[UniformTime | LossSecondMoment, Field(discriminator="kind")] = LossSecondMoment()
     """How timesteps are drawn; P1 needs importance sampling, because the bound's terms differ so much in
     size."""
@@ -34,7 +38,7 @@ class VlbObjective(ObjectiveBase):
     @property
     def design(self) -> Design:
         """Its place in the design space; the bound takes the place of the weighted error."""
-        process = chain(self.schedule, self.num_timesteps)
+        process = chain(self.schedule, self.num_timesteps, self.time_scale)
         return Design(process, "eps", UniformWeight(), self.noise_levels, learned_variance=True)
 
     def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":

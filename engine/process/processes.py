@@ -22,11 +22,26 @@ PathName = Literal["linear", "vp"]
 """Paths of flow matching. linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps."""
 
 
+TimeScaleName = Literal["thousand", "raw", "shifted"]
+"""The number that a network is told for timestep t = 0 .. T - 1 of a chain.
+
+thousand: 1000 t / T, so that chains of any length look alike [P1 code, rescale_timesteps: its default]. raw: t [P1's
+class-conditional ImageNet-64 network of T = 4000; ADM; DiT: at T = 1000 it is the same]. shifted: t + 1 [DDPM's own
+numbering: P6's and Analytic-DPM's networks on CIFAR-10]. A network that is told otherwise than it was trained is
+another network.
+"""
+
+
 class ProcessBase(Frozen):
     """What every process answers. Tensors are float64 and of any shape."""
 
     discrete: ClassVar[bool] = False
     """Whether there are timesteps, and no noise levels between them."""
+
+    @property
+    def told(self) -> TimeScaleName | None:
+        """How timesteps are told to the network; None where there are none."""
+        return None
 
     if TYPE_CHECKING:
 
@@ -79,6 +94,14 @@ class DiscreteProcess(ProcessBase):
     """Length T of the chain."""
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last timestep is pure noise."""
+    time_scale: TimeScaleName = "thousand"
+    """What the network is told for timestep t: thousand, 1000 t / T (P1's default); raw, t (P1's class-conditional
+    ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
+
+    @property
+    def told(self) -> TimeScaleName:
+        """As configured."""
+        return self.time_scale
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -107,8 +130,11 @@ class DiscreteProcess(ProcessBase):
         return torch.bucketize(sigma.contiguous(), (table[1:] * table[:-1]).sqrt())
 
     def c_noise(self, sigma: "Tensor") -> "Tensor":
-        """The nearest timestep, scaled to 0 .. 1000."""
-        return self.timestep(sigma).double() * (1000 / self.num_timesteps)
+        """The nearest timestep, as `time_scale` tells it."""
+        timestep = self.timestep(sigma).double()
+        if self.time_scale == "raw":
+            return timestep
+        return timestep + 1 if self.time_scale == "shifted" else timestep * (1000 / self.num_timesteps)
 
 
 class VpProcess(ProcessBase):

@@ -142,12 +142,13 @@ def words(experiment: Experiment) -> str:
     schedule = process.get("schedule") or process.get("path") or ""
     steps = f", T = {process['num_timesteps']}" if "num_timesteps" in process else ""
     zero = ", zero terminal SNR" if process.get("zero_terminal_snr") else ""
+    told = f", timesteps told as {process['time_scale']}" if "time_scale" in process else ""
     weighting = "variational bound" if base.is_bound else design.weighting.model_dump()["kind"]
     levels = design.noise_levels.model_dump()["kind"]
     schedule_kind = design.training_schedule.kind
     parts = (
         f"objective {base.kind}{_beside(experiment)}",
-        f"process {process['kind']}" + (f" ({schedule}{steps}{zero})" if schedule else ""),
+        f"process {process['kind']}" + (f" ({schedule}{steps}{zero}{told})" if schedule else ""),
         f"target {design.target}",
         f"weighting {weighting}",
         f"noise levels {levels}" + (", shown as at the start" if levels == "loss_second_moment" else ""),

@@ -25,7 +25,7 @@ from engine.backbones.shape import NetShape
 from engine.backbones.unet.config import UNet
 from engine.denoiser import Denoiser
 from engine.process.precond import Preconditioning
-from engine.process.processes import EdmProcess
+from engine.process.processes import DiscreteProcess, EdmProcess, TimeScaleName
 
 KEPT = Path(__file__).parents[2] / "data"
 ELSEWHERE = Path(os.environ.get("ORCH_VECTORS", "/nonexistent"))
@@ -157,3 +157,36 @@ def test_dits_fixed_positions() -> None:
     shape = NetShape(resolution=8, in_channels=4, num_classes=5, learned_variance=True)
     net = Dit(depth=2, width=96, num_heads=6, patch_size=2).build(shape)
     assert_close(net.positions, found.weights["pos_embed"][0])
+
+
+@pytest.mark.parametrize(("time_scale", "apart"), [("raw", 0.0), ("thousand", 0.05), ("shifted", 1e-4)])
+@torch.no_grad()
+def test_p1s_network_of_4000_timesteps_is_told_them_as_they_are(
+    time_scale: TimeScaleName, apart: float
+) -> None:
+    found = released("p1-unet")
+    model = UNet(
+        channels=32,
+        channel_mult=(1, 2),
+        num_blocks=1,
+        attention_resolutions=(4,),
+        class_conditional=True,
+        min_group_channels=1,
+    )
+    shape = NetShape(resolution=8, in_channels=3, num_classes=4, learned_variance=True)
+    net = built(model, shape, iddpm_unet(found.weights, model, shape))
+    chain = DiscreteProcess(schedule="cosine", num_timesteps=4000, time_scale=time_scale)
+    sigma = torch.tensor(chain.sigmas, dtype=torch.float64)[found.inputs["timesteps"].long()]
+    # The denoiser takes x0 + sigma eps and shows the network what the chain has at that timestep.
+    x = found.inputs["x"].double() / chain.scale(sigma).reshape(-1, 1, 1, 1)
+    output = Denoiser(net, Preconditioning(chain, "eps")).output(x, sigma, found.inputs["labels"])
+    assert output.variance is not None
+    eps, variance = found.output.chunk(2, dim=1)
+    difference = max(
+        ((ours - theirs).norm() / theirs.norm()).item()
+        for ours, theirs in ((output.target, eps), (output.variance, variance))
+    )
+    if apart:
+        assert difference > apart
+    else:
+        assert difference < 1e-5  # x is scaled there and back in float64, the network is fp32
