@@ -20,7 +20,7 @@ from engine.metrics.rules import Likelihood as Likelihood
 from engine.metrics.rules import LossGap as LossGap
 from engine.objectives.base import StartFacts
 from engine.objectives.registry import Objective
-from engine.process.schedules import TERMINAL_SIGMA
+from engine.process.schedules import TERMINAL_SIGMA, NoiseRange
 from engine.samplers.base import NetworkFacts
 from engine.samplers.heun import Heun
 from engine.samplers.registry import Sampler
@@ -127,7 +127,26 @@ class Experiment(Frozen):
         # A parent is only sampled to choose its snapshot, and this one's sampler may need what only this one
         # learns.
         rest = {"sample": self.eval.selection.sampler, "weights": EmaWeights(), "start": None}
-        return self.model_copy(update=sections | rest)
+        return self.model_copy(update=sections | rest).held_to_trained_levels()
+
+    @property
+    def trained_levels(self) -> NoiseRange:
+        """The lowest and highest noise level that the network was shown."""
+        return self.base_objective.design.process.sigma_range
+
+    @property
+    def selection_sampler(self) -> Sampler:
+        """The sampler that picks the snapshot, within the noise levels that the network was shown [playbook
+        5.3]."""
+        return self.eval.selection.sampler.within(self.trained_levels)
+
+    def held_to_trained_levels(self) -> "Experiment":
+        """The experiment with its effective sampler: within the noise levels that the network was shown.
+
+        Points of a grid are made so, once; all that plans, runs and reports them sees what is really done.
+        """
+        held = self.sample.within(self.trained_levels)
+        return self if held is self.sample else self.model_copy(update={"sample": held})
 
     @property
     def base_objective(self) -> Objective:
@@ -160,6 +179,8 @@ def _sampler_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
     network, sampler, protocol = _network_facts(experiment), experiment.sample, experiment.eval
     yield from sampler.guidance_conflicts(network, "sample")
     yield from protocol.selection.sampler.guidance_conflicts(network, "eval.selection.sampler")
+    yield from sampler.level_conflicts(network, "sample")
+    yield from protocol.selection.sampler.level_conflicts(network, "eval.selection.sampler")
     likelihood, data = protocol.likelihood, DATASETS[experiment.data.name]
     if likelihood and likelihood.split == "test" and not data.num_test_images:
         reason = f"{experiment.data.name} has no test split; use train"
@@ -182,4 +203,5 @@ def _network_facts(experiment: Experiment) -> NetworkFacts:
         learned_variance=design.learned_variance,
         covariance_head=experiment.objective.is_head,
         channels=DATASETS[experiment.data.name].channels,
+        trained_levels=experiment.trained_levels,
     )

@@ -68,6 +68,7 @@ def select_snapshot(
     finite is left out. Raises FloatingPointError when that is every one.
     """
     rule, primary = experiment.eval.selection, experiment.model_copy(update={"weights": EmaWeights()})
+    sampler = experiment.selection_sampler
     metric = distance_name(context.extractor.name, rule.num_samples)
     scores = []
     for images_shown in experiment.train.snapshot_images:
@@ -76,14 +77,14 @@ def select_snapshot(
             images = generate_images(
                 denoiser,
                 experiment,
-                rule.sampler,
+                sampler,
                 count=rule.num_samples,
                 seed=SELECTION_SEED,
                 batch_size=experiment.eval.batch_size,
             )
             scores.append((images_shown, distance(context.extractor, context.reference, images)))
     if not scores:
-        raise FloatingPointError(f"{rule.sampler.label} gives images that are not finite from every snapshot")
+        raise FloatingPointError(f"{sampler.label} gives images that are not finite from every snapshot")
     ranked = sorted(scores, key=lambda score: (score[1], -score[0]))
     return Selection(
         metric=metric,

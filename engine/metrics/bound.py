@@ -23,7 +23,7 @@ from engine.process.covariance import ReverseStep, learned_range, reverse_betas
 from engine.process.decoder import DecoderName, NormalCdfName
 from engine.process.schedules import alpha_bars, sigma_of
 from engine.records.record import JsonObject
-from engine.samplers.chain import NEEDED, require_variance
+from engine.samplers.chain_step import NEEDED, require_variance
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.steps import DenoiseFn, DenoiseRequest, NoiseFn, answer_request
 

@@ -8,6 +8,9 @@ from itertools import accumulate, pairwise
 from operator import mul
 from typing import TYPE_CHECKING, Literal
 
+NoiseRange = tuple[float, float]
+"""The lowest and the highest of some noise levels."""
+
 TERMINAL_SIGMA = 2.0**27
 """Stands for an infinite noise level, at which alpha_bar is 0: single precision sees no trace of x0 / sigma
 there."""

@@ -34,6 +34,8 @@ class ProtocolFacts(Record):
     sample_seed: int | None = None
     selection: JsonValue = None
     """How snapshots are chosen."""
+    noise_levels: tuple[str, ...] = ()
+    """Which samplers were held to the noise levels that their networks were shown, in words."""
     feature_dims: int = 0
     """Dimensions of the extractor's features; 0 where an earlier version did not say."""
 

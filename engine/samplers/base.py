@@ -3,16 +3,18 @@
 Whoever wants to know something of a sampler asks it here; nobody looks at its class.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
 from engine.conflicts import ConfigConflict
 from engine.frozen import Frozen
 from engine.process.covariance import CovarianceName
+from engine.process.schedules import NoiseRange
 from engine.samplers.steps import (
     AnyStep,
     DenoiseFn,
@@ -23,6 +25,7 @@ from engine.samplers.steps import (
     begin_step,
     resume_step,
 )
+from engine.samplers.trained_levels import held_note
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +61,8 @@ class NetworkFacts:
     """Whether it says what Cov[x0 | x] is in every pixel."""
     channels: int | None = None
     """Channels of its images; None where nobody says."""
+    trained_levels: NoiseRange = (0.0, math.inf)
+    """The noise levels it was shown."""
 
 
 class Guiding(NamedTuple):
@@ -95,6 +100,14 @@ class SamplerBase(Frozen):
     guidance_channels: int | None = Field(default=None, ge=1)
     """Guide the first channels alone, the others being the conditional prediction's: 3 of 4 as DiT's code does on
     latents. None guides all."""
+
+    beyond_trained_levels: bool = False
+    """Ask the network also at noise levels that it was not shown, where it is a guess. By default a sampler
+    keeps to sigma_min = max(its own, the network's) and sigma_max = min(its own, the network's) [playbook
+    5.3]."""
+    trained_levels: Annotated[NoiseRange, Field(strict=False)] | None = None
+    """The lowest and highest noise level that the network was shown, where they hold the sampler back. Filled
+    in when a grid is read: whatever a grid says here is replaced."""
 
     if TYPE_CHECKING:
 
@@ -175,6 +188,47 @@ class SamplerBase(Frozen):
         elif self.guidance_channels is not None:
             reasons += (f"guidance {self.guidance:g} mixes nothing: guidance_channels does nothing",)
         return Canonical(form, reasons)
+
+    # Where it asks.
+
+    @property
+    def own_levels(self) -> NoiseRange | None:
+        """The lowest and highest noise level it would ask the network at by its own settings, whatever
+        training showed.
+
+        None where it cannot say: then nothing holds it back.
+        """
+        return None
+
+    @property
+    def held_levels(self) -> NoiseRange | None:
+        """`own_levels` within `trained_levels`."""
+        own, shown = self.own_levels, self.trained_levels
+        if own is None or shown is None:
+            return own
+        return max(own[0], shown[0]), min(own[1], shown[1])
+
+    def within(self, shown: NoiseRange) -> Self:
+        """The sampler as it is used with a network that was shown these noise levels [playbook 5.3].
+
+        Itself where it asks at no other, and where `beyond_trained_levels` lets it.
+        """
+        own = self.own_levels
+        free = self.beyond_trained_levels or own is None
+        inside = own is not None and shown[0] <= own[0] and own[1] <= shown[1]
+        held_by = None if free or inside else shown
+        return self if held_by == self.trained_levels else self.model_copy(update={"trained_levels": held_by})
+
+    @property
+    def levels_note(self) -> str:
+        """What the network's noise levels did to the sampler's, in words; empty where they did nothing."""
+        own, held = self.own_levels, self.held_levels
+        return "" if own is None or held is None or own == held else held_note(own, held)
+
+    def level_conflicts(self, network: NetworkFacts, place: str) -> Iterator[ConfigConflict]:
+        """Noise levels written down that the network was not shown; `place` is the sampler's section of a
+        grid."""
+        yield from ()
 
     # What it needs of a network.
 

@@ -3,19 +3,19 @@ steps."""
 
 import math
 from abc import abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.conflicts import ConfigConflict
-from engine.posterior import Posterior
 from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
-from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, alpha_bars, sigma_of
+from engine.process.schedules import TERMINAL_SIGMA, NoiseRange, ScheduleName, alpha_bars, sigma_of, vp_sigmas
 from engine.samplers.base import Canonical, NetworkFacts, SamplerBase
-from engine.samplers.steps import DenoiseRequest, NoiseFn, Step, StepCoroutine
+from engine.samplers.chain_step import KNOWN, NEEDED, ChainStep, ClipName
+from engine.samplers.steps import Step
 from engine.samplers.timesteps import (
     LISTED,
     SECTIONS,
@@ -27,21 +27,7 @@ from engine.samplers.timesteps import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
-ClipName = Literal["none", "x0", "x0_and_eps"]
-"""none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted; x0_and_eps: eps_hat follows the clipped
-x0_hat."""
-
-KNOWN = ("analytic", "ocm")
-"""Covariances that know Cov[x0 | x]."""
-
-NEEDED: dict[CovarianceName, str] = {
-    "learned_range": "range_fraction",
-    "analytic": "x0_variance",
-    "ocm": "x0_variance",
-}
-"""The field of the posterior that a covariance needs; the others need none."""
+    pass
 
 
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
@@ -94,16 +80,66 @@ class ChainSampler(SamplerBase):
 
     def timesteps_at(self, num_steps: int) -> tuple[int, ...]:
         """What its rule would visit in so many steps. ValueError where it has no such number of them."""
+        shown = self.shown_timesteps
+        if self.visit is not None:
+            return self._chosen_of(num_steps, self.num_timesteps)
+        return tuple(shown[index] for index in self._chosen_of(num_steps, len(shown)))
+
+    def _chosen_of(self, num_steps: int, num_timesteps: int) -> tuple[int, ...]:
+        """What its rule chooses of so many timesteps."""
         if self.tau not in (SECTIONS, LISTED):
-            return timesteps(self.tau, num_steps, self.num_timesteps)
+            return timesteps(self.tau, num_steps, num_timesteps)
         if num_steps != self.num_steps:
             raise ValueError(
                 f"tau {self.tau} says where {self.num_steps} steps are, and not where {num_steps}"
             )
         if self.visit is not None:
-            return listed_timesteps(self.visit, self.num_timesteps)
+            return listed_timesteps(self.visit, num_timesteps)
         assert self.sections is not None, "checked when it was made"
-        return section_timesteps(self.sections, self.num_timesteps)
+        return section_timesteps(self.sections, num_timesteps)
+
+    @property
+    def shown_timesteps(self) -> range:
+        """The timesteps among which tau chooses: all, or those whose noise levels the network was shown."""
+        if self.trained_levels is None:
+            return range(self.num_timesteps)
+        low, high = self.trained_levels
+        return range(bisect_left(self._sigmas, low), bisect_right(self._sigmas, high))
+
+    @property
+    def _sigmas(self) -> tuple[float, ...]:
+        return vp_sigmas(self.schedule, self.num_timesteps, self.zero_terminal_snr)
+
+    @property
+    def own_levels(self) -> NoiseRange:
+        """Noise levels of the first and last timestep that tau chooses of the whole chain."""
+        chosen = self._chosen_of(self.num_steps, self.num_timesteps)
+        return self._sigmas[chosen[0]], self._sigmas[chosen[-1]]
+
+    @property
+    def held_levels(self) -> NoiseRange:
+        """Noise levels of the first and last timestep that it visits."""
+        return self._sigmas[self.timesteps[0]], self._sigmas[self.timesteps[-1]]
+
+    def level_conflicts(self, network: NetworkFacts, place: str) -> Iterator[ConfigConflict]:
+        """Timesteps of one's own list, or too many of them, beyond what the network was shown."""
+        held = self.within(network.trained_levels)
+        if held.trained_levels is None:
+            return
+        num_shown = len(held.shown_timesteps)
+        if self.visit is not None:
+            reason = (
+                f"visit has timesteps outside {held.shown_timesteps.start} .. {held.shown_timesteps.stop - 1}"
+            )
+            advice = (
+                "whose noise levels the network was shown; leave them out or set beyond_trained_levels: true"
+            )
+            yield (f"{place}.visit", f"{place}.tau", f"{place}.kind"), f"{reason}, {advice} [playbook 5.3]"
+        elif self.num_steps > num_shown:
+            reason = f"the network was shown the noise levels of {num_shown} of the chain's timesteps"
+            advice = "take fewer steps or set beyond_trained_levels: true"
+            fields = (f"{place}.num_steps", f"{place}.kind")
+            yield fields, f"{reason}, fewer than num_steps {self.num_steps}; {advice} [playbook 5.3]"
 
     @property
     def evaluations(self) -> int:
@@ -144,12 +180,13 @@ class ChainSampler(SamplerBase):
             fields = ("sample.zero_terminal_snr", "sample.kind", "objective.kind")
             yield fields, f"the chain starts at zero signal-to-noise ratio, {advice}"
         if self.deterministic and consistency_steps is not None:
-            yield from self._consistency_conflicts(consistency_steps)
+            yield from self.within(network.trained_levels)._consistency_conflicts(consistency_steps)
         yield from self._variance_conflicts(network)
 
     def _consistency_conflicts(self, num_steps: int) -> Iterator[ConfigConflict]:
-        if num_steps > self.num_timesteps:
-            reason = f"no sampler makes {num_steps} steps of {self.num_timesteps} timesteps"
+        num_shown = len(self.shown_timesteps)
+        if num_steps > num_shown:
+            reason = f"no sampler makes {num_steps} steps of {num_shown} timesteps"
             yield ("eval.consistency.num_steps", "sample.num_timesteps"), reason
             return
         try:
@@ -212,7 +249,7 @@ class ChainSampler(SamplerBase):
         if visited < asked:
             return (f"tau repeats timesteps near 0: {asked} steps visit {visited} timesteps",)
         if visited > asked:  # released_linear alone
-            stride = self.num_timesteps // asked
+            stride = len(self.shown_timesteps) // asked
             return (f"tau takes all timesteps {stride} apart: {asked} steps visit {visited} timesteps",)
         if asked <= 2 and self.tau in ("linear", "quadratic", "even"):
             return ("one or two steps visit the same timesteps under tau linear, quadratic and even",)
@@ -249,52 +286,9 @@ class ChainSampler(SamplerBase):
         return tuple(steps)
 
 
-@dataclass(frozen=True)
-class ChainStep:
-    """One reverse step of a chain in its own, variance-preserving coordinates [P2 Eq. 12, 16]."""
-
-    reverse: ReverseStep
-    clip: ClipName
-    covariance: CovarianceName
-    limit: float
-    """Largest standard deviation of the noise."""
-    number: int
-    """Number of the step, which keys its noise."""
-    evaluations: ClassVar[int] = 1
-
-    def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
-        """x at the next timestep. ValueError when the answer does not say what the covariance needs."""
-        alpha_bar = self.reverse.alpha_bar
-        posterior = yield DenoiseRequest(
-            x / math.sqrt(alpha_bar), sigma_of(alpha_bar), with_variance=self.covariance in NEEDED
-        )
-        require_variance(posterior, self.covariance)
-        mean = self.reverse.mean(*clipped(self.clip, posterior.x0_hat, x, alpha_bar))
-        if self.reverse.alpha_bar_next == 1:
-            return mean
-        std = self.reverse.noise_std(self.covariance, posterior, self.limit)
-        return mean if isinstance(std, float) and std == 0 else mean + std * noise(self.number)
-
-
 def _no_limit_words(clip_pixels_for: str) -> str:
     """Why clip_pixels does nothing, for a plan."""
     where = "a step that lands on timestep 0"
     if clip_pixels_for == "every_covariance":
         return f"clip_pixels acts on {where}, where its noise is larger"
     return f"clip_pixels acts with covariance analytic or ocm, on {where}"
-
-
-def require_variance(posterior: Posterior, covariance: CovarianceName) -> None:
-    """ValueError when a posterior does not say what a covariance needs."""
-    needed = NEEDED.get(covariance)
-    if needed and getattr(posterior, needed) is None:
-        raise ValueError(f"covariance {covariance} needs a denoiser whose posterior(x, sigma) gives {needed}")
-
-
-def clipped(
-    clip: ClipName, x0_hat: "torch.Tensor", x: "torch.Tensor", alpha_bar: float
-) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """(x0_hat, eps_hat) of x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps, clipped as named."""
-    kept = x0_hat if clip == "none" else x0_hat.clamp(-1, 1)
-    source = kept if clip == "x0_and_eps" else x0_hat
-    return kept, (x - math.sqrt(alpha_bar) * source) / math.sqrt(1 - alpha_bar)

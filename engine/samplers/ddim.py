@@ -20,7 +20,8 @@ from pydantic import Field, model_validator
 
 from engine.process.covariance import CovarianceName
 from engine.samplers.base import Canonical
-from engine.samplers.chain import ChainSampler, ClipName
+from engine.samplers.chain import ChainSampler
+from engine.samplers.chain_step import ClipName
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.steps import Step
 

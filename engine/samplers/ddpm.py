@@ -18,7 +18,8 @@ from typing import Literal
 
 from engine.process.covariance import CovarianceName
 from engine.samplers.base import Canonical
-from engine.samplers.chain import ChainSampler, ClipName
+from engine.samplers.chain import ChainSampler
+from engine.samplers.chain_step import ClipName
 from engine.samplers.steps import Step
 
 

@@ -26,9 +26,10 @@ from pydantic import Field
 
 from engine.conflicts import ConfigConflict
 from engine.process.processes import PathName
-from engine.process.schedules import TERMINAL_SIGMA
+from engine.process.schedules import TERMINAL_SIGMA, NoiseRange
 from engine.samplers.base import Canonical, NetworkFacts, SamplerBase
 from engine.samplers.steps import DenoiseRequest, NoiseFn, Scale, Step, StepCoroutine
+from engine.samplers.trained_levels import outside
 
 if TYPE_CHECKING:
     import torch
@@ -90,8 +91,8 @@ class Flow(SamplerBase):
     """linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps. Any model can walk
     either."""
     sigma_max: float | None = Field(default=None, gt=0, lt=TERMINAL_SIGMA)
-    """Noise level to start from; None starts from pure noise, which only models trained on pure noise
-    know."""
+    """Noise level to start from; None starts from pure noise, or from the highest that the network was
+    shown."""
 
     @property
     def evaluations(self) -> int:
@@ -109,9 +110,31 @@ class Flow(SamplerBase):
         """The solver's name in figures."""
         return f"flow {INTEGRATORS[self.method].name}"
 
+    @property
+    def own_levels(self) -> NoiseRange:
+        """Where it starts: its steps, equal in time, may end anywhere above 0."""
+        start = TERMINAL_SIGMA if self.sigma_max is None else self.sigma_max
+        return start, start
+
+    @property
+    def start_sigma(self) -> float | None:
+        """Noise level it starts from; None is pure noise."""
+        start = (
+            self.own_levels[1]
+            if self.trained_levels is None
+            else min(self.own_levels[1], self.trained_levels[1])
+        )
+        return None if start >= TERMINAL_SIGMA else start
+
+    def level_conflicts(self, network: NetworkFacts, place: str) -> Iterator[ConfigConflict]:
+        """A start above what the network was shown."""
+        if self.sigma_max is not None and not self.beyond_trained_levels:
+            yield from outside(network, place, "sigma_max", self.sigma_max)
+
     def conflicts(self, network: NetworkFacts, consistency_steps: int | None) -> Iterator[ConfigConflict]:
         """A start at pure noise, where the network was not trained."""
-        if self.sigma_max is None and not network.knows_pure_noise:
+        held = not self.beyond_trained_levels and network.trained_levels[1] < TERMINAL_SIGMA
+        if self.sigma_max is None and not held and not network.knows_pure_noise:
             advice = (
                 "the model was not trained there; set sigma_max to the largest noise level the model knows"
             )
@@ -128,19 +151,20 @@ class Flow(SamplerBase):
 
     @property
     def start_time(self) -> float:
-        """t at sigma_max; 1 without one."""
-        if self.sigma_max is None:
+        """t at the noise level it starts from; 1 for pure noise."""
+        sigma = self.start_sigma
+        if sigma is None:
             return 1.0
         if self.path == "linear":
-            return self.sigma_max / (1 + self.sigma_max)
-        return math.atan(self.sigma_max) * 2 / math.pi
+            return sigma / (1 + sigma)
+        return math.atan(sigma) * 2 / math.pi
 
     def canonical(self) -> Canonical:
         """Path, start, number of steps and method; a single step of Heun is one of Euler."""
         one_heun_step = self.num_steps == 1 and self.method == "heun"
         solver = "euler" if one_heun_step else self.method
         form = {"method": "flow", "solver": solver, "path": self.path, "num_steps": self.num_steps}
-        start = {} if self.sigma_max is None else {"sigma_max": self.sigma_max}
+        start = {} if self.start_sigma is None else {"sigma_max": self.start_sigma}
         reasons = ("one Heun step to t = 0 is one Euler step",) if one_heun_step else ()
         return self.guided(Canonical({**form, **start}, reasons))
 

@@ -17,12 +17,14 @@ from orchestrator.planning.cost import model_cost, selection_nfe, training_macs
 from orchestrator.planning.duration import is_predictable, plan_seconds, search_share, trained_share
 from orchestrator.planning.machine import place_for
 from orchestrator.planning.memory import largest_memory, largest_shared_run, memory_words, shortage
+from orchestrator.planning.noise_levels import level_notes
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.preflight import absent_weights
 from orchestrator.planning.speed import Speed
 from reports.formatting import counted
 
 MAX_ROWS = 20
+MAX_NOTES = 8
 UNKNOWN = "unknown"
 """Said of what a network's kind does not count."""
 STATES = {"cached": "finished", "select": "choose snapshot", "train": "train"}
@@ -46,6 +48,8 @@ def show_plan(plan: Plan, speed: Speed, data_root: Path | None, console: Console
     console.print(sweep_words([unit.experiment for unit in plan.trainings]), highlight=False, markup=False)
     console.print(trainings_table(plan))
     console.print(cells_table(plan))
+    for note in level_notes(plan)[:MAX_NOTES]:
+        console.print(note, highlight=False, markup=False)
     show_collapsed(plan, console)
     show_cost(plan, speed, console)
     show_memory(plan, console)

@@ -39,7 +39,7 @@ def design_curves(experiment: Experiment, name: str) -> DesignCurves:
     objective = experiment.base_objective
     design = objective.design
     drawn = drawn_levels(design)
-    levels = sampler_levels(experiment.sample)
+    levels = sampler_levels(experiment.held_to_trained_levels().sample)
     ln_sigma = _axis(drawn, levels)
     sigma = torch.from_numpy(np.exp(ln_sigma))
     c = Preconditioning(design.process, design.target, design.sigma_data)(sigma)

@@ -1,6 +1,7 @@
 """Every point of a grid: varied fields, panel, seeds and linked values, and what must fit together."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -29,6 +30,18 @@ def expand(sweep: Sweep) -> tuple[Point, ...]:
     """
     if sweep.chosen is not None:
         return sweep.chosen
+    return tuple(_effective(point) for point in _expanded(sweep))
+
+
+def _effective(point: Point) -> Point:
+    """The point with the sampler that is really used: within the noise levels its network was shown [playbook
+    5.3]."""
+    held = point.experiment.held_to_trained_levels()
+    return point if held is point.experiment else replace(point, experiment=held)
+
+
+def _expanded(sweep: Sweep) -> tuple[Point, ...]:
+    """The points as they are written."""
     points: list[Point] = []
     problems: dict[Problem, None] = {}
     try:
@@ -60,7 +73,7 @@ def points_for(sweep: Sweep, overrides: Overrides) -> tuple[Point, ...]:
     Raises GridError when the values do not fit together.
     """
     try:
-        return tuple(_points(sweep, overrides))
+        return tuple(_effective(point) for point in _points(sweep, overrides))
     except InvalidFields as error:
         raise GridError(problems_of_point(sweep, error)) from None
 

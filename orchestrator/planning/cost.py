@@ -87,4 +87,6 @@ def training_macs(unit: Training) -> float:
 def selection_nfe(unit: Training) -> int:
     """Network evaluations, over all images, that choosing the snapshot takes."""
     rule = unit.experiment.eval.selection
-    return len(unit.experiment.train.snapshot_steps) * rule.num_samples * rule.sampler.nfe
+    return (
+        len(unit.experiment.train.snapshot_steps) * rule.num_samples * unit.experiment.selection_sampler.nfe
+    )

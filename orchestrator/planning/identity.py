@@ -130,7 +130,10 @@ def selection_id(experiment: Experiment, training: str) -> str:
     rule = experiment.eval
     scored_by = [non_default_fields(rule.selection), rule.extractor, rule.batch_size]
     package = package_of(EXTRACTORS[rule.extractor])
-    return digest({"training": training, "scored_by": [*scored_by, *([package] if package else [])]})
+    # The protocol says the same of all networks, "what was shown"; the scores depend on what that was.
+    held = experiment.selection_sampler
+    levels = [held.canonical().form] if held.levels_note else []
+    return digest({"training": training, "scored_by": [*scored_by, *([package] if package else []), *levels]})
 
 
 def cell_id(experiment: Experiment, selection: str) -> str:

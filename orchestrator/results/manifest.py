@@ -25,6 +25,7 @@ from engine.records.units import DataSeen, Environment, Selection, TrainingDone,
 from orchestrator.grid import Sweep
 from orchestrator.planning.cost import model_cost
 from orchestrator.planning.identity import canonical_json, protocol_id
+from orchestrator.planning.noise_levels import level_notes
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.prefix_groups import evaluations_alone
 from orchestrator.planning.training import Training
@@ -56,7 +57,7 @@ def build_manifest(
         report=ReportChoice.from_json(sweep.grid.report.model_dump(mode="json")),
         command=command,
         created=now(),
-        protocol=protocol_facts(sweep.anchor),
+        protocol=protocol_facts(sweep.anchor, plan),
         code=code_fingerprint(),
         environment=machine(trainings),
         data=data_seen(plan, store),
@@ -89,13 +90,12 @@ def earlier_manifest(folder: Folder) -> Mapping[str, JsonValue] | None:
     return value if isinstance(value, dict) else None
 
 
-def protocol_facts(experiment: Experiment) -> ProtocolFacts:
+def protocol_facts(experiment: Experiment, plan: Plan) -> ProtocolFacts:
     """How cells are measured."""
     rule = experiment.eval
     settings = rule.model_dump(mode="json")
-    return ProtocolFacts.from_json(
-        {"id": protocol_id(experiment), **settings, "feature_dims": EXTRACTORS[rule.extractor].dims}
-    )
+    told = {"feature_dims": EXTRACTORS[rule.extractor].dims, "noise_levels": list(level_notes(plan))}
+    return ProtocolFacts.from_json({"id": protocol_id(experiment), **settings, **told})
 
 
 def machine(trainings: list[TrainingFacts]) -> Environment:

@@ -107,6 +107,7 @@ def of_protocol(overview: Overview) -> Facts:
             "sampling seed" if len(seeds) == 1 else "sampling seeds": listed([str(seed) for seed in seeds]),
             "weights": ", ".join(weights),
             "snapshot chosen by": protocol.selection,
+            "noise levels": "; ".join(protocol.noise_levels) or None,
         },
     )
 

@@ -61,7 +61,32 @@ def start(objective: Any, **changes: Any) -> Start:
             "sample.covariance",
             "the head that objective ocm trains",
         ),
-        ({"sample": Flow(num_steps=10)}, "sample.sigma_max", "a flow starts at pure noise"),
+        (
+            {"sample": Flow(num_steps=10, beyond_trained_levels=True)},
+            "sample.sigma_max",
+            "a flow starts at pure noise",
+        ),
+        ({"sample": Flow(num_steps=10, sigma_max=100.0)}, "sample.sigma_max", "shown, 0.002 to 80;"),
+        ({"sample": Heun(num_steps=10, sigma_max=100.0)}, "sample.sigma_max", "shown, 0.002 to 80;"),
+        ({"sample": Heun(num_steps=10, sigma_min=0.001)}, "sample.sigma_min", "beyond_trained_levels: true"),
+        (
+            {"objective": SimpleObjective(), "sample": Heun(num_steps=10, sigma_min=0.002)},
+            "sample.sigma_min",
+            "sigma_min 0.002 is not among the noise levels that the network was shown, 0.01 to 157;",
+        ),
+        (
+            {
+                "objective": SimpleObjective(),
+                "eval": EvaluationProtocol(selection=Selection(sampler=Heun(num_steps=18, sigma_max=200.0))),
+            },
+            "eval.selection.sampler.sigma_max",
+            "shown, 0.01 to 157;",
+        ),
+        (
+            {"sample": Ddim(num_steps=1000)},
+            "sample.num_steps",
+            "levels of 930 of the chain's timesteps, fewer than num_steps 1000",
+        ),
         (
             {"objective": SimpleObjective(), "sample": Ddim(num_steps=10, zero_terminal_snr=True)},
             "sample.zero_terminal_snr",
@@ -75,7 +100,7 @@ def start(objective: Any, **changes: Any) -> Start:
         (
             {
                 "eval": EvaluationProtocol(consistency=Consistency()),
-                "sample": Ddim(num_steps=10, num_timesteps=50),
+                "sample": Ddim(num_steps=10, num_timesteps=50, beyond_trained_levels=True),
             },
             "eval.consistency.num_steps",
             "100 steps of 50 timesteps",

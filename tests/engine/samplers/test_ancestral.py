@@ -16,7 +16,8 @@ from engine.noise import Purpose, normal
 from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep, learned_range, pixel_std, reverse_betas
 from engine.process.schedules import TERMINAL_SIGMA, alpha_bars
-from engine.samplers.chain import ChainSampler, clipped
+from engine.samplers.chain import ChainSampler
+from engine.samplers.chain_step import clipped
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
 

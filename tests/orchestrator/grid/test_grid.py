@@ -47,6 +47,10 @@ eval: {num_samples: 513}
 """
 
 
+EDM_LEVELS = (0.002, 80.0)
+"""What the anchor's network is shown [P3]; a chain that goes further is held to it."""
+
+
 def sweep_of(folder: Path, text: str, varies: str = "scale", smoke: bool = False) -> Sweep:
     """A sweep around ANCHOR from the lines that follow its required keys; its smoke overlay sets total_kimg
     and lr."""
@@ -215,7 +219,7 @@ def test_panel_lists_multiply_inside_an_entry_and_replace_the_recipes_sampler(tm
         "panel:\n  - {kind: heun, num_steps: [5, 10], rho: 5}\n  - {kind: ddim, num_steps: 50}"
     )
     points = points_of(tmp_path, text)
-    panel = [Heun(num_steps=5, rho=5), Heun(num_steps=10, rho=5), Ddim(num_steps=50)]
+    panel = [Heun(num_steps=5, rho=5), Heun(num_steps=10, rho=5), Ddim(num_steps=50).within(EDM_LEVELS)]
     assert [(point.axes["model.channels"], point.experiment.sample) for point in points] == [
         (channels, sampler) for channels in (64, 96) for sampler in panel
     ]
@@ -231,7 +235,7 @@ def test_changing_the_kind_keeps_shared_fields_and_defaults_the_others(tmp_path:
     text = "set: {sample.num_steps: 40, sample.rho: 5}\naxes: {sample.kind: [edm_stochastic, ddim]}"
     stochastic, ddim = (point.experiment.sample for point in points_of(tmp_path, text, varies="sampler"))
     assert stochastic == EdmStochastic(num_steps=40, rho=5)
-    assert ddim == Ddim(num_steps=40)
+    assert ddim == Ddim(num_steps=40).within(EDM_LEVELS)
 
 
 def test_linked_values_follow_the_anchor_after_set(tmp_path: Path) -> None:

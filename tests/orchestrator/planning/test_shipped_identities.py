@@ -18,7 +18,21 @@ RECORDED: dict[str, dict[str, Any]] = json.loads(
 
 AUGMENTATION = "trainings with augmentation"
 BOUND = "bounds with covariance `analytic` or `ocm`"
+NOISE_LEVELS = "samplers keep to the noise levels that a network was shown"
 CORRECTED = {
+    f"{grid}{option}": NOISE_LEVELS
+    for grid in (
+        "attention_placement",
+        "dropout_schedule",
+        "dydit_flops",
+        "few_step",
+        "learned_variance",
+        "objectives",
+        "ocm_variance",
+        "unet_channels",
+    )
+    for option in ("", " --smoke")
+} | {
     f"{grid}{option}": AUGMENTATION
     for grid in ("capacity", "edm_networks", "edm_stochastic", "edm_table5")
     for option in ("", " --smoke")
