@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test check setup
+.PHONY: quickstart test test-fast check setup
 
 quickstart: setup
 	$(BIN)/orch sweep grids/quickstart.yaml
@@ -11,8 +11,12 @@ quickstart: setup
 test: setup
 	$(BIN)/python -m pytest -m "not gpu"
 
+test-fast: setup
+	$(BIN)/python -m pytest -m "not ray and not slow and not gpu" -n auto
+
 check: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 setup: .venv/.installed
