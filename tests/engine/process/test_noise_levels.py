@@ -64,7 +64,9 @@ CASES: list[tuple[NoiseLevelsBase, ProcessBase, Callable[[Tensor], Tensor]]] = [
 ]
 
 
-@pytest.mark.parametrize(("levels", "process", "cdf"), CASES, ids=lambda part: "cdf" if callable(part) else repr(part))
+@pytest.mark.parametrize(
+    ("levels", "process", "cdf"), CASES, ids=lambda part: "cdf" if callable(part) else repr(part)
+)
 def test_draws_follow_the_distribution(
     levels: NoiseLevelsBase, process: ProcessBase, cdf: Callable[[Tensor], Tensor]
 ) -> None:

@@ -56,7 +56,9 @@ def test_every_weighting_has_its_closed_form_here() -> None:
     assert {type(weighting) for weighting, _ in CLOSED_FORMS} | {UniformWeight} == set(WEIGHTINGS.values())
 
 
-@pytest.mark.parametrize(("weighting", "closed_form"), CLOSED_FORMS, ids=lambda part: "" if callable(part) else repr(part))
+@pytest.mark.parametrize(
+    ("weighting", "closed_form"), CLOSED_FORMS, ids=lambda part: "" if callable(part) else repr(part)
+)
 def test_weights_of_the_image_and_of_every_other_target(
     weighting: WeightingBase, closed_form: Callable[[Tensor], Tensor]
 ) -> None:
