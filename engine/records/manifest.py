@@ -137,6 +137,8 @@ class Manifest(Record):
     command: str | None = None
     created: str | None = None
     protocol: ProtocolFacts = ProtocolFacts()
+    choices: dict[str, str] = Field(default_factory=dict)
+    """Section of the experiments -> its named choices in words, the defaults too."""
     code: Code = Code()
     environment: Environment = Environment()
     data: DataSeen = DataSeen()

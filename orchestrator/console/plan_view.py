@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from engine.config.choices import choice_lines, choices_of
 from engine.config.experiment import Experiment
 from engine.data.catalog import missing_files
 from engine.data.registry import DATASETS
@@ -51,6 +53,7 @@ def show_plan(plan: Plan, speed: Speed, data_root: Path | None, console: Console
     for note in level_notes(plan)[:MAX_NOTES]:
         console.print(note, highlight=False, markup=False)
     show_collapsed(plan, console)
+    show_choices(plan, console)
     show_cost(plan, speed, console)
     show_memory(plan, console)
     show_few_images(plan.sweep.anchor, console)
@@ -108,6 +111,13 @@ def show_collapsed(plan: Plan, console: Console) -> None:
         console.print(f"  {count:6,}  {reason}", highlight=False, markup=False)
     for field in plan.idle_axes:
         console.print(f"[yellow]warning:[/yellow] axis {field} changes nothing in this grid", highlight=False)
+
+
+def show_choices(plan: Plan, console: Console) -> None:
+    """Every named choice of the sweep, section by section: what decides a number beside the numbers themselves."""
+    console.print("chosen, defaults too:", highlight=False)
+    for section, words in choice_lines(choices_of(cell.experiment for cell in plan.cells)).items():
+        console.print(f"  [bold]{section}[/bold]: {escape(words)}", highlight=False, soft_wrap=True)
 
 
 def show_cost(plan: Plan, speed: Speed, console: Console) -> None:

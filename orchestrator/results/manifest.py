@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from engine.backbones.published import published
+from engine.config.choices import choice_lines, choices_of
 from engine.config.experiment import Experiment
 from engine.data.registry import DATASETS
 from engine.metrics.extractors.registry import EXTRACTORS
@@ -58,6 +59,7 @@ def build_manifest(
         command=command,
         created=now(),
         protocol=protocol_facts(sweep.anchor, plan),
+        choices=choice_lines(choices_of(cell.experiment for cell in plan.cells)),
         code=code_fingerprint(),
         environment=machine(trainings),
         data=data_seen(plan, store),

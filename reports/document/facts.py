@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from engine.records.manifest import Code, Manifest, NetworkFacts
+from engine.records.metric_facts import MetricFacts
 from engine.records.units import DataSeen
 from reports.formatting import counted, listed, scaled, value_text
 from reports.read.overview import Overview
@@ -108,8 +109,23 @@ def of_protocol(overview: Overview) -> Facts:
             "weights": ", ".join(weights),
             "snapshot chosen by": protocol.selection,
             "noise levels": "; ".join(protocol.noise_levels) or None,
+            "metrics": ", ".join(_metric_words(overview.facts(name)) for name in measured(overview)),
+            **{f"chosen in {name}": words for name, words in overview.sweep.manifest.choices.items()},
         },
     )
+
+
+def measured(overview: Overview) -> list[str]:
+    """Names of all metrics in the results, in the order of the manifest."""
+    names = {str(name) for name in overview.sweep.results["metric"].unique()}
+    known = [name for name in overview.sweep.manifest.metrics if name in names]
+    return known + sorted(names - set(known))
+
+
+def _metric_words(one: MetricFacts) -> str:
+    """A metric with its arrow and, where its label does not say it, its unit; as shown, so a scaled one has none."""
+    says_unit = not one.unit or one.unit in one.label or one.scale != 1
+    return one.header if says_unit else f"{one.label} ({one.unit}) {one.arrow}".rstrip()
 
 
 def of_data(data: DataSeen) -> Facts:

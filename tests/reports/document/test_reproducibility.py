@@ -185,3 +185,27 @@ def test_limits_say_when_images_are_too_few_for_a_covariance_of_full_rank(scale_
     found = " ".join(limits(overview(scale_sweep.read())))
     assert ("lacks rank" in found) is bool(few)
     assert few in found
+
+
+def test_every_measured_metric_stands_in_the_protocol_with_its_arrow_and_unit(write, make_cell):
+    measured = {"fid": 2.0, "kid": 0.001, "nll_test": 3.0, "seconds_per_image": 0.1}
+    folder = write([make_cell({}, {"kind": "heun", "num_steps": 18}, 2.0, metrics=measured)])
+    shown = {
+        "fid": {"name": "fid", "label": "fid", "better": "lower"},
+        "kid": {"name": "kid", "label": "KID", "better": "lower"},
+        "nll_test": {"name": "nll_test", "label": "NLL, test", "better": "lower", "unit": "bits / dim"},
+        "seconds_per_image": {
+            **{"name": "seconds_per_image", "label": "ms / image", "better": "lower", "unit": "s"},
+            "scale": 1000.0,
+        },
+    }
+    change(folder, metrics=shown)
+    expected = "fid ↓, KID ↓, NLL, test (bits / dim) ↓, ms / image ↓"
+    assert facts(folder)["Evaluation protocol", "metrics"] == expected
+
+
+def test_choices_stand_in_the_protocol_section_by_section(scale_sweep):
+    change(scale_sweep, choices={"sample": "kind heun / euler, grid edm", "eval": "likelihood.decoder walk"})
+    found = facts(scale_sweep)
+    assert found["Evaluation protocol", "chosen in sample"] == "kind heun / euler, grid edm"
+    assert found["Evaluation protocol", "chosen in eval"] == "likelihood.decoder walk"
