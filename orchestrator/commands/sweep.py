@@ -32,8 +32,10 @@ Confirm = Annotated[
     typer.Option(
         "--confirm",
         min=0,
-        help="Then measure the best N configurations again at the papers' protocol: 50,000 images, three sets of them "
-        "on fresh latents, as a sweep called NAME-full.",
+        help=(
+            "Then measure the best N configurations again at the papers' protocol: 50,000 "
+            "images, three sets of them on fresh latents, as a sweep called NAME-full."
+        ),
     ),
 ]
 
@@ -74,5 +76,6 @@ def command(
     if report:
         typer.echo(f"report:  {report}")
     typer.echo(
-        f"next:    orch ui{'' if storage == DEFAULT_STORAGE else f' --storage {storage}'}   (MLflow, side by side)"
+        f"next:    orch ui{'' if storage == DEFAULT_STORAGE else f' --storage {storage}'}   "
+        "(MLflow, side by side)"
     )

@@ -113,7 +113,10 @@ def diagnosis_curves(asked: Asked, snapshot: Snapshot) -> DiagnosisCurves:
     images = asked.images
     found = diagnosis(snapshot, images, log_levels(design, NUM_LEVELS), rule.num_draws)
     density = density_of(drawn_levels(design), np.log(found.sigmas))
-    shown = f"{found.num_draws:,} noisy images of {asked.experiment.data.name} at each of {NUM_LEVELS} noise levels"
+    shown = (
+        f"{found.num_draws:,} noisy images of {asked.experiment.data.name} "
+        f"at each of {NUM_LEVELS} noise levels"
+    )
     loss = f"{loss_name(design)} {excess_words(asked, snapshot)}"
     return DiagnosisCurves(
         title=f"{asked.label} ({asked.identity[:8]})",

@@ -175,8 +175,9 @@ def show_few_images(experiment: Experiment, console: Console) -> None:
     few = [f"{name} = {count:,}" for name, count in counts.items() if lacks_rank(count, dims)]
     if few:
         console.print(
-            f"[yellow]few images[/yellow]: {', '.join(few)}, but {rule.extractor} features have {dims:,} dimensions: "
-            "without more images than that a covariance lacks rank and distances are biased upwards",
+            f"[yellow]few images[/yellow]: {', '.join(few)}, but {rule.extractor} "
+            f"features have {dims:,} dimensions: without more images than that a "
+            "covariance lacks rank and distances are biased upwards",
             highlight=False,
         )
 

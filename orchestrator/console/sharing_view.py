@@ -29,8 +29,8 @@ def saved_words(sharing: Sequence[PrefixGroup]) -> str:
     cells = [cell for group in sharing for cell in group.cells]
     naive = sum(len(cell.points) * cell.experiment.sample.nfe for cell in cells)
     words = (
-        f"shared: {len(cells):,} cells are drawn in common passes, {together:,} network evaluations per image "
-        f"instead of {alone:,} ({alone / together:.1f}x fewer)"
+        f"shared: {len(cells):,} cells are drawn in common passes, {together:,} network "
+        f"evaluations per image instead of {alone:,} ({alone / together:.1f}x fewer)"
     )
     if naive > alone:
         words += f"; one by one, their points would take {naive:,} ({naive / together:.1f}x)"

@@ -99,7 +99,10 @@ def nearest_lines(store: Store, unit: PlannedUnit) -> list[str]:
     ]
     if not fields:
         made_with = finished_versions(store, f"{kind}/{name}")
-        same = "  no field differs: another version of the engine made it, or its snapshot was chosen by another rule"
+        same = (
+            "  no field differs: another version of the engine "
+            "made it, or its snapshot was chosen by another rule"
+        )
         changes = correction_lines(unit.entry.versions, made_with) or [same]
     elif fields == ["train_id"]:
         changes += training_correction_lines(store, str(own["train_id"]), str(other["train_id"]))

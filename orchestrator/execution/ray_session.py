@@ -15,7 +15,8 @@ from orchestrator.storage.store import Store
 QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 this prints nothing
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # also how often a worker's report is taken; the default is 2 s
+    # Also how often a worker's report is taken; the default of 2 s would be most of a small training.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: Tune's handler returns as if all had gone well

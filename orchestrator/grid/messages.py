@@ -24,7 +24,9 @@ WORDS = {
     "literal_error": "{value} is not one of the choices",
     "missing": "is missing",
     "model_type": "expected a mapping, got {value}",
-    "string_pattern_mismatch": "{value} is no plain name: a letter or digit, then at most 63 letters, digits, - or _",
+    "string_pattern_mismatch": (
+        "{value} is no plain name: a letter or digit, then at most 63 letters, digits, - or _"
+    ),
     "string_type": "expected text, got {value}",
     "too_short": "needs at least one entry",
     "tuple_type": "expected a list, got {value}",

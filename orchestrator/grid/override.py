@@ -100,8 +100,10 @@ def written(section: Frozen | None) -> PlainMapping:
     """The fields of a section that were written down, as plain data, and its kind."""
     if section is None:
         return {}
-    kind = {"kind": section.kind} if "kind" in type(section).model_fields else {}  # type: ignore[attr-defined]
-    below = {name: getattr(section, name) for name in section.model_fields_set}
-    return kind | {
-        name: written(value) if isinstance(value, Frozen) else value for name, value in below.items()
-    }
+    # The kind comes first, also where it is the default: the other fields mean nothing without it.
+    names = ["kind"] if "kind" in type(section).model_fields else []
+    found: PlainMapping = {}
+    for name in [*names, *section.model_fields_set]:
+        value = getattr(section, name)
+        found[name] = written(value) if isinstance(value, Frozen) else value
+    return found

@@ -61,8 +61,7 @@ def refuse_hopeless(whole: Plan, speed: Speed, around: Surroundings) -> None:
 
 
 def absent_weights(sweep: Sweep) -> str | None:
-    """What to say when this machine lacks the weights of the sweep's feature extractor; None when it has them, or
-    fetches them itself."""
+    """What to say when the extractor's weights are missing here; None when they are there, or fetched."""
     name = sweep.anchor.eval.extractor
     weights = EXTRACTORS[name].weights
     problem = weights.problem() if weights else None

@@ -88,10 +88,11 @@ class SweepRuns:
     def _log(
         self, run_id: str, metrics: Sequence[Measured], params: Mapping[str, str], tags: Mapping[str, str]
     ) -> None:
-        """A metric's time is the run's start and a millisecond for each image: the same row always has the same
-        time, so MLflow drops it when it was written just before a driver was killed."""
+        """Write to a run in batches that MLflow accepts."""
         from mlflow.entities import Metric, Param, RunTag
 
+        # A metric's time is the run's start and a millisecond for each image, not the clock's: MLflow drops a
+        # row that it has already, and so one that was written just before a driver was killed is not doubled.
         start = self.started[run_id]
         entities = [
             Metric(name, value, start + round(kimg * 1000), round(kimg)) for name, value, kimg in metrics

@@ -101,7 +101,10 @@ def _among_samplers(overview: Overview, best: Configuration) -> list[str]:
         list(overview.at_reference.values()), overview.distance
     ):
         return [f"It is also the lowest of all {count}.", *_closest_with_noise(overview, best)]
-    lead = f"The lowest of all {count} is {_name(overview, best)}, with {_value(overview, best)} at {best.nfe} NFE"
+    lead = (
+        f"The lowest of all {count} is {_name(overview, best)}, "
+        f"with {_value(overview, best)} at {best.nfe} NFE"
+    )
     if best.deterministic:
         return [f"{lead}.", *_closest_with_noise(overview, best)]
     baseline = overview.baseline(best)

@@ -50,8 +50,9 @@ def _of_the_protocol(overview: Overview) -> list[str]:
     found: list[str] = []
     if overview.distance != "fid":
         found.append(
-            f"{overview.distance} is a Fréchet distance between features of the extractor {first['extractor']}: "
-            "it ranks the cells of this sweep and cannot be held against published numbers."
+            f"{overview.distance} is a Fréchet distance between features "
+            f"of the extractor {first['extractor']}: it ranks the cells "
+            "of this sweep and cannot be held against published numbers."
         )
     if int(first["num_samples"]) < FULL_SAMPLES:
         found.append(
@@ -108,8 +109,8 @@ def _few_images(overview: Overview) -> list[str]:
     if not few:
         return []
     return [
-        f"{listed(few)} images, no more than the {dims:,} dimensions of the features: their covariance lacks rank, "
-        f"which biases {overview.distance} upwards."
+        f"{listed(few)} images, no more than the {dims:,} dimensions of the features: "
+        f"their covariance lacks rank, which biases {overview.distance} upwards."
     ]
 
 
@@ -118,4 +119,7 @@ def _seeds(overview: Overview) -> str:
     if most == 1:
         return "One training per configuration: the spread between trainings is not measured."
     spread = f"{fewest} to {most}" if fewest < most else str(most)
-    return f"{spread} trainings per configuration; all cells share their latents, so sampling noise is common to them."
+    return (
+        f"{spread} trainings per configuration; all cells share "
+        "their latents, so sampling noise is common to them."
+    )

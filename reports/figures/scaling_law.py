@@ -54,8 +54,8 @@ def plot(overview: Overview) -> ReportFigure | None:
     axes.set_ylabel("weighted training loss")
     write_labels(axes, labels)
     caption = (
-        "Points are trainings, lines the power laws y = a F^b fitted to them in logarithms; the intervals of b are "
-        "in the table."
+        "Points are trainings, lines the power laws y = a F^b fitted "
+        "to them in logarithms; the intervals of b are in the table."
     )
     return ReportFigure(figure, FIGURE.title, caption)
 

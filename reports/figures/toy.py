@@ -61,13 +61,14 @@ def caption(grids: Sequence[ToyGrid]) -> str:
         for numbers in ([grid.chance for grid in grids], [grid.noise for grid in grids])
     )
     return (
-        f"All samplers start from the same {samples:,} evenly spread latents and ask the exact denoiser of the "
-        f"{points} grey points, so every error is the sampler's own. Over a panel: evaluations of the denoiser (NFE) "
-        "and energy distance to the points, bold where it would not be noticed: of sets of as many independent draws "
-        f"one in twenty is farther than {chance}. The latents are at {noise}. DDPM and DDIM end at σ = 0.01, where the "
-        "exact denoiser picks single points: with few steps their clouds look sharp but leave the outer points out, "
-        "whereas Euler's blur. The companion text 004 gives DDPM about 200 steps; with its betas respaced to the K "
-        "steps, as here, about 50 do, and what is left then is mostly chance, from its own noise."
+        f"All samplers start from the same {samples:,} evenly spread latents and ask the exact denoiser of "
+        f"the {points} grey points, so every error is the sampler's own. Over a panel: evaluations of the "
+        "denoiser (NFE) and energy distance to the points, bold where it would not be noticed: of sets of as "
+        f"many independent draws one in twenty is farther than {chance}. The latents are at {noise}. DDPM "
+        "and DDIM end at σ = 0.01, where the exact denoiser picks single points: with few steps their clouds "
+        "look sharp but leave the outer points out, whereas Euler's blur. The companion text 004 gives DDPM "
+        "about 200 steps; with its betas respaced to the K steps, as here, about 50 do, and what is left "
+        "then is mostly chance, from its own noise."
     )
 
 

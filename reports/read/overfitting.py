@@ -42,7 +42,8 @@ class Overfitting:
         """What was seen, to follow the name of the training."""
         return (
             f"overfits from {self.from_kimg:g} to {self.to_kimg:g} kimg: the loss still fell by "
-            f"{significant(self.loss_fall)} while the selection metric rose by {significant(self.metric_rise)}"
+            f"{significant(self.loss_fall)} while the selection metric rose by "
+            f"{significant(self.metric_rise)}"
         )
 
 

@@ -96,5 +96,8 @@ class Overview:
         """What the spread of this sweep's numbers says, as a sentence."""
         fewest, most = self.seeds
         if fewest < most:
-            return f"Means over {fewest} to {most} training seeds, with a 95% interval [low, high] from three on."
+            return (
+                f"Means over {fewest} to {most} training seeds, "
+                "with a 95% interval [low, high] from three on."
+            )
         return sentence(seeds_label(most, self.samplings))

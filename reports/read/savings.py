@@ -19,8 +19,8 @@ def savings(overview: Overview) -> str:
     took = f"took {scaled(done)} network evaluations"
     if collapsed and shared:
         return (
-            f"{counted(known.points, 'point')} are {cells}; drawn together they {took}, where each alone would have "
-            f"taken {scaled(distinct)} and every point {scaled(naive)}."
+            f"{counted(known.points, 'point')} are {cells}; drawn together they {took}, where "
+            f"each alone would have taken {scaled(distinct)} and every point {scaled(naive)}."
         )
     if shared:
         return f"Drawn together, the {cells} {took}, where each alone would have taken {scaled(distinct)}."

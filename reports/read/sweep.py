@@ -73,8 +73,9 @@ def check_one_protocol(results: pd.DataFrame) -> None:
             differing.append(f"{words} ({column}): {values}")
     if differing:
         raise ReportError(
-            "these results were measured under different evaluation protocols, so their numbers cannot share a table; "
-            "report each protocol as its own sweep. They differ in " + "; ".join(differing)
+            "these results were measured under different evaluation protocols, so their numbers "
+            "cannot share a table; report each protocol as its own sweep. They differ in "
+            + "; ".join(differing)
         )
 
 
@@ -89,8 +90,9 @@ def check_one_kind_of_weights(results: pd.DataFrame) -> None:
         if len(kinds) > 1:
             cells = " and ".join(rows.groupby("weights")["cell_id"].first())
             raise ReportError(
-                f"one configuration was measured with different averages of the weights ({'; '.join(kinds)}), in cells "
-                f"{cells}: repeats of a configuration differ in their seeds alone"
+                "one configuration was measured with different averages "
+                f"of the weights ({'; '.join(kinds)}), in cells {cells}: "
+                "repeats of a configuration differ in their seeds alone"
             )
 
 

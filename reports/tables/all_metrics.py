@@ -27,8 +27,8 @@ def build(overview: Overview) -> Table:
         *(_column(facts) for facts in metrics),
     )
     caption = (
-        f"All {counted(len(metrics), 'metric')} that were measured; an arrow points to the better end, and a metric "
-        f"without one describes and does not judge. {overview.seeds_label}"
+        f"All {counted(len(metrics), 'metric')} that were measured; an arrow points to the better "
+        f"end, and a metric without one describes and does not judge. {overview.seeds_label}"
     )
     return Table(TABLE.name, TABLE.title, caption, frame_of(rows), columns)
 

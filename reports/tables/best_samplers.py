@@ -91,8 +91,8 @@ def _caption(
         words.append(f"{overview.distance}: {overview.seeds_label}")
     words += _noise(overview, gaps)
     words.append(
-        f"The lowest of {len(ranked):,} noisy values is partly luck, so the best looks better than it is, and so does "
-        "its lead (the winner's curse)."
+        f"The lowest of {len(ranked):,} noisy values is partly luck, so the best "
+        "looks better than it is, and so does its lead (the winner's curse)."
     )
     return " ".join(words)
 

@@ -29,9 +29,9 @@ def build(overview: Overview) -> Table | None:
         for training in trainings
     ]
     caption = (
-        "The same latents, the same solver: 1 means the images of its reference number of steps, 0 no more alike than "
-        "two images of different latents. It measures the solver's error alone, not the model's. "
-        f"{overview.seeds_label}"
+        "The same latents, the same solver: 1 means the images of its reference "
+        "number of steps, 0 no more alike than two images of different latents. It "
+        f"measures the solver's error alone, not the model's. {overview.seeds_label}"
     )
     shown = (Column("sampler", "sampler", note="cell_ids"), Column("nfe", "NFE", "integer"), *columns)
     return Table(TABLE.name, TABLE.title, caption, frame, shown)

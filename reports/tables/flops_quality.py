@@ -115,9 +115,9 @@ def _caption(overview: Overview) -> str:
     dynamic = [one for one in overview.at_reference.values() if is_dynamic(one)]
     if dynamic:
         words.append(
-            "Share of FLOPs: of attention and MLPs, as asked for (budget), at the end of training over its noise "
-            "levels (training), and executed while sampling (sampling). P5 measured its speed-ups on a V100, batched, "
-            "and its FID on ImageNet-256."
+            "Share of FLOPs: of attention and MLPs, as asked for (budget), at the end of training over its "
+            "noise levels (training), and executed while sampling (sampling). P5 measured its speed-ups on a "
+            "V100, batched, and its FID on ImageNet-256."
         )
     if any(not one.network for one in dynamic):
         words.append(

@@ -37,7 +37,10 @@ def build(overview: Overview) -> Table | None:
     caption = f"NFE: network evaluations per image. {overview.seeds_label}"
     if len(kept) < len(overview.samplers):
         left = len(overview.samplers) - len(kept)
-        caption += f" Left out: {counted(left, 'sampler')} beaten at every training by one of the same solver and cost."
+        caption += (
+            f" Left out: {counted(left, 'sampler')} beaten at "
+            "every training by one of the same solver and cost."
+        )
     caption += "" if wide else sampling_words(overview.samplings)
     if wide:
         caption += " Precision and recall are in tables/nfe_quality.csv."

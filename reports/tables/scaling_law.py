@@ -10,9 +10,9 @@ from reports.tables.base import TableKind
 from reports.tables.table import Column, Row, Table, frame_of
 
 CAPTION = (
-    "y = a F^b fitted in logarithms; F: MACs of a forward pass times images shown up to the reported snapshot. "
-    "b [low, high]: 95% t-interval over trainings; R²: of ln y. Only what is above the optimum can fall without end, "
-    "so only it can be a power law."
+    "y = a F^b fitted in logarithms; F: MACs of a forward pass times images shown up to the reported "
+    "snapshot. b [low, high]: 95% t-interval over trainings; R²: of ln y. Only what is above the optimum can "
+    "fall without end, so only it can be a power law."
 )
 
 

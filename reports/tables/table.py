@@ -85,7 +85,10 @@ class Table:
         """Says so when rows are left to the files."""
         if len(self.frame) <= MAX_SHOWN_ROWS:
             return ""
-        return f"The first {MAX_SHOWN_ROWS} of {len(self.frame):,} rows; all of them are in tables/{self.name}.csv."
+        return (
+            f"The first {MAX_SHOWN_ROWS} of {len(self.frame):,} "
+            f"rows; all of them are in tables/{self.name}.csv."
+        )
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -146,8 +149,8 @@ def sampling_words(samplings: int) -> str:
     if samplings < 2:
         return ""
     return (
-        f" Lowest and std: over the {samplings} sampling seeds of a training, sampling noise only; the mean is the "
-        "number to compare, the lowest what EDM reports of three."
+        f" Lowest and std: over the {samplings} sampling seeds of a training, sampling noise "
+        "only; the mean is the number to compare, the lowest what EDM reports of three."
     )
 
 

@@ -87,7 +87,8 @@ def main(repeats: int) -> None:
     torch.manual_seed(0)
     print(f"batch {BATCH}, {SIDE}x{SIDE}, {CHANNELS} channels, fp32, 1 thread; strided / side by side")
     print(
-        f"{'images':14} {'heads':>5} {'forward ms':>20} {'and backward ms':>22} {'kept MiB':>20} {'difference':>11}"
+        f"{'images':14} {'heads':>5} {'forward ms':>20} "
+        f"{'and backward ms':>22} {'kept MiB':>20} {'difference':>11}"
     )
     for name, memory_format in LAYOUTS.items():
         images = torch.randn(BATCH, CHANNELS, SIDE, SIDE).to(memory_format=memory_format).requires_grad_()

@@ -69,7 +69,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        "network  batch | output: max |difference| / max |output| | images: max grey levels  bytes that differ"
+        "network  batch | output: max |difference| / max "
+        "|output| | images: max grey levels  bytes that differ"
     )
     for model in MODELS:
         experiment, denoiser = subject(model)

@@ -36,9 +36,11 @@ RECIPE = """\
 data: {name: digits}
 model: {kind: ddpmpp, channels: 8, channel_mult: [1], num_blocks: 1, attention_resolutions: [], dropout: 0}
 objective: {kind: edm}
-train: {batch_size: 64, total_kimg: 6.4, snapshot_kimg: 3.2, lr: 2e-3, lr_rampup_kimg: 0.1, ema_halflife_kimg: 0.2}
+train: {batch_size: 64, total_kimg: 6.4, snapshot_kimg: 3.2, lr: 2e-3, lr_rampup_kimg: 0.1,
+        ema_halflife_kimg: 0.2}
 sample: {kind: heun, num_steps: 4}
-eval: {extractor: classifier, num_samples: 128, batch_size: 64, selection: {sampler: {num_steps: 3}, num_samples: 64}}
+eval: {extractor: classifier, num_samples: 128, batch_size: 64,
+       selection: {sampler: {num_steps: 3}, num_samples: 64}}
 """
 
 GRID = """\

@@ -75,10 +75,12 @@ def compare_float32(real: Tensor, fake: Tensor) -> None:
     turned = int(((exact <= radii) != (rounded <= radii)).sum())
     copies = in_float32(a, a).diagonal().abs().max() / exact.min()
     print(
-        f"float32 products: {exact_time / time32:.1f}x as fast, {turned} of {exact.numel():,} decisions turned,"
+        f"float32 products: {exact_time / time32:.1f}x as "
+        f"fast, {turned} of {exact.numel():,} decisions turned,"
     )
     print(
-        f"relative error at most {float((rounded / exact - 1).abs().max()):.0e}; copies up to {copies:.0e} of the"
+        f"relative error at most {float((rounded / exact - 1).abs().max()):.0e}; "
+        f"copies up to {copies:.0e} of the"
     )
     print("nearest pair's squared distance apart")
 

@@ -120,7 +120,8 @@ def main() -> None:
     call = (time.process_time() - began) / sum(sampler.nfe for sampler in chosen)
     print(f"{len(chosen)} cells alone: {1e3 * call:.1f} ms an evaluation of {BATCH_SIZE} images")
     print(
-        "cells images | seconds alone  pass  ratio | evaluations alone  pass  ratio | outside: D   net |  call  bare"
+        "cells images | seconds alone  pass  ratio | evaluations "
+        "alone  pass  ratio | outside: D   net |  call  bare"
     )
     for cells, count in (map(int, case.split("x")) for case in arguments.cases):
         samplers, bare = everything[:cells], median(bare_calls(denoiser))

@@ -25,7 +25,8 @@ from orchestrator.storage.store import Store
 
 RECIPE = """
 data: {name: digits}
-model: {kind: ddpmpp, channels: 8, channel_mult: [1, 2], num_blocks: 1, attention_resolutions: [4], dropout: 0.05}
+model: {kind: ddpmpp, channels: 8, channel_mult: [1, 2], num_blocks: 1, attention_resolutions: [4],
+        dropout: 0.05}
 objective: {kind: edm}
 train: {batch_size: 100, total_kimg: 4, snapshot_kimg: 2, lr: 0.002, lr_rampup_kimg: 1, ema_halflife_kimg: 1}
 sample: {kind: heun, num_steps: 3}

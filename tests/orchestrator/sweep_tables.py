@@ -1,4 +1,4 @@
-"""What a sweep's folder says, for tests: its tables and its manifest, collected from a store of made-up units."""
+"""For tests: a sweep's tables and manifest, collected from a store of made-up units."""
 
 import json
 from typing import Any

@@ -175,10 +175,10 @@ def test_help_of_a_command_shows_an_example_of_it(orch: Any, command: str) -> No
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom orchestrator import cli\nsys.argv = ['orch', '--help']\n"
-        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'ray', 'numpy', 'pandas', 'pyarrow', 'mlflow', 'optuna', 'pydantic'} & set(sys.modules)\n"
-        "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
+        "import sys\nfrom orchestrator import cli\nsys.argv = ['orch', "
+        "'--help']\ntry:\n    cli.main()\nexcept SystemExit:\n    pass\nheavy = "
+        "{'torch', 'ray', 'numpy', 'pandas', 'pyarrow', 'mlflow', 'optuna', 'pydantic'} "
+        "& set(sys.modules)\nsys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

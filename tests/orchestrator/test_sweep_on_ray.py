@@ -19,10 +19,13 @@ model: {kind: ddpmpp, channels: 8, channel_mult: [1], num_blocks: 1, attention_r
 objective: {kind: ocm}
 start:
   objective: {kind: simple}
-  train: {batch_size: 32, total_kimg: 1.28, snapshot_kimg: 0.64, lr: 2e-3, lr_rampup_kimg: 0.1, ema_halflife_kimg: 0.2}
-train: {batch_size: 32, total_kimg: 0.64, snapshot_kimg: 0.64, lr: 2e-3, lr_rampup_kimg: 0, ema_halflife_kimg: 0.1}
+  train: {batch_size: 32, total_kimg: 1.28, snapshot_kimg: 0.64, lr: 2e-3, lr_rampup_kimg: 0.1,
+          ema_halflife_kimg: 0.2}
+train: {batch_size: 32, total_kimg: 0.64, snapshot_kimg: 0.64, lr: 2e-3, lr_rampup_kimg: 0,
+        ema_halflife_kimg: 0.1}
 sample: {kind: ddpm, num_steps: 3, covariance: ocm}
-eval: {extractor: classifier, num_samples: 96, batch_size: 32, selection: {sampler: {num_steps: 3}, num_samples: 64}}
+eval: {extractor: classifier, num_samples: 96, batch_size: 32,
+       selection: {sampler: {num_steps: 3}, num_samples: 64}}
 """
 HEAD_GRID = """\
 schema: orch/grid@1

@@ -64,7 +64,10 @@ def test_badges_warn_of_smoke_off_playbook_dirty_code_and_gaps(write, make_scale
     lineage = {"gone": "t-16-s0", **{cell["cell_id"]: cell["train_id"] for cell in cells}}
     folder = write(cells, smoke=True, off_playbook=["model.channels"], code={"dirty": True}, lineage=lineage)
     text = (build_report(folder.sweep, folder.storage).parent / "report.md").read_text()
-    warnings = "**SMOKE RUN** · **OFF PLAYBOOK: model.channels** · **1 cell without a result** · **uncommitted code**"
+    warnings = (
+        "**SMOKE RUN** · **OFF PLAYBOOK: model.channels** · "
+        "**1 cell without a result** · **uncommitted code**"
+    )
     assert warnings in text
 
 

@@ -129,7 +129,8 @@ def test_a_plan_names_its_networks_and_their_ranges_in_a_line(orch: Any) -> None
     out = orch("plan", str(PACKAGED / "unet_channels.yaml"))[1]
     (line,) = (line for line in out.splitlines() if line.startswith("network"))
     assert line == (
-        "networks: custom unet, iDDPM CIFAR-10; 13.2 M to 118 M parameters, 2.16 G to 18.7 G MACs a forward pass"
+        "networks: custom unet, iDDPM CIFAR-10; 13.2 M to 118 "
+        "M parameters, 2.16 G to 18.7 G MACs a forward pass"
     )
 
 

@@ -223,8 +223,9 @@ def test_a_training_stopped_at_a_checkpoint_is_not_done(fake: Any, console: Any,
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, "0 s"), (45.4, "45 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (599.9, "10 min"), (3600, "60 min"),
-        (18_600, "5 h 10 min"), (7199, "2 h 00 min"), (12 * 86_400, "12 days"), (1e9, "11,574 days"),
+        (0, "0 s"), (45.4, "45 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (599.9, "10 min"),
+        (3600, "60 min"), (18_600, "5 h 10 min"), (7199, "2 h 00 min"),
+        (12 * 86_400, "12 days"), (1e9, "11,574 days"),
     ],
 )  # fmt: skip
 def test_a_duration_in_words(seconds: float, words: str) -> None:

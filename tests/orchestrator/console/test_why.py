@@ -188,8 +188,8 @@ def augmented_before(finished: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_training_that_was_corrected_says_what_was_wrong(augmented_before: Any, console: Any) -> None:
     training = augmented_before.plan().trainings[0]
     assert why(augmented_before, training.train_id, console)[-1] == (
-        "augmentation was corrected in 0.5.0: images were turned, scaled and stretched about a point up to 0.4 "
-        "pixels off"
+        "augmentation was corrected in 0.5.0: images were turned, "
+        "scaled and stretched about a point up to 0.4 pixels off"
     )
 
 

@@ -39,7 +39,8 @@ RECIPES = [
 ]  # fmt: skip
 ANCHOR = """
 data: {name: digits}
-model: {kind: ddpmpp, channels: 32, channel_mult: [1, 2], num_blocks: 1, attention_resolutions: [4], dropout: 0.05}
+model: {kind: ddpmpp, channels: 32, channel_mult: [1, 2], num_blocks: 1, attention_resolutions: [4],
+        dropout: 0.05}
 objective: {kind: edm}
 train: {total_kimg: 400, snapshot_kimg: 100}
 sample: {kind: heun, num_steps: 18}
@@ -180,7 +181,10 @@ def test_points_are_taken_as_written_and_the_rest_is_the_recipe(tmp_path: Path) 
 
 
 def test_one_at_a_time_counts_the_anchor_once(tmp_path: Path) -> None:
-    text = "enumerate: one_at_a_time\nset: {model.channels: 96}\naxes: {model.channels: [64, 96], train.lr: [1, 2, 3]}"
+    text = (
+        "enumerate: one_at_a_time\nset: {model.channels: "
+        "96}\naxes: {model.channels: [64, 96], train.lr: [1, 2, 3]}"
+    )
     assert axes_of(points_of(tmp_path, text)) == [(96, 1e-3), (64, 1e-3), (96, 1), (96, 2), (96, 3)]
 
 

@@ -50,7 +50,8 @@ def test_malformed_grid_is_reported_exactly(
 def test_a_level_violation_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x.yaml").write_text(
-        "schema: orch/grid@1\nname: x\nrecipe: iddpm_cifar10\nvaries: scale\naxes:\n  model.channels: [64, 160]\n"
+        "schema: orch/grid@1\nname: x\nrecipe: iddpm_cifar10\nvaries: "
+        "scale\naxes:\n  model.channels: [64, 160]\n"
     )
     assert problems_of(Path("x.yaml")) == [
         "x.yaml:6:24 axes.model.channels[1]: 160 is not a playbook level; allowed: 64, 96, 128, 192; "

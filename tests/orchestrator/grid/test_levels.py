@@ -1,4 +1,4 @@
-"""Playbook levels belong to a kind and its field: another kind's field of the same name has levels of its own."""
+"""Playbook levels belong to a kind and its field: another kind's field of that name has its own."""
 
 from pathlib import Path
 from typing import Literal

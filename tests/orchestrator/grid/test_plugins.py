@@ -1,4 +1,4 @@
-"""`plugins:` names the packages whose kinds a grid or recipe uses; one that is not here is told at its place."""
+"""`plugins:` names the packages whose kinds a grid or recipe uses; one that is missing is told in place."""
 
 from pathlib import Path
 

@@ -176,7 +176,8 @@ def test_weights_are_cells_of_one_training(fake: Any) -> None:
 
 
 def test_equal_weights_written_twice_are_one_cell_that_says_why(fake: Any) -> None:
-    points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"  # 1 kimg is the recipe's
+    # 1 kimg is the recipe's half-life.
+    points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"
     plan = fake.changed(SCALE, f"varies: weights\noff_playbook: true\n{points}").plan()
     own = "weights ema with half-life 1 kimg are the training's own average"
     plain, churned = plan.cells

@@ -39,7 +39,7 @@ CORRECTED = {
 }
 CORRECTED |= {f"few_step{option}": BOUND for option in ("", " --smoke")}
 CORRECTED |= {f"dydit_flops{option}": "DyDiT's fine-tunings" for option in ("", " --smoke")}
-"""Grids whose work was renamed since 0.4.0 because its results changed, and the words of the changelog for it."""
+"""Grids whose work was renamed since 0.4.0, as its results changed, and the changelog's words for it."""
 
 # Planning all 13,068 points takes seconds.
 LARGE = {"edm_table5", "edm_table5 --smoke"}

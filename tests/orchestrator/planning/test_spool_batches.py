@@ -159,8 +159,10 @@ def test_a_plan_says_when_the_limit_cuts_and_what_that_costs(
     )
     monkeypatch.setenv("ORCH_WAITING_GIB", "0")
     (none,) = sharing_lines(cells, spool_batches(cells))
-    assert none.endswith(f"1 wave of at most 0 GiB of waiting images (ORCH_WAITING_GIB): {alone} instead of {whole} "
-                         "evaluations an image")  # fmt: skip
+    assert none.endswith(
+        "1 wave of at most 0 GiB of waiting images (ORCH_WAITING_GIB): "
+        f"{alone} instead of {whole} evaluations an image"
+    )
 
 
 # A sweep.
@@ -228,7 +230,8 @@ def test_an_interrupted_sweep_samples_nothing_twice_and_gives_each_cells_own_ima
     for stop in (1, 3, None):
         left = [cell for cell in cells if cell.cell_id not in sampled]
         rounds = spool_batches_left(left, fake.store)
-        todo = list(chain.from_iterable(spool_batch_units(batch, units, FakeJob()) for batch in rounds))  # type: ignore[arg-type]
+        job: Any = FakeJob()
+        todo = list(chain.from_iterable(spool_batch_units(batch, units, job) for batch in rounds))
         for unit in todo[:stop]:
             run(unit)
     assert sorted(sampled) == sorted(units)

@@ -53,9 +53,11 @@ def test_a_row_says_what_was_measured_of_which_weights_with_which_sampler(finish
     row = table(finished, "results.parquet").to_pylist()[0]
     cell = finished.plan().cells[0]
     expected = {
-        "sweep": "tiny", "recipe": "tiny_digits", "varies": "scale", "smoke": False, "metric": "fd_classifier",
-        "value": 7.5, "num_samples": 100, "extractor": "classifier", "weights": "ema, half-life 1 kimg",
-        "snapshot_kimg": 4.0, "train_seed": 0, "sample_seed": 0, "num_steps": 3, "nfe": 5, "sampler_label": "Heun 3",
+        "sweep": "tiny", "recipe": "tiny_digits", "varies": "scale", "smoke": False,
+        "metric": "fd_classifier", "value": 7.5, "num_samples": 100, "extractor": "classifier",
+        "weights": "ema, half-life 1 kimg",
+        "snapshot_kimg": 4.0, "train_seed": 0, "sample_seed": 0, "num_steps": 3, "nfe": 5,
+        "sampler_label": "Heun 3",
         "train_id": cell.training.train_id, "protocol_id": cell.protocol_id, "num_params": 12_345,
         "panel": f"cells/{cell.cell_id}/panel.png",
     }  # fmt: skip

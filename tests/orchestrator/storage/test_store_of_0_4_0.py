@@ -1,4 +1,4 @@
-"""A store that version 0.4.0 wrote is read as it is: nothing is run again, and what is measured anew is the same."""
+"""A store that version 0.4.0 wrote is read as it is: nothing runs again, new measurements are the same."""
 
 import json
 import zipfile

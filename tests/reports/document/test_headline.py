@@ -30,17 +30,17 @@ def test_many_values_are_counted_in_the_title(write, make_cell):
 def test_trainings_are_compared_at_the_reference_sampler_against_the_smallest(scale_sweep):
     # (7.75 - 5.00) / 7.75 = 35.5 %; the best stochastic configuration has 6.50 / 5.00 = 1.30.
     assert words(scale_sweep) == (
-        "At Heun 40, C = 32 is best with fd_classifier 5.00: 2.75 (35.5%) below the 7.75 of C = 16, the smallest. "
-        "It is also the lowest of all 10 configurations. "
-        "No sampler that adds noise did better: the closest, C = 32 under EDM 18 churn 30, is 30.0% higher. "
-        "One training seed: how far a repeat would land is unknown, so small differences may be noise."
+        "At Heun 40, C = 32 is best with fd_classifier 5.00: 2.75 (35.5%) below the 7.75 of C = 16, the "
+        "smallest. It is also the lowest of all 10 configurations. No sampler that adds noise did better: "
+        "the closest, C = 32 under EDM 18 churn 30, is 30.0% higher. One training seed: how far a repeat "
+        "would land is unknown, so small differences may be noise."
     )
 
 
 def test_a_stochastic_winner_is_held_against_the_deterministic_sampler_of_its_cost(churn_sweep):
     assert words(churn_sweep).startswith(
-        "The lowest of all 5 configurations is EDM 18 churn 10, S_noise = 1.007, with fd_classifier 3.00 at 35 NFE: "
-        "1.00 (25.0%) below the 4.00 of EDM 18 churn 0, deterministic at the same cost."
+        "The lowest of all 5 configurations is EDM 18 churn 10, S_noise = 1.007, with fd_classifier "
+        "3.00 at 35 NFE: 1.00 (25.0%) below the 4.00 of EDM 18 churn 0, deterministic at the same cost."
     )
 
 

@@ -60,8 +60,8 @@ def test_both_panels_hold_the_numbers_and_the_caption_says_them():
     assert np.array_equal(left.get_lines()[0].get_ydata(), curves().model_loss)
     assert np.array_equal(right.get_lines()[0].get_ydata(), 2 * np.array(curves().gap))
     assert drawing.caption == (
-        "1,000 images. Area: training loss above its optimum, 0.501; grey: its middle half, σ = 0.509 to 1.96. "
-        "Band: ±2 standard errors."
+        "1,000 images. Area: training loss above its optimum, 0.501; grey: "
+        "its middle half, σ = 0.509 to 1.96. Band: ±2 standard errors."
     )
 
 
