@@ -34,6 +34,9 @@ class RegressionObjective(ObjectiveBase):
     """Which noise levels training shows."""
     sigma_data: float = Field(default=0.5, gt=0)
     """Standard deviation of the data, used by target F."""
+    pixels: Literal["mean", "sum"] = "mean"
+    """How an image's squared errors become one number: their mean as P1 and k-diffusion, their sum as EDM's code has it
+    in all its losses, VP's and VE's included. Adam's eps and clipping can tell."""
     training_schedule: TrainingSchedule = FixedSchedule()
     """Whether noise levels and weighting stay as they are or follow the loss, over a continuous process."""
 
@@ -61,6 +64,7 @@ class RegressionObjective(ObjectiveBase):
             self.weighting,
             self.noise_levels,
             self.sigma_data,
+            pixels=self.pixels,
             training_schedule=self.training_schedule,
         )
 

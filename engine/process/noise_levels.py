@@ -1,61 +1,20 @@
 """Distributions of the training noise level sigma, each a map from uniform draws in (0, 1)."""
 
 import math
-from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from engine.frozen import Frozen
 from engine.kinds import Kinds
+from engine.process.k_diffusion_levels import CosineInterpolated, LogLogistic, SplitLogNormal, VDiffusion
+from engine.process.noise_levels_base import ImportanceSampling as ImportanceSampling
+from engine.process.noise_levels_base import NoiseLevelsBase as NoiseLevelsBase
+from engine.process.noise_levels_base import TruncatedBase, check_range, normal_share
+from engine.process.noise_levels_base import standard_normal as standard_normal
 from engine.process.processes import ProcessBase
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class ImportanceSampling:
-    """Draws that follow the recent losses of each timestep."""
-
-    history: int
-    """Losses remembered for each timestep."""
-    uniform_share: float
-    """Part of the draws that stays uniform."""
-
-
-class NoiseLevelsBase(Frozen):
-    """How a noise level is drawn for each image of a batch."""
-
-    stratified: bool = False
-    """Draw image i of a batch of B from the i-th of B equal slices of the distribution: less variance, same
-    mean."""
-
-    strata: int = Field(default=1, ge=1)
-    """Draw from so many equal slices of the distribution, an equal share of every batch from each: 4 as DyDiT's code
-    does. `stratified` has as many slices as images."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def kind(self) -> str:
-            """The name in grids."""
-
-    @model_validator(mode="after")
-    def _one_number_of_slices(self) -> Self:
-        if self.stratified and self.strata > 1:
-            raise ValueError("stratified has a slice for every image of a batch: leave strata out")
-        return self
-
-    @property
-    def importance(self) -> ImportanceSampling | None:
-        """How draws follow the losses of a discrete process; None where they do not."""
-        return None
-
-    @abstractmethod
-    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
-        """Noise levels at uniform draws in (0, 1), float64."""
 
 
 class UniformTime(NoiseLevelsBase):
@@ -68,7 +27,7 @@ class UniformTime(NoiseLevelsBase):
         return process.sigma_at(uniform)
 
 
-class LogNormal(NoiseLevelsBase):
+class LogNormal(TruncatedBase):
     """ln(sigma) ~ N(mean, std^2) [P3 Table 1; playbook 3.4]."""
 
     kind: Literal["log_normal"] = "log_normal"
@@ -77,9 +36,13 @@ class LogNormal(NoiseLevelsBase):
     std: float = Field(default=1.2, gt=0)
     """Standard deviation of ln(sigma)."""
 
-    def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
+    def share_below(self, sigma: float) -> float:
+        """Phi((ln sigma - mean) / std)."""
+        return normal_share((math.log(sigma) - self.mean) / self.std)
+
+    def quantile(self, share: "Tensor") -> "Tensor":
         """By inverting the normal distribution."""
-        return (self.mean + self.std * standard_normal(uniform)).exp()
+        return (self.mean + self.std * standard_normal(share)).exp()
 
 
 class LogUniform(NoiseLevelsBase):
@@ -93,7 +56,7 @@ class LogUniform(NoiseLevelsBase):
 
     @model_validator(mode="after")
     def _rises(self) -> "LogUniform":
-        _check_range(self.sigma_min, self.sigma_max)
+        check_range(self.sigma_min, self.sigma_max)
         return self
 
     def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
@@ -112,7 +75,7 @@ class LinearUniform(NoiseLevelsBase):
 
     @model_validator(mode="after")
     def _rises(self) -> "LinearUniform":
-        _check_range(self.sigma_min, self.sigma_max)
+        check_range(self.sigma_min, self.sigma_max)
         return self
 
     def sigma(self, uniform: "Tensor", process: ProcessBase) -> "Tensor":
@@ -159,7 +122,19 @@ class LossSecondMoment(NoiseLevelsBase):
 
 
 NOISE_LEVELS: Kinds[type[NoiseLevelsBase]] = Kinds(
-    "noise levels", (UniformTime, LogNormal, LogUniform, LinearUniform, LogitNormal, LossSecondMoment)
+    "noise levels",
+    (
+        UniformTime,
+        LogNormal,
+        LogUniform,
+        LinearUniform,
+        LogitNormal,
+        LossSecondMoment,
+        SplitLogNormal,
+        LogLogistic,
+        VDiffusion,
+        CosineInterpolated,
+    ),
 )
 """Every distribution's class by its `kind`."""
 
@@ -168,13 +143,3 @@ if TYPE_CHECKING:
 else:
     NoiseLevels = NOISE_LEVELS.union()
 """A field's type: any distribution of noise levels, told apart by its `kind`."""
-
-
-def standard_normal(uniform: "Tensor") -> "Tensor":
-    """The standard normal quantile of uniform draws."""
-    return math.sqrt(2) * (2 * uniform - 1).erfinv()
-
-
-def _check_range(sigma_min: float, sigma_max: float) -> None:
-    if sigma_min >= sigma_max:
-        raise ValueError(f"sigma_min {sigma_min:g} is not below sigma_max {sigma_max:g}")
