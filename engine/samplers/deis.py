@@ -6,7 +6,7 @@ polynomial in ln rho, for order p:
     x_0 ~ N(0, rho_0^2 I)
     for i in 0 .. N - 1:
         e_i     = (x_i - D(x_i; rho_i)) / rho_i                 # eps_theta
-        q       = min(i + 1, p), and 1 on the last step         # ln 0 cannot be reached
+        q       = min(p, i + 1, N - i)                          # fewer at first, lower order at last
         C_j     = integral from rho_i to rho_{i+1} of
                   prod_{k < q, k != j} (ln rho - ln rho_{i-k}) / (ln rho_{i-j} - ln rho_{i-k}) drho
         x_{i+1} = x_i + sum_{j < q} C_j e_{i-j}                 # rho_N = 0
@@ -22,7 +22,7 @@ from typing import Literal
 
 from engine.samplers.adams_bashforth import lagrange_weights
 from engine.samplers.base import Canonical
-from engine.samplers.multistep import Update, WeightedSum, multistep_program
+from engine.samplers.multistep import Update, WeightedSum, multistep_program, step_orders
 from engine.samplers.sigma_walk import SigmaGridSampler
 from engine.samplers.steps import AnyStep
 
@@ -55,11 +55,11 @@ class Deis(SigmaGridSampler):
         return f"DEIS-{self.solver_order} {self.num_steps}{self.suffix}"
 
     def canonical(self) -> Canonical:
-        """Noise levels and the predictions really used: the first step has one, the last uses one."""
+        """Noise levels and the highest order that any step has."""
         grid, reasons = self.grid_form()
-        used = min(self.solver_order, max(self.num_steps - 1, 1))
+        used = max(step_orders(self.num_steps, self.solver_order))
         if used < self.solver_order:
-            reasons = (*reasons, f"{self.num_steps} steps, the last Euler's, use at most {used} predictions")
+            reasons = (*reasons, f"{self.num_steps} steps, of order 1 first and last, reach order {used}")
         if used == 1:
             return self.guided(Canonical({"method": "euler", **grid}, (*reasons, "DEIS of order 1 is Euler")))
         return self.guided(Canonical({"method": "deis", "solver_order": used, **grid}, reasons))
@@ -73,9 +73,10 @@ class Deis(SigmaGridSampler):
 def deis_updates(sigmas: tuple[float, ...], solver_order: int) -> tuple[Update, ...]:
     """The weights of every step."""
     updates = []
+    orders = step_orders(len(sigmas) - 1, solver_order)
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        used = min(i + 1, solver_order)
-        if used == 1 or sigma_next == 0:
+        used = orders[i]
+        if used == 1:
             updates.append(Update(WeightedSum(1.0, (sigma_next - sigma,))))
             continue
         latest_first = [math.log(level) for level in sigmas[i + 1 - used : i + 1][::-1]]

@@ -86,6 +86,15 @@ def multistep_program(
     return tuple(steps)
 
 
+def step_orders(num_steps: int, solver_order: int) -> list[int]:
+    """Evaluations that each step looks at: fewer at first, where there are no more, and at last.
+
+    The last step ends at sigma = 0, ln sigma = -infinity, where methods in ln sigma can only be of first order; the
+    steps before it come down to that one by one, as the released UniPC and diffusers do at few steps.
+    """
+    return [min(solver_order, i + 1, num_steps - i) for i in range(num_steps)]
+
+
 def histories_kept(looks_back: Sequence[int]) -> list[int]:
     """How many evaluations each step leaves, its own among them: what the steps after it look back at.
 

@@ -28,7 +28,7 @@ from typing import Literal
 
 from engine.samplers.base import Canonical
 from engine.samplers.euler import EulerStep
-from engine.samplers.multistep import WeightedSum
+from engine.samplers.multistep import WeightedSum, step_orders
 from engine.samplers.sigma_walk import SigmaGridSampler
 from engine.samplers.steps import AnyStep, DenoiseRequest, HistoryStep, NoiseFn, Scale, State, StateCoroutine
 
@@ -101,11 +101,6 @@ class UniPc(SigmaGridSampler):
     def program(self) -> tuple[AnyStep, ...]:
         """Steps from sigma_max to 0; the last one lands on x0_hat."""
         return unipc_program(self.sigmas, self.solver_order, self.variant)
-
-
-def step_orders(num_steps: int, solver_order: int) -> list[int]:
-    """p_i of every step."""
-    return [min(solver_order, i + 1, num_steps - i) for i in range(num_steps)]
 
 
 @lru_cache(maxsize=512)

@@ -85,7 +85,7 @@ def test_deis_integrates_the_polynomial_in_log_rho(order: int) -> None:
     eps: list[Tensor] = []
     for i in range(9):
         eps.append((x - D(x, rho[i])) / rho[i])
-        used = min(i + 1, order) if rho[i + 1] > 0 else 1
+        used = min(order, i + 1, 9 - i)
         for j in range(used):
 
             def basis(r: float, i: int = i, j: int = j, used: int = used) -> float:
