@@ -1,6 +1,6 @@
 """DEIS: an Adams-Bashforth method whose polynomial is in the logarithm of the noise level.
 
-The loop, in the symbols of Zhang and Chen 2023 (Eq. 14, 15; rho = sigma, and eps_theta = (x - D) / rho), with the
+The loop, in the symbols of Zhang and Chen 2023 (rho = sigma, and eps_theta = (x - D) / rho), with the
 polynomial in ln rho, for order p:
 
     x_0 ~ N(0, rho_0^2 I)

@@ -1,7 +1,7 @@
 """UniPC: each evaluation first corrects the step that led to it, then predicts the next.
 
-The loop, in the symbols of Zhao et al. 2023 (Alg. 5, 6, multistep, predicting x0; lambda = -ln sigma, alpha = 1 in the
-coordinates x0 + sigma eps), for order p and h_i = ln t_i - ln t_{i+1}:
+The loop, in the symbols of Zhao et al. 2023 (multistep, predicting x0, B(h) version; lambda = -ln sigma, alpha = 1 in
+the coordinates x0 + sigma eps), for order p and h_i = ln t_i - ln t_{i+1}:
 
     x_0 ~ N(0, t_0^2 I)
     for i in 0 .. N - 1:
@@ -61,10 +61,10 @@ class UniPc(SigmaGridSampler):
 
     kind: Literal["unipc"] = "unipc"
     solver_order: Literal[1, 2, 3] = 2
-    """Evaluations that a predictor looks at; its corrector looks at one more. The paper takes 3 without guidance,
+    """Evaluations that a predictor looks at; its corrector looks at one more. diffusers advises 3 without guidance,
     2 with it."""
     variant: VariantName = "bh2"
-    """B(h): bh1 is h, which the paper advises at 5 and 6 steps without guidance, bh2 e^h - 1 elsewhere."""
+    """B(h): bh1 is h, which diffusers advises without guidance below 10 steps, bh2 is e^h - 1."""
 
     @property
     def evaluations(self) -> int:
