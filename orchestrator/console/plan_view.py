@@ -114,7 +114,7 @@ def show_collapsed(plan: Plan, console: Console) -> None:
 
 
 def show_choices(plan: Plan, console: Console) -> None:
-    """Every named choice of the sweep, section by section: what decides a number beside the numbers themselves."""
+    """Every named choice of the sweep, section by section: what decides a number beside the numbers."""
     console.print("chosen, defaults too:", highlight=False)
     for section, words in choice_lines(choices_of(cell.experiment for cell in plan.cells)).items():
         console.print(f"  [bold]{section}[/bold]: {escape(words)}", highlight=False, soft_wrap=True)

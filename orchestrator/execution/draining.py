@@ -17,6 +17,8 @@ class Draining:
 def drain_on_interrupt(draining: Draining, say: Callable[[str], None]) -> Iterator[None]:
     """First Ctrl-C (or SIGTERM) drains, the second stops at once."""
 
+    # Units are not stopped where they are: between two checkpoints that would throw hours
+    # of training away. The next report follows a checkpoint, and there the trial ends.
     def handler(signum: int, frame: Any) -> None:
         if draining.requested:
             raise KeyboardInterrupt

@@ -20,6 +20,7 @@ def run_sweep(sweep: Sweep, options: Options) -> Path | None:
     """
     store = options.store
     folder = store.sweep(sweep.output_name)
+    # Under the lock the store changes by this driver's workers alone, so two plans tell what a run has done.
     with storage_lock(store):
         before = current_plan(sweep, store)
         folder.write(paths.GRID, sweep.source.encode())
@@ -31,11 +32,12 @@ def run_sweep(sweep: Sweep, options: Options) -> Path | None:
 
         mirror = LiveMirror(Mirror(before, store))
         mirror.start()
-        stopped = True
+        stopped = True  # until `run_plan` returns by itself
         try:
             run_plan(before, options, folder)
             stopped = False
         finally:
+            # Also after Ctrl-C: what is finished is collected, mirrored and reported whatever ended the run.
             after = current_plan(sweep, store)
             folder.write_record(paths.PLAN, plan_record(after))
             mirror.mirror.plan = after

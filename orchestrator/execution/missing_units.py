@@ -29,6 +29,8 @@ class MissingUnits(Searcher):
         """Configuration of the next trial, None to ask again later, or FINISHED."""
         if self.draining.requested or not self.left:
             return str(Searcher.FINISHED)
+        # Shared runs fill the disk with images and cells empty it, so neither
+        # begins before the other is over. None makes Tune ask again later.
         kind = self.left[0].kind
         another_kind_runs = any(running != kind for running in self.running.values())
         if another_kind_runs:

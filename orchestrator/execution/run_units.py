@@ -27,10 +27,12 @@ def run_missing(plan: Plan, job: Job) -> None:
     reference = prepare_reference_context.remote(
         job.store.uri, anchor.data.name, anchor.eval.extractor, job.data_root
     )
+    # Parents come first as a whole: a child reads its parent's weights from the store when it starts.
     for generation in generations(plan):
         startable = [training for training in generation if has_its_parent(training, job)]
         run_trainings([job.unit_of_training(training) for training in startable], at_once, job)
     ray.get(reference)
+    # Asked of the store and not of Tune: a training may have failed, or been finished by an earlier run.
     ready = job.store.finished(training.selection_file for training in plan.trainings)
     cells = [cell for cell in plan.missing_cells if cell.training.selection_file in ready]
     run_cells(units_in_spool_order(cells, job), job)

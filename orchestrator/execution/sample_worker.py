@@ -121,6 +121,8 @@ def measure_cell(unit: Unit) -> dict[str, float]:
         folder,
         generated=drawn,
     )
+    # DONE.json comes last: whatever kills the worker before it leaves a cell that counts as
+    # missing. Only then may the images go, which would otherwise have to be sampled again.
     folder.write(paths.CELL_PANEL, measured.panel)
     folder.write_record(paths.CELL, cell_record(unit, snapshot, measured, judge))
     seconds = time.perf_counter() - started + (measured.seconds if drawn else 0.0)

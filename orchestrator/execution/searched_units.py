@@ -50,6 +50,7 @@ class SearchedUnits(Searcher):
                 return None if proposal is None else str(proposal)
             self.held = self.to_unit(proposal)
             self.held_proposal = trial_id
+        # A proposal cannot be given back to Optuna, so one that must wait is held, and no other is asked for.
         needed = self.held.train_id
         under_way = any(training == needed for _, training in self.running.values())
         if needed not in self.trained and under_way:

@@ -23,7 +23,7 @@ def units_in_spool_order(cells: Sequence[Cell], job: Job) -> list[Unit]:
 def spool_batches_left(cells: Sequence[Cell], store: Store) -> list[SpoolBatch]:
     """Spool batches of cells. Those that have images from an interrupted run come first, so that no others
     join them and the disk holds no more than the limit."""
-    begun: list[Cell] = []
+    begun: list[Cell] = []  # their images count against the limit already
     untouched: list[Cell] = []
     for cell in cells:
         has_images = has_spooled_images(store.cell(cell.cell_id))

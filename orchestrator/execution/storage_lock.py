@@ -21,6 +21,7 @@ def storage_lock(store: Store) -> Iterator[None]:
         return
     try:
         store.local_path.mkdir(parents=True, exist_ok=True)
+        # Opened for appending: truncating here would wipe the name of the driver that holds the lock.
         handle = (store.local_path / ".lock").open("a+")
     except OSError as error:
         raise UsageError(f"cannot write to {store.uri}: {error.strerror}") from None

@@ -37,6 +37,8 @@ def train_trial(config: RayValues) -> None:
             resources_per_worker={name: amount for name, amount in per_worker.items() if amount > 0},
         ),
         run_config=ray.train.RunConfig(
+            # A name of its own: under a known one Ray Train
+            # would restore what it remembers of an earlier run.
             name=f"{unit.unit_id}-{uuid.uuid4().hex[:8]}",
             storage_path=config["scratch"],
             callbacks=[TuneReportCallback()],
@@ -81,6 +83,7 @@ def run_training(unit: Unit, rank: int, report: Callable[[RayValues], None]) -> 
             {"state": "train", "kimg": kimg, "loss": tick.loss, "images_per_second": tick.images_per_second}
         )
 
+    # Every rank trains and reports, as Ray Train waits for all of them; one alone writes.
     if rank == 0:
         folder.write_json(paths.SPEC, {**unit.experiment, "versions": training_versions(experiment)})
     if not folder.exists(paths.DONE):
@@ -88,6 +91,8 @@ def run_training(unit: Unit, rank: int, report: Callable[[RayValues], None]) -> 
         seconds = train(experiment, images, folder, on_tick, device, parent)
         if rank == 0:
             environment = worker_environment(str(device))
+            # Before the choice of the snapshot: should that fail, or another protocol
+            # ask for its own, the weights are there and need no training again.
             mark_done(folder, TrainingDone(train_id=unit.train_id, seconds=seconds, environment=environment))
     if rank == 0:
         judge = load_reference_context(

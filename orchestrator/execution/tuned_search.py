@@ -35,7 +35,7 @@ def run_tuned_search(sweep: Sweep, job: Job, folder: Folder) -> None:
         return
 
     def to_unit(proposal: dict[str, int]) -> Unit:
-        proposals.add(proposal)
+        proposals.add(proposal)  # before it runs, so that a search stopped in its midst knows of it
         return job.unit_of_cell(first_cell(sweep, proposals.points_of(proposal)))
 
     known: list[tuple[dict[str, int], float]] = []

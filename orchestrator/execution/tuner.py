@@ -21,7 +21,7 @@ def fit(trainable: Any, search: tune.search.Searcher, num_trials: int, at_once: 
             search_alg=search,
             num_samples=num_trials,
             max_concurrent_trials=at_once,
-            reuse_actors=True,
+            reuse_actors=True,  # a sampling actor keeps its model between cells
             trial_name_creator=short_name,
             trial_dirname_creator=short_name,
         ),
@@ -30,9 +30,12 @@ def fit(trainable: Any, search: tune.search.Searcher, num_trials: int, at_once: 
             verbose=0,
             callbacks=[UnitCallback(job.progress)],
             stop=DrainStopper(job.draining),
+            # For processes that die, killed or out of memory: the next try goes on from the last checkpoint.
             failure_config=tune.FailureConfig(max_failures=2),
         ),
     ).fit()
+    # Tune returns as usual when its searcher and its stopper
+    # end the run early; only we know that it was asked to.
     if job.draining.requested:
         raise Interrupted("stopped as asked; run the same command to go on")
 
@@ -58,7 +61,12 @@ class DrainStopper(tune.Stopper):
 
 
 class UnitCallback(tune.Callback):
-    """Tells the progress view what Tune's trials do."""
+    """Tells the progress view what Tune's trials do.
+
+    Tune calls back in the driver's own loop and in order: a trial starts (again, when its process died and is
+    retried), reports any number of times, and then either completes or is in error. A trial whose unit failed
+    by an exception of ours completes too; its last report says so.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress

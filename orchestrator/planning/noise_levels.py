@@ -8,7 +8,7 @@ from orchestrator.planning.training import Training
 
 
 def level_notes(plan: Plan) -> tuple[str, ...]:
-    """One sentence for each way in which noise levels were raised or lowered, with the samplers it holds for."""
+    """A sentence for each way in which noise levels were raised or lowered, with the samplers concerned."""
     return tuple(
         f"{_counted(names)}: {note}" for note, names in _names_of_notes(plan.trainings, plan.cells).items()
     )

@@ -117,6 +117,8 @@ class PrefixGroup:
         if len(self.cells) <= max_cells:
             return [self]
         parts: list[PrefixGroup] = []
+        # In the tree's order neighbours have the longest beginnings in
+        # common, so only the path from the root to one cut is walked twice.
         compared = self.compared
         num_parts = -(-len(self.cells) // max_cells)  # rounded up
         for cells in _even_parts(in_tree_order(self.cells), num_parts):

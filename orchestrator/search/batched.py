@@ -54,6 +54,7 @@ def run_batches(sweep: Sweep, store: Store, folder: Folder, run: Run) -> None:
     while remaining > 0:
         trials = [study.ask(dict(space)) for _ in range(min(BATCH, remaining))]
         batch = [dict(trial.params) for trial in trials]
+        # All are written down before any runs: a stop in their midst leaves cells of known proposals.
         for proposal in batch:
             proposals.add(proposal)
         for trial, value in zip(trials, values_of(batch), strict=True):

@@ -97,7 +97,8 @@ class SweepRuns:
         entities = [
             Metric(name, value, start + round(kimg * 1000), round(kimg)) for name, value, kimg in metrics
         ]
-        # Tags come with the first batch and therefore last: they say that all the others are written.
+        # The tag says up to where a training is mirrored, so it goes with the batch
+        # that is sent last: after a kill in between, all of them are sent again.
         first, rest = entities[:METRICS_PER_BATCH], entities[METRICS_PER_BATCH:]
         for offset in range(0, len(rest), METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=rest[offset : offset + METRICS_PER_BATCH])

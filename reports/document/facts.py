@@ -123,7 +123,7 @@ def measured(overview: Overview) -> list[str]:
 
 
 def _metric_words(one: MetricFacts) -> str:
-    """A metric with its arrow and, where its label does not say it, its unit; as shown, so a scaled one has none."""
+    """A metric as shown: its arrow and, where neither label nor scale says it, its unit."""
     says_unit = not one.unit or one.unit in one.label or one.scale != 1
     return one.header if says_unit else f"{one.label} ({one.unit}) {one.arrow}".rstrip()
 

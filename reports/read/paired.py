@@ -54,6 +54,8 @@ def gaps_to(overview: Overview, target: Configuration, others: Sequence[Configur
     """The gaps of others above `target`, over all their seeds."""
     known = left_out(overview)
     base = target.mean(overview.distance)
+    # Common latents and noise make two samplers' errors alike; the gap is then
+    # surer than either distance, which only pairing block by block shows.
     errors = [paired_error(_of(one, known), _of(target, known)) for one in others]
     return [
         _gap(one.mean(overview.distance) - base, error) for one, error in zip(others, errors, strict=True)

@@ -96,6 +96,7 @@ def interval(means: np.ndarray) -> tuple[float | None, float | None]:
     if count < SEEDS_FOR_BOOTSTRAP:
         half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * means.std(ddof=1) / math.sqrt(count)
         return float(means.mean() - half), float(means.mean() + half)
+    # With fewer values resampling them understates the spread; from ten on it needs no normal distribution.
     picks = np.random.default_rng(0).integers(0, count, size=(RESAMPLES, count))
     low, high = np.quantile(means[picks].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
@@ -127,6 +128,9 @@ def paired_error(one: Mapping[Key, Sequence[float]], other: Mapping[Key, Sequenc
     lengths = {len(values) for values in (*one.values(), *other.values())}
     if one.keys() != other.keys() or len(lengths) != 1:
         return None
+    # A distance of n images is no mean over them, so its noise has no formula; leaving out blocks of
+    # images shows it. Leaving out one of K blocks moves a mean K - 1 times less than that block lies off
+    # it, so the factor is (K - 1) / K where that of the blocks' own values would be 1 / (K (K - 1)).
     gaps = np.mean([np.subtract(one[seeds], other[seeds]) for seeds in one], axis=0)
     count = len(gaps)
     return math.sqrt((count - 1) / count * float(np.square(gaps - gaps.mean()).sum()))
@@ -134,6 +138,7 @@ def paired_error(one: Mapping[Key, Sequence[float]], other: Mapping[Key, Sequenc
 
 def verdict(one: Estimate, other: Estimate) -> Verdict:
     """Whether the seeds tell two apart: "overlap" when the interval of their difference holds 0."""
+    # Even seeds that agree do not make a small gap count: another training moves the metric by as much.
     gap = difference(one, other)
     if abs(one.mean - other.mean) < RETRAINING_GAP * abs(other.mean):
         return "too close"
