@@ -14,10 +14,11 @@ class VarianceModel(Protocol):
     """Anything that knows the diagonal of Cov[x0 | x] beside a trained network: a table, or a head's
     output."""
 
-    def __call__(self, sigma: Tensor, head: Tensor | None) -> Tensor:
+    def __call__(self, sigma: Tensor, head: Tensor | None, eps_hat: Tensor | None = None) -> Tensor:
         """Variance of x0 given x at noise levels sigma [B], float64, broadcastable to [B, C, H, W].
 
-        `head` is the output of the network's covariance head [B, C, H, W], or None when it has none.
+        `head` is the output of the network's covariance head [B, C, H, W], or None when it has none; `eps_hat` is
+        the noise that the network predicts [B, C, H, W].
         """
 
 
@@ -68,9 +69,10 @@ class Denoiser(nn.Module):
         sigma = levels(sigma, x)
         output = self.output(x, sigma, label)
         fraction = None if output.variance is None else output.variance.to(x.dtype)
-        x0_variance = (
-            None if self.variance_model is None else self.variance_model(sigma, output.head).to(x.dtype)
-        )
+        x0_variance = None
+        if self.variance_model is not None:
+            eps_hat = predicted_noise(output, x, sigma)
+            x0_variance = self.variance_model(sigma, output.head, eps_hat).to(x.dtype)
         return Posterior(self._x0_hat(x, output), fraction, x0_variance)
 
     def output(self, x: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Output:
@@ -95,6 +97,13 @@ class Denoiser(nn.Module):
     def _x0_hat(x: Tensor, output: Output) -> Tensor:
         c = output.coefficients
         return columns(c.c_skip, x) * x + columns(c.c_out, x) * output.target.to(x.dtype)
+
+
+def predicted_noise(output: Output, x: Tensor, sigma: Tensor) -> Tensor:
+    """eps_hat = (x - x0_hat) / sigma at `sigma` [B]: ((1 - c_skip) x - c_out T) / sigma, which loses no digits where
+    sigma is small."""
+    c = output.coefficients
+    return columns((1 - c.c_skip) / sigma, x) * x - columns(c.c_out / sigma, x) * output.target.to(x.dtype)
 
 
 def levels(sigma: Tensor | float, x: Tensor) -> Tensor:

@@ -113,6 +113,11 @@ class ModelBase(Frozen):
         """Channels of the features that a head reads. Raises TypeError where there are none."""
         raise TypeError(f"{self.kind} has no features for a head")
 
+    def head_embedding_width(self, shape: NetShape) -> int:
+        """Features of the embedding of noise level and class that a head may read. Raises TypeError where there are
+        none."""
+        raise TypeError(f"{self.kind} has no embedding for a head")
+
     def layers(self, shape: NetShape) -> tuple[Layer, ...] | None:
         """Its layers in the order in which an image passes them; None where nobody counted them.
 

@@ -87,6 +87,11 @@ class ObjectiveBase(Frozen):
         """The layers that `complete` adds to a backbone."""
         return ()
 
+    @property
+    def head_covariance(self) -> str:
+        """The name under which samplers know the covariance that its head gives; empty without a head."""
+        return ""
+
     def variance_model(self) -> "VarianceModel | None":
         """What reads Cov[x0 | x] off the network's output; most networks have nothing of the kind."""
         return None

@@ -27,10 +27,10 @@ class AnalyticVariance:
         if len(self.sigmas) != len(self.gammas) or list(self.sigmas) != sorted(set(self.sigmas)):
             raise ValueError("AnalyticVariance needs rising noise levels and one Gamma for each")
 
-    def __call__(self, sigma: Tensor, head: Tensor | None = None) -> Tensor:
+    def __call__(self, sigma: Tensor, head: Tensor | None = None, eps_hat: Tensor | None = None) -> Tensor:
         """Variance [B, 1, 1, 1] at noise levels [B], from the listed level nearest in log sigma; at least 0.
 
-        `head`, a network's own, is not used.
+        What a network says beside it, `head` and `eps_hat`, is not used.
         """
         levels, gammas = sigma.new_tensor(self.sigmas), sigma.new_tensor(self.gammas)
         nearest = torch.bucketize(sigma.contiguous(), (levels[1:] * levels[:-1]).sqrt())

@@ -30,6 +30,8 @@ class AdmNet(EncoderDecoderNet):
         augment = shape.augment_labels
         self.width = width
         self.feature_channels = last
+        self.embedding_channels = wide
+        self.dropout = config.dropout
         self.num_labels = layout.num_labels
         self.has_null_label = config.has_null_label
         self.map0 = nn.Linear(width, wide)

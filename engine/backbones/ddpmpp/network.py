@@ -71,6 +71,8 @@ class DdpmPlusPlusNet(EncoderDecoderNet):
         labels, augment = layout.num_labels, shape.augment_labels
         self.noise_features = features
         self.feature_channels = last
+        self.embedding_channels = wide
+        self.dropout = config.dropout
         self.num_labels = labels
         self.has_null_label = config.has_null_label
         self.map_label = xavier_init(nn.Linear(labels, features)) if labels else None

@@ -76,6 +76,8 @@ class UNetNet(EncoderDecoderNet):
         augment = shape.augment_labels
         self.width = width
         self.feature_channels = last
+        self.embedding_channels = wide
+        self.dropout = config.dropout
         self.map0 = nn.Linear(width, wide)
         self.map1 = nn.Linear(wide, wide)
         self.has_null_label = config.has_null_label

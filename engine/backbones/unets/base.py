@@ -30,6 +30,10 @@ class UNetBase(UNetSettings):
         """Channels of the decoder's output."""
         return unet_layout(self, shape).decoder[-1].out_channels
 
+    def head_embedding_width(self, shape: NetShape) -> int:
+        """Four times the width."""
+        return unet_layout(self, shape).embedding_width
+
     def layers(self, shape: NetShape) -> tuple[Layer, ...]:
         """Its layers in the order in which an image passes them. Raises ValueError as `unet_layout` does."""
         return tuple(unet_layers(self, shape))

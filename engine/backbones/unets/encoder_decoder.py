@@ -83,6 +83,12 @@ class EncoderDecoderNet(Network):
     ) -> Tensor:
         """What the decoder ends with, [B, feature_channels, H, W], before the last norm; same arguments as
         the call."""
+        return self.features_and_embedding(x, c_noise, label, augment)[0]
+
+    def features_and_embedding(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`features`, and the activated embedding [B, E] of noise level, class and augmentation behind them."""
         if self.map_label is not None and label is None:
             raise ValueError("a class-conditional network needs a label for every image")
         if self.map_augment is None and augment is not None:
@@ -96,7 +102,7 @@ class EncoderDecoderNet(Network):
         if device != "meta" and torch.is_autocast_enabled(device):
             embedding = embedding.to(torch.get_autocast_dtype(device))
         features: Tensor = self.trunk(x, embedding)
-        return features
+        return features, embedding
 
     def readout(self, features: Tensor) -> Tensor:
         """Output [B, out_channels, H, W] of features [B, feature_channels, H, W]."""

@@ -39,7 +39,7 @@ def diagonal_estimate(output: Output, x: Tensor, signs: Tensor) -> Tensor:
 class OcmVariance:
     """The posterior variance that a head's h says: Cov[x0 | x] = sigma^2 (1 + h) on the diagonal [P6]."""
 
-    def __call__(self, sigma: Tensor, head: Tensor | None) -> Tensor:
+    def __call__(self, sigma: Tensor, head: Tensor | None, eps_hat: Tensor | None = None) -> Tensor:
         """Variance [B, C, H, W], float64 and never negative, at noise levels sigma [B] for h = `head`.
 
         Raises ValueError when the network has no head.

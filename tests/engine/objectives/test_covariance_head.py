@@ -12,13 +12,13 @@ from engine.backbones.registry import BACKBONES, Model
 from engine.backbones.shape import NetShape
 from engine.backbones.unets.base import UNetBase
 from engine.backbones.unets.layout import unet_layout
+from engine.objectives.head import head_cost
 from engine.objectives.losses.covariance_head import attach_head
-from engine.objectives.ocm import head_cost
 
 IMAGES = {"resolution": 8, "in_channels": 3, "num_classes": 10}
 UNETS = sorted(kind for kind in BACKBONES if issubclass(BACKBONES[kind], UNetBase))
 every_unet = pytest.mark.parametrize("kind", UNETS)
-every_head = pytest.mark.parametrize("head", ["simple", "complex"])
+every_head = pytest.mark.parametrize("head", ["simple", "complex", "released_complex"])
 
 
 def backbone(kind, seed=0, **shape):
@@ -122,7 +122,7 @@ def test_without_a_gradient_by_the_image_nothing_of_the_backbone_is_kept_for_one
 
 @every_head
 def test_a_state_dict_carries_backbone_and_head(head):
-    source, target = (randomise(ocm_net("ddpmpp", head, seed)) for seed in (0, 1))
+    source, target = (randomise(ocm_net("ddpmpp", head, seed)).eval() for seed in (0, 1))
     assert not torch.equal(output_of(source, *inputs()), output_of(target, *inputs()))
     target.load_state_dict(source.state_dict())
     assert torch.equal(output_of(source, *inputs()), output_of(target, *inputs()))
@@ -155,4 +155,65 @@ def test_cost_with_a_head_equals_the_modules_parameters_and_counted_macs_exactly
     images = NetShape(**shape)
     channels = model.head_feature_channels(images)
     assert channels == unet_layout(model, images).decoder[-1].out_channels == net.backbone.feature_channels
-    assert forward_cost(model, images) + head_cost(head, channels, images) == built
+    embedding = model.head_embedding_width(images)
+    assert embedding == net.backbone.embedding_channels
+    assert forward_cost(model, images) + head_cost(head, channels, embedding, images) == built
+
+
+@pytest.mark.parametrize(
+    ("head", "parameters"), [("simple", 1_859), ("complex", 75_971), ("released_complex", 108_867)]
+)
+def test_a_head_on_64_channels_has_the_parameters_of_the_released_code(head, parameters):
+    """P6's code: norm 2 C and convolution 27 C + 3; its residual block two norms, two convolutions 9 C^2 + C and a
+    linear layer from 4 C to 2 C. The plain residual block is ours."""
+    model = TypeAdapter(Model).validate_python({"kind": "unet", "channels": 64})
+    with torch.device("meta"):
+        net = attach_head(model.build(NetShape(**IMAGES)), head, 3)
+    assert sum(parameter.numel() for parameter in net.head.parameters()) == parameters
+
+
+def test_the_released_complex_head_hears_noise_level_and_class():
+    net, (x, c_noise, label, augment) = ocm_net("unet", "released_complex").eval(), inputs()
+    randomise(net.head)
+    features = {}
+    net.backbone.trunk.register_forward_hook(lambda module, args, output: features.update(kept=output))
+    net(x, c_noise, label, augment)
+    embeddings = [
+        net.backbone.embed(*told) for told in ((c_noise, label), (c_noise + 1, label), (c_noise, label + 1))
+    ]
+    heard = [net.head(features["kept"], embedding) for embedding in embeddings]
+    assert not torch.allclose(heard[0], heard[1])
+    assert not torch.allclose(heard[0], heard[2])
+
+
+def test_the_released_complex_head_drops_out_in_training_alone():
+    net = ocm_net("unet", "released_complex")
+    randomise(net.head)
+    drops = [module for module in net.head.modules() if isinstance(module, nn.Dropout)]
+    assert [drop.p for drop in drops] == [0.5]
+    heads = [net.train()(*inputs())[1] for _ in range(2)]
+    assert not torch.equal(*heads)
+    heads = [net.eval()(*inputs())[1] for _ in range(2)]
+    assert torch.equal(*heads)
+
+
+def test_the_released_complex_head_starts_as_its_code_starts_it():
+    """PyTorch's own uniform ranges, but for the two zero convolutions."""
+    net = ocm_net("unet", "released_complex")
+    block = net.head.block
+    for layer in (block.conv1, net.head.last):
+        assert not layer.weight.any()
+    assert not net.head.last.bias.any()
+    for layer in (block.conv0, block.affine):
+        limit = layer.weight[0].numel() ** -0.5
+        # Of n >= 128 uniform values the largest is below 0.9 of the limit with probability 0.9^128 = 1e-6.
+        assert 0.9 * limit < layer.weight.abs().max() <= limit
+
+
+def test_the_backbones_dropout_acts_while_the_head_is_trained_where_asked():
+    net = attach_head(backbone("unet"), "simple", 3, backbone_dropout=True)
+    assert any(module.training for module in net.train().backbone.modules())
+    first, second = (net(*inputs())[0] for _ in range(2))
+    assert not torch.equal(first, second)
+    assert not any(module.training for module in net.eval().backbone.modules())
+    assert torch.equal(net(*inputs())[0], backbone("unet").eval()(*inputs()))

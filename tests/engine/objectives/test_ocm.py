@@ -47,6 +47,8 @@ class GaussianNet(nn.Module):
     """
 
     feature_channels = 2 + 2 * 4 * len(TIMESTEPS)
+    embedding_channels = 3
+    dropout = 0.0
 
     def __init__(self):
         super().__init__()
@@ -58,7 +60,10 @@ class GaussianNet(nn.Module):
         """E[eps | x] = sigma (COVARIANCE + sigma^2)^-1 x, and x = x_t sqrt(1 + sigma^2)."""
         return sigma * (1 + sigma**2).sqrt() * torch.linalg.inv(COVARIANCE + sigma**2 * torch.eye(4).double())
 
-    def features(self, x, c_noise, label=None, augment=None):
+    def features_and_embedding(self, x, c_noise, label=None, augment=None):
+        return self.features(x, c_noise), x.new_ones(len(x), self.embedding_channels)
+
+    def features(self, x, c_noise):
         at = (c_noise[:, None] == torch.tensor(TIMESTEPS)).float()
         eps_hat = torch.einsum("bt,tij,bj->bi", at, self.predictors, x.flatten(1)).reshape(x.shape)
         where = torch.eye(4).reshape(1, 1, 4, 2, 2) * at[:, :, None, None, None]
