@@ -75,6 +75,23 @@ class Denoiser(nn.Module):
             x0_variance = self.variance_model(sigma, output.head, eps_hat).to(x.dtype)
         return Posterior(self._x0_hat(x, output), fraction, x0_variance)
 
+    def probe(
+        self, x: Tensor, sigma: Tensor | float, signs: Tensor, label: Tensor | None = None
+    ) -> Posterior:
+        """x0_hat, and one estimate of the diagonal of Cov[x0 | x] by random `signs` v with the shape of x.
+
+        Cov[x0 | x] = sigma^2 d x0_hat / dx, so sigma^2 v grad_x(v . x0_hat) has the diagonal for its mean over v
+        [P6, code]. It may be negative. Takes a pass of the network forwards and one back: two evaluations.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            # What autograd keeps must not come from inference mode, which copies leave.
+            x, signs, sigma = x.clone().requires_grad_(), signs.clone(), levels(sigma, x).clone()
+            label = None if label is None else label.clone()
+            x0_hat = self._x0_hat(x, self.output(x, sigma, label))
+            (gradient,) = torch.autograd.grad((signs * x0_hat).sum(), x)
+        self.nfe += 1
+        return Posterior(x0_hat.detach(), x0_variance=columns(sigma**2, x) * signs * gradient)
+
     def output(self, x: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Output:
         """Evaluate the network on `x` [B, C, H, W] at `sigma` [B], with `label` [B] and `augment` [B, 9] or
         None."""

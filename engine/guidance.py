@@ -53,6 +53,13 @@ class Guided:
             return conditional
         return replace(conditional, x0_hat=self._mix(self.denoiser(x, sigma, self._null), conditional.x0_hat))
 
+    def probe(self, x: Tensor, sigma: Tensor | float, signs: Tensor) -> Posterior:
+        """The mean and one estimate of the variance by random signs, of the conditional prediction or of the only
+        one. ValueError for a mixture of two."""
+        if self.guidance not in (0, 1):
+            raise ValueError("a guided prediction has no gradient of its own to estimate a variance by")
+        return self.denoiser.probe(x, sigma, signs, self._null if self.guidance == 0 else self.label)
+
     @property
     def _null(self) -> Tensor | None:
         return None if self.label is None else torch.full_like(self.label, NULL_LABEL)

@@ -201,7 +201,7 @@ def _network_facts(experiment: Experiment) -> NetworkFacts:
         has_null_label=experiment.model.has_null_label,
         knows_pure_noise=defined and design.process.sigma_range[1] >= TERMINAL_SIGMA,
         learned_variance=design.learned_variance,
-        covariance_head=experiment.objective.is_head,
+        covariance_head=experiment.objective.head_covariance,
         channels=DATASETS[experiment.data.name].channels,
         trained_levels=experiment.trained_levels,
     )

@@ -24,6 +24,10 @@ class GaussianOracle:
         variance = self.std**2 * sigma**2 / (self.std**2 + sigma**2)
         return Posterior(self.denoise(x, sigma), x0_variance=x.new_tensor(variance))
 
+    def probe(self, x: Tensor, sigma: float, signs: Tensor) -> Posterior:
+        """The same, which any signs give: pixels are independent."""
+        return self.posterior(x, sigma)
+
     def ode_endpoint(self, x: Tensor, sigma: float) -> Tensor:
         """Where the probability-flow ODE started at (x, sigma) arrives at sigma = 0: x keeps its quantile."""
         endpoint: Tensor = x * self.std / (self.std**2 + sigma**2) ** 0.5

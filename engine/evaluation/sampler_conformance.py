@@ -85,6 +85,11 @@ def check_cost(sampler: SamplerBase) -> None:
                 counted += 1
                 return super().posterior(x, sigma)
 
+            def probe(self, x: Tensor, sigma: float, signs: Tensor) -> Posterior:
+                nonlocal counted
+                counted += 2
+                return super().probe(x, sigma, signs)
+
         run(one, Counting())
         by_step = sum(step.evaluations for step in one.program())
         _expect(one.evaluations == counted, one, f"declares {one.evaluations} evaluations and asks {counted}")

@@ -41,6 +41,10 @@ class FullPosterior:
         """The mean, its exact variance, and a learned coordinate a third of the way up from the middle."""
         return replace(self.oracle.posterior(x, sigma), range_fraction=torch.full_like(x, 1 / 3))
 
+    def probe(self, x: Tensor, sigma: float, signs: Tensor) -> Posterior:
+        """The mean and its exact variance, which any signs give."""
+        return self.oracle.probe(x, sigma, signs)
+
 
 def neighbours(sampler: SamplerBase) -> list[SamplerBase]:
     """The sampler, and those that differ from it in one field or in one field and the number of steps."""

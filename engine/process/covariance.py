@@ -12,9 +12,16 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", float, "Tensor")
 
-CovarianceName = Literal["beta", "beta_tilde", "learned_range", "analytic", "ocm"]
+CovarianceName = Literal["beta", "beta_tilde", "learned_range", "analytic", "ocm", "npr", "sn", "direct"]
 """Which variance a reverse step has: the two ends of P1, P1's learned range between them, or one that knows
-Cov[x0 | x] (analytic: one number for a noise level; ocm: one for every pixel)."""
+Cov[x0 | x]. analytic: one number for a noise level; the others one for every pixel. ocm, npr and sn: what the head says
+that the objective of this name has trained; direct: P6's estimate by random signs, with gradients of the network."""
+
+OF_HEADS: tuple[CovarianceName, ...] = ("ocm", "npr", "sn")
+"""Covariances that a trained head gives."""
+
+KNOWN: tuple[CovarianceName, ...] = ("analytic", *OF_HEADS, "direct")
+"""Covariances that know Cov[x0 | x]."""
 
 
 def reverse_betas(alpha_bar: Number, alpha_bar_next: Number) -> tuple[Number, Number]:

@@ -57,8 +57,8 @@ class NetworkFacts:
     """Whether it was shown pure noise and predicts something that is defined there."""
     learned_variance: bool
     """Whether it says where the reverse variance lies between beta_tilde and beta."""
-    covariance_head: bool
-    """Whether it says what Cov[x0 | x] is in every pixel."""
+    covariance_head: str
+    """The covariance that its head gives, by the name that samplers have for it; empty without a head."""
     channels: int | None = None
     """Channels of its images; None where nobody says."""
     trained_levels: NoiseRange = (0.0, math.inf)
@@ -120,7 +120,7 @@ class SamplerBase(Frozen):
     @property
     @abstractmethod
     def evaluations(self) -> int:
-        """Times the sampler asks for x0_hat."""
+        """Network evaluations of what the sampler asks, where nothing is guided: one for each x0_hat."""
 
     @property
     def nfe(self) -> int:

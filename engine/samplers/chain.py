@@ -6,15 +6,15 @@ from abc import abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.conflicts import ConfigConflict
-from engine.process.covariance import CovarianceName, ReverseStep, pixel_std
+from engine.process.covariance import KNOWN, OF_HEADS, CovarianceName, ReverseStep, pixel_std
 from engine.process.schedules import TERMINAL_SIGMA, NoiseRange, ScheduleName, alpha_bars, sigma_of, vp_sigmas
 from engine.samplers.base import Canonical, NetworkFacts, SamplerBase
-from engine.samplers.chain_step import KNOWN, NEEDED, ChainStep, ClipName
+from engine.samplers.chain_step import MOST_PROBES, NEEDED, ChainStep, ClipName, no_limit_words
 from engine.samplers.steps import Step
 from engine.samplers.timesteps import (
     LISTED,
@@ -25,10 +25,6 @@ from engine.samplers.timesteps import (
     section_timesteps,
     timesteps,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
 Timesteps = Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
@@ -57,8 +53,11 @@ class ChainSampler(SamplerBase):
     """The step that lands on timestep 0 adds noise of at most this many grey levels on average: P6's and
     Analytic-DPM's code has 2 for DDPM on CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is no limit."""
     clip_pixels_for: Literal["known_covariance", "every_covariance"] = "known_covariance"
-    """Where clip_pixels acts. known_covariance: analytic and ocm; every_covariance: beta and the others too, as in
-    Analytic-DPM's script, whose Table 2 has its baselines so."""
+    """Where clip_pixels acts. known_covariance: those that know Cov[x0 | x]; every_covariance: beta and the others
+    too, as in Analytic-DPM's script, whose Table 2 has its baselines so."""
+    probes: int = Field(default=100, ge=1, le=MOST_PROBES)
+    """Of covariance direct: vectors of random signs M a step. Each takes a pass of the network forwards and one back,
+    so that a step is 2 M evaluations. P6 needs 100 and more on CIFAR-10."""
 
     @model_validator(mode="after")
     def _has_timesteps(self) -> "ChainSampler":
@@ -71,6 +70,10 @@ class ChainSampler(SamplerBase):
             if numbers is not None and count != self.num_steps:
                 raise ValueError(f"{name} makes {count} steps, and num_steps is {self.num_steps}")
         self.timesteps_at(self.num_steps)
+        if self.reverse_variance == "direct" and self.guiding.evaluations > 1:
+            raise ValueError(
+                "covariance direct differentiates one prediction of the network: leave guidance at 1"
+            )
         return self
 
     @property
@@ -143,8 +146,9 @@ class ChainSampler(SamplerBase):
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of x0_hat: the number of distinct timesteps."""
-        return len(self.timesteps)
+        """Network evaluations: one for each timestep visited, but 2 M with covariance direct where noise is added."""
+        steps = len(self.timesteps)
+        return steps if self.reverse_variance != "direct" else 2 * self.probes * (steps - 1) + 1
 
     @property
     def alpha_bars(self) -> tuple[float, ...]:
@@ -205,9 +209,10 @@ class ChainSampler(SamplerBase):
                 ("sample.covariance", "objective.kind", "start.objective.kind"),
                 f"learned_range needs a variance the network has learned, and {trained}; {advice}",
             )
-        if self.variance_needed == "ocm" and not network.covariance_head:
-            needs = f"needs the head that objective ocm trains, not objective {network.objective}"
-            yield ("sample.covariance", "objective.kind"), f"ocm {needs}"
+        needed = self.variance_needed
+        if needed in OF_HEADS and network.covariance_head != needed:
+            needs = f"needs the head that objective {needed} trains, not objective {network.objective}"
+            yield ("sample.covariance", "objective.kind"), f"{needed} {needs}"
 
     @property
     def suffix(self) -> str:
@@ -226,18 +231,22 @@ class ChainSampler(SamplerBase):
         }
         form |= {"timesteps": list(self.timesteps), "eta": eta}
         reasons = list(self._timestep_reasons())
-        if self.evaluations == 1:
+        if len(self.timesteps) == 1:
             form["eta"] = 0.0
             clip = "x0" if clip == "x0_and_eps" else clip
             if eta > 0 or covariance != "beta_tilde":
                 reasons.append("a single step to x0 adds no noise: eta and covariance do nothing")
         elif covariance != "beta_tilde":
             form["covariance"] = covariance
+        if form.get("covariance") == "direct":
+            form["probes"] = self.probes
+        elif self.probes != type(self).model_fields["probes"].default:
+            reasons.append("probes act with covariance direct")
         known = form.get("covariance") in KNOWN and self.timesteps[0] == 0
         if known or self.pixel_limit(form["eta"], covariance) < math.inf:
             form["clip_pixels"] = self.clip_pixels
         elif self.clip_pixels != 1 or self.clip_pixels_for == "every_covariance":
-            reasons.append(_no_limit_words(self.clip_pixels_for))
+            reasons.append(no_limit_words(self.clip_pixels_for))
         if clip != "none":
             form["clip"] = clip
         if self.zero_terminal_snr:
@@ -245,7 +254,7 @@ class ChainSampler(SamplerBase):
         return self.guided(Canonical(form, tuple(reasons)))
 
     def _timestep_reasons(self) -> tuple[str, ...]:
-        asked, visited = self.num_steps, self.evaluations
+        asked, visited = self.num_steps, len(self.timesteps)
         if visited < asked:
             return (f"tau repeats timesteps near 0: {asked} steps visit {visited} timesteps",)
         if visited > asked:  # released_linear alone
@@ -257,7 +266,7 @@ class ChainSampler(SamplerBase):
 
     def pixel_limit(self, eta: float, covariance: CovarianceName) -> float:
         """Largest standard deviation of the noise that lands on timestep 0; infinity where nothing is cut."""
-        if self.clip_pixels is None or self.timesteps[0] != 0 or self.evaluations == 1:
+        if self.clip_pixels is None or self.timesteps[0] != 0 or len(self.timesteps) == 1:
             return math.inf
         if covariance not in KNOWN and self.clip_pixels_for == "known_covariance":
             return math.inf
@@ -271,6 +280,7 @@ class ChainSampler(SamplerBase):
         variance."""
         lowest = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
         pixel_limit = self.pixel_limit(eta, covariance)
+        probes = self.probes if covariance == "direct" else 0
         steps = []
         for number, (alpha_bar, alpha_bar_next) in enumerate(pairwise(self.alpha_bars)):
             if alpha_bar_next == 1:
@@ -281,14 +291,8 @@ class ChainSampler(SamplerBase):
                 break
             limit = pixel_limit if alpha_bar_next == lowest else math.inf
             steps.append(
-                ChainStep(ReverseStep(alpha_bar, alpha_bar_next, eta), clip, covariance, limit, number)
+                ChainStep(
+                    ReverseStep(alpha_bar, alpha_bar_next, eta), clip, covariance, limit, number, probes
+                )
             )
         return tuple(steps)
-
-
-def _no_limit_words(clip_pixels_for: str) -> str:
-    """Why clip_pixels does nothing, for a plan."""
-    where = "a step that lands on timestep 0"
-    if clip_pixels_for == "every_covariance":
-        return f"clip_pixels acts on {where}, where its noise is larger"
-    return f"clip_pixels acts with covariance analytic or ocm, on {where}"

@@ -41,7 +41,7 @@ class Ddim(ChainSampler):
     noisy: bool = False
     """DDPM with the larger variance beta: eta 1's mean with P2's sigma_hat [P2 Table 1]. Its code's
     ddpm_noisy is this with clip x0_and_eps."""
-    covariance: Literal["none", "analytic", "ocm"] = "none"
+    covariance: Literal["none", "analytic", "ocm", "npr", "sn", "direct"] = "none"
     """What is known of Cov[x0 | x] becomes noise too, so that eta = 0 is not deterministic [Bao et al. 2022;
     P6]."""
     clip: ClipName = "none"
@@ -60,7 +60,7 @@ class Ddim(ChainSampler):
     @property
     def deterministic(self) -> bool:
         """Whether no step adds noise: at eta 0, and where the only step lands on x0_hat."""
-        return self.evaluations == 1 or (self.eta == 0 and self.reverse_variance == "beta_tilde")
+        return len(self.timesteps) == 1 or (self.eta == 0 and self.reverse_variance == "beta_tilde")
 
     @property
     def order(self) -> int | None:
@@ -89,7 +89,7 @@ class Ddim(ChainSampler):
 
     def as_ddpm(self) -> Ddpm | None:
         """At eta = 1 it is DDPM under another name, whose `clip_x0` is clip x0_and_eps here."""
-        if self.deterministic or self.eta != 1 or self.clip == "x0":
+        if self.deterministic or self.eta != 1 or self.clip == "x0" or self.covariance == "direct":
             return None
         common = {field: getattr(self, field) for field in ChainSampler.model_fields}
         return Ddpm(**common, covariance=self.reverse_variance, clip_x0=self.clip == "x0_and_eps")

@@ -32,7 +32,8 @@ class Ddpm(ChainSampler):
 
     kind: Literal["ddpm"] = "ddpm"
     covariance: CovarianceName = "beta_tilde"
-    """beta, beta_tilde: P1's fixed variances; learned_range: P1's; analytic: Bao et al. 2022; ocm: P6."""
+    """beta, beta_tilde: P1's fixed variances; learned_range: P1's; analytic: Bao et al. 2022; ocm: P6; npr,
+    sn: Extended-Analytic-DPM; direct: P6's estimate by random signs, at 2 `probes` evaluations a step."""
     clip_x0: bool = True
     """Clip x0_hat to [-1, 1] before every step, as P1's and P6's code do and P2's ddpm_noisy does. DiT's and DyDiT's
     scripts sample latents without."""
@@ -40,7 +41,7 @@ class Ddpm(ChainSampler):
     @property
     def deterministic(self) -> bool:
         """Whether the only step is the one that lands on x0_hat: every other adds noise."""
-        return self.evaluations == 1
+        return len(self.timesteps) == 1
 
     @property
     def family(self) -> str:
@@ -70,8 +71,8 @@ class Ddpm(ChainSampler):
         return Canonical(walk.form, (*walk.reasons, reason))
 
     def as_ddpm(self) -> "Ddpm | None":
-        """Itself, unless its only step adds no noise."""
-        return None if self.deterministic else self
+        """Itself, unless its only step adds no noise, or its variance is a random estimate at each image."""
+        return None if self.deterministic or self.covariance == "direct" else self
 
     def program(self) -> tuple[Step, ...]:
         """Steps from the noisiest timestep down; the last one lands on x0_hat."""

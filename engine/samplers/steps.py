@@ -34,6 +34,14 @@ class DenoiseRequest(NamedTuple):
     """Noise level, the same for all images."""
     with_variance: bool = False
     """Whether what is known of the variance is asked for too."""
+    signs: "torch.Tensor | None" = None
+    """Random signs v with the shape of x, where one estimate of the variance by them is asked for: sigma^2 times
+    v grad_x(v . x0_hat), whose mean over v is the diagonal of Cov[x0 | x]."""
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that an answer takes, where nothing is guided: a gradient counts as one more."""
+        return 1 if self.signs is None else 2
 
 
 StepCoroutine = Generator[DenoiseRequest, Posterior, "torch.Tensor"]
@@ -47,7 +55,7 @@ class Step(Protocol):
 
     @property
     def evaluations(self) -> int:
-        """Times the step asks for x0_hat."""
+        """Network evaluations of what the step asks, where nothing is guided: one for each x0_hat."""
 
     def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
         """The step from state x. Whoever runs it decides who answers, and how many steps are answered
@@ -138,7 +146,15 @@ def resume_step(
 
 def answer_request(request: DenoiseRequest, denoise: DenoiseFn) -> Posterior:
     """What a denoiser says to one question; one without `posterior(x, sigma)` says nothing of the
-    variance."""
+    variance. ValueError when it is asked for a gradient and has no `probe(x, sigma, signs)`."""
+    if request.signs is not None:
+        probe = getattr(denoise, "probe", None)
+        if probe is None:
+            raise ValueError(
+                "covariance direct needs a denoiser that can be differentiated: probe(x, sigma, signs)"
+            )
+        probed: Posterior = probe(request.x, request.sigma, request.signs)
+        return probed
     posterior = getattr(denoise, "posterior", None) if request.with_variance else None
     if posterior is None:
         return Posterior(denoise(request.x, request.sigma))

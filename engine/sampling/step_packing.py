@@ -28,7 +28,14 @@ class PackedSteps:
 
     def __call__(self, asked: Sequence[DenoiseRequest]) -> list[Posterior]:
         """An answer to each question, from one evaluation of the network for all, or two where it is
-        guided."""
+        guided. Those that take a gradient are answered after the others, together."""
+        probing = [request.signs is not None for request in asked]
+        if any(probing) and not all(probing):
+            plain, probed = (
+                iter(self([one for one, probes in zip(asked, probing, strict=True) if probes == chosen]))
+                for chosen in (False, True)
+            )
+            return [next(probed if probes else plain) for probes in probing]
         images = len(asked[0].x)
         x = torch.cat([request.x for request in asked])
         levels = [request.sigma for request in asked for _ in range(images)]
@@ -39,6 +46,9 @@ class PackedSteps:
         return [together.of(slice(first, first + images)) for first in range(0, len(x), images)]
 
     def _together(self, x: Tensor, sigma: Tensor, asked: Sequence[DenoiseRequest]) -> Posterior:
+        signs = [request.signs for request in asked if request.signs is not None]
+        if signs:
+            return self.guided.probe(x, sigma, repeated(torch.cat(signs), self.batch_size))
         if any(request.with_variance for request in asked):
             return self.guided.posterior(x, sigma)
         return Posterior(self.guided(x, sigma))

@@ -88,7 +88,7 @@ KNOWS_ALL = NetworkFacts(
     has_null_label=True,
     knows_pure_noise=True,
     learned_variance=True,
-    covariance_head=True,
+    covariance_head="ocm",
 )
 KNOWS_NOTHING = NetworkFacts(
     objective="simple",
@@ -96,7 +96,7 @@ KNOWS_NOTHING = NetworkFacts(
     has_null_label=False,
     knows_pure_noise=False,
     learned_variance=False,
-    covariance_head=False,
+    covariance_head="",
 )
 
 
