@@ -9,7 +9,7 @@ from reports.read.overview import Overview
 from reports.tables.base import TableKind
 from reports.tables.table import Column, Row, Table, frame_of, metric_column, metric_values
 
-GROUPS = ("distance", "overlap", "agreement", "likelihood", "loss", "cost")
+GROUPS = ("distance", "score", "overlap", "agreement", "likelihood", "loss", "cost")
 """Groups of metrics in the order of reading; others follow by name, and metrics without a group come last."""
 
 
