@@ -20,6 +20,7 @@ AXES = {
     "model.routes": "may skip",
     "model.complete_kimg": "L_complete (kimg)",
     "objective.num_timesteps": "T",
+    "objective.warmup_kimg": "warm-up (kimg)",
     "objective.time_scale": "timesteps told as",
     "objective.schedule": "noise schedule",
     "objective.vlb_weight": "λ",

@@ -159,6 +159,7 @@ def config_conflicts(experiment: Experiment) -> list[ConfigConflict]:
     return [
         *_start_conflicts(experiment),
         *_schedule_conflicts(experiment),
+        *_warmup_conflicts(experiment),
         *weights_conflicts(experiment.weights, experiment.train),
         *_sampler_conflicts(experiment),
         *metric_conflicts(experiment.eval, DATASETS[experiment.data.name].num_images),
@@ -173,6 +174,20 @@ def _start_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
 
 def _schedule_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
     return experiment.model.schedule_conflicts(experiment.objective.design.training_schedule.kind)
+
+
+def _warmup_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
+    """A warm-up that the training does not outlast would leave its objective untrained."""
+    start = experiment.start
+    trainings = [("", experiment.objective, experiment.train)]
+    if start is not None:
+        trainings.append(("start.", start.objective, start.train))
+    for place, objective, train in trainings:
+        if objective.warmup_images and objective.warmup_images >= 1000 * train.total_kimg:
+            reason = (
+                f"a warm-up of {objective.warmup_images / 1000:g} kimg leaves nothing of {train.total_kimg:g}"
+            )
+            yield (f"{place}objective.warmup_kimg", f"{place}train.total_kimg"), f"{objective.kind}: {reason}"
 
 
 def _sampler_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:

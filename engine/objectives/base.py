@@ -47,6 +47,15 @@ class ObjectiveBase(Frozen):
         """Values per image [B]: `loss`, which is minimised, and the terms it is made of."""
 
     @property
+    def warmup_images(self) -> int:
+        """Images at the beginning for which another loss is trained; draws follow no losses until then."""
+        return 0
+
+    def losses_at(self, images_shown: int, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """`losses`, or the warm-up's under the same names, `images_shown` images into the training."""
+        return self.losses(denoiser, batch)
+
+    @property
     def beside(self) -> str:
         """What the loss has that the design does not show, in words that follow the kind's name."""
         return ""
@@ -107,3 +116,8 @@ class StartFacts:
     """The network of that training, where `start` names one."""
     model: ModelBase
     """The network that goes on."""
+
+
+def warmup_words(warmup_kimg: float) -> str:
+    """What `beside` says of a warm-up; nothing where there is none."""
+    return f" after {warmup_kimg:g} kimg of L_simple alone" if warmup_kimg else ""

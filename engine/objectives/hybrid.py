@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from engine.objectives.base import ObjectiveBase
+from engine.objectives.base import ObjectiveBase, warmup_words
 from engine.objectives.design import Design, chain
 from engine.process.noise_levels import UniformTime
 from engine.process.processes import TimeScaleName
@@ -39,6 +39,10 @@ class HybridObjective(ObjectiveBase):
     """Draw timesteps from so many equal parts of the chain, an equal share of every batch from each: 1 as P1, 4 as
     DyDiT's code."""
 
+    warmup_kimg: float = Field(default=0, ge=0)
+    """Train L_simple alone for so long before the bound, which is noisy where the mean is still far off [playbook
+    3.3]."""
+
     @property
     def design(self) -> Design:
         """Its place in the design space; the bound comes on top."""
@@ -48,11 +52,25 @@ class HybridObjective(ObjectiveBase):
 
     @property
     def beside(self) -> str:
-        """The bound, which teaches the variance alone."""
-        return f" (L_simple, shown, + {self.vlb_weight:g} L_vlb for the variance)"
+        """The bound, which teaches the variance alone, and the warm-up."""
+        bound = f" (L_simple, shown, + {self.vlb_weight:g} L_vlb for the variance)"
+        return bound + warmup_words(self.warmup_kimg)
 
     def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
         """L_simple + vlb_weight L_vlb, of which the latter teaches the variance alone [P1 Eq. 16]."""
         from engine.objectives.losses.bound import hybrid_losses
 
         return hybrid_losses(self, denoiser, batch)
+
+    @property
+    def warmup_images(self) -> int:
+        """As configured."""
+        return round(1000 * self.warmup_kimg)
+
+    def losses_at(self, images_shown: int, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """L_simple during the warm-up, then L_hybrid."""
+        from engine.objectives.losses.bound import warmup_losses
+
+        if images_shown < self.warmup_images:
+            return warmup_losses(self, denoiser, batch)
+        return self.losses(denoiser, batch)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from engine.objectives.base import ObjectiveBase
+from engine.objectives.base import ObjectiveBase, warmup_words
 from engine.objectives.design import Design, chain
 from engine.process.noise_levels import LossSecondMoment, UniformTime
 from engine.process.processes import TimeScaleName
@@ -35,14 +35,36 @@ class VlbObjective(ObjectiveBase):
     """How timesteps are drawn; P1 needs importance sampling, because the bound's terms differ so much in
     size."""
 
+    warmup_kimg: float = Field(default=0, ge=0)
+    """Train L_simple alone for so long before the bound, which is noisy where the mean is still far off [playbook
+    3.3]."""
+
     @property
     def design(self) -> Design:
         """Its place in the design space; the bound takes the place of the weighted error."""
         process = chain(self.schedule, self.num_timesteps, self.time_scale)
         return Design(process, "eps", UniformWeight(), self.noise_levels, learned_variance=True)
 
+    @property
+    def beside(self) -> str:
+        """The warm-up."""
+        return warmup_words(self.warmup_kimg)
+
     def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
         """L_vlb, which teaches mean and variance [P1 Eq. 4]."""
         from engine.objectives.losses.bound import vlb_losses
 
         return vlb_losses(self, denoiser, batch)
+
+    @property
+    def warmup_images(self) -> int:
+        """As configured."""
+        return round(1000 * self.warmup_kimg)
+
+    def losses_at(self, images_shown: int, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """L_simple during the warm-up, then L_vlb."""
+        from engine.objectives.losses.bound import warmup_losses
+
+        if images_shown < self.warmup_images:
+            return warmup_losses(self, denoiser, batch)
+        return self.losses(denoiser, batch)

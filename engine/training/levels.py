@@ -55,17 +55,18 @@ class LevelDrawer:
             num_timesteps = len(design.process.sigmas)
             self.history = LossHistory(num_timesteps, importance.history, importance.uniform_share, device)
 
-    def draw(self, uniform: Tensor, positions: Tensor) -> Levels:
+    def draw(self, uniform: Tensor, positions: Tensor, by_history: bool = True) -> Levels:
         """Levels at `uniform` draws in (0, 1) [B], float64, of the images at `positions` [B] of the training
         stream.
 
-        Keyed by position, so any part of a batch gets what the whole batch would give it.
+        Keyed by position, so any part of a batch gets what the whole batch would give it. Without `by_history` they
+        are the design's own draws, not to be recorded.
         """
         strata = self.batch_size if self.noise_levels.stratified else self.noise_levels.strata
         if strata > 1:
             place = positions.to(uniform.device) % self.batch_size
             uniform = (place * strata // self.batch_size + uniform) / strata
-        if self.history is None:
+        if self.history is None or not by_history:
             return Levels(self.noise_levels.sigma(uniform, self.process), torch.ones_like(uniform))
         if isinstance(self.history, GapHistory):
             sigma = self.history.draw(uniform)

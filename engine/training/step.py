@@ -58,7 +58,7 @@ class LossModel(nn.Module):
         """The loss of each image [B] and the terms it is made of, `images_shown` images into the training."""
         objective = self.experiment.objective
         batch = Noised(x0, eps, sigma, label, augment)
-        diffusion = partial(objective.losses, self.denoiser, batch)
+        diffusion = partial(objective.losses_at, images_shown, self.denoiser, batch)
         # What a network adds to the loss is weighed for a mean over pixels; where an image's errors are summed
         # instead, it must grow with them.
         pixels = x0[0].numel() if objective.design.pixels == "sum" else 1
@@ -132,8 +132,10 @@ class TrainingStep:
         seed = self.experiment.train.seed
         torch.manual_seed(generator_seed(seed, Purpose.DROPOUT, int(positions[0])))
         batch = make_batch(self.images, self.experiment, positions, self.device)
-        levels = self.state.levels.draw(batch.uniform, positions)
         images_shown = self.state.step * self.experiment.train.batch_size
+        # A warm-up's losses are another loss's: draws neither follow them nor remember them.
+        warmed_up = images_shown >= self.experiment.objective.warmup_images
+        levels = self.state.levels.draw(batch.uniform, positions, by_history=warmed_up)
         terms = self.model(batch.x0, batch.eps, levels.sigma, batch.label, batch.augment, images_shown)
         return terms, levels
 
@@ -158,7 +160,10 @@ class TrainingStep:
         drawer = self.state.levels
         if drawer.history is None:
             return
-        bins = torch.cat([levels.bin for levels, _ in shown if levels.bin is not None])
+        found = [levels.bin for levels, _ in shown if levels.bin is not None]
+        if not found:  # a warm-up's step
+            return
+        bins = torch.cat(found)
         losses = [
             values if levels.loss_unit is None else values / levels.loss_unit for levels, values in shown
         ]

@@ -47,6 +47,15 @@ def vlb_losses(objective: VlbObjective, denoiser: Denoiser, batch: Noised) -> Te
     return {"loss": vlb, "simple": simple, "vlb": vlb}
 
 
+def warmup_losses(objective: HybridObjective | VlbObjective, denoiser: Denoiser, batch: Noised) -> Terms:
+    """loss = simple, the mean alone; `vlb` is only watched, so that curves have one set of names [playbook 3.3]."""
+    output = denoiser.output(batch.x, batch.sigma, batch.label, batch.augment)
+    simple = weighted_error(objective.design, output, batch)
+    with torch.no_grad():
+        vlb = _bound_estimate(objective, output, _x0_error(output, batch), batch)
+    return {"loss": simple, "simple": simple, "vlb": vlb}
+
+
 def bound_terms(
     chain: DiscreteProcess, timestep: Tensor, x0: Tensor, x0_error: Tensor, fraction: Tensor
 ) -> Tensor:
