@@ -81,9 +81,20 @@ def _is_kind_of(value: Any, base: type, module: str) -> bool:
 class Kinds(Mapping[str, Kind]):
     """All kinds of one concept by name: the built-in ones in their order, then those of packages by name."""
 
-    def __init__(self, concept: str, builtin: Iterable[Kind], *, group: str | None = None) -> None:
-        """`concept` is the word for messages. Raises PluginError for a package's kind that cannot be used."""
+    def __init__(
+        self,
+        concept: str,
+        builtin: Iterable[Kind],
+        *,
+        group: str | None = None,
+        base: type | None = None,
+    ) -> None:
+        """`concept` is the word for messages; `base` is what a package's kind must derive from, or be an object of.
+
+        Raises PluginError for a package's kind that cannot be used.
+        """
         self.concept = concept
+        self._base = base
         self._kinds: dict[str, Kind] = {kind_name(kind): kind for kind in builtin}
         for entry in _entries(group) if group else ():
             self._add(entry)
@@ -93,22 +104,44 @@ class Kinds(Mapping[str, Kind]):
         package = entry.dist.name if entry.dist else entry.module
         offered = f"the installed package {package} offers the {self.concept} {entry.name!r}"
         if entry.name in self._kinds:
+            other = origin_of(self._kinds[entry.name])
+            whose = f", of the package {other.package}" if other else ""
             raise PluginError(
-                f"{offered}, and there is one of that name already: uninstall it, or rename its kind"
+                f"{offered}, and there is one of that name already{whose}: uninstall it, or rename its kind"
             )
         try:
             kind = entry.load()
-            found = kind_name(kind)
         except Exception as error:
             advice = "mend or uninstall the package"
             reason = f"{type(error).__name__}: {error}"
             raise PluginError(f"{offered}, which cannot be loaded ({reason}): {advice}") from error
+        if lack := self._lack_of(kind):
+            raise PluginError(f"{offered}, which {lack}: mend or uninstall the package")
+        found = kind_name(kind)
         if found != entry.name:
             raise PluginError(
                 f"{offered}, which calls itself {found!r}: the entry point must have the kind's own name"
             )
         self._kinds[found] = kind
         _origins[id(kind)] = Origin(package, entry.dist.version if entry.dist else "unknown")
+
+    def _lack_of(self, kind: Any) -> str:
+        """Why what a package offers is no kind of this concept, in words; nothing when it is one.
+
+        Asked before anybody uses it: later a configuration would fail far from the package that is at fault.
+        """
+        base = self._base
+        if base is None:
+            return ""
+        whole = f"{base.__module__}.{base.__qualname__}"
+        if not hasattr(base, "model_fields"):
+            return "" if isinstance(kind, base) else f"is no object of {whole}"
+        if not (isinstance(kind, type) and issubclass(kind, base)):
+            return f"is no subclass of {whole}"
+        if "kind" not in getattr(kind, "model_fields", {}):
+            return f"has no field kind, which {whole} asks for"
+        missing = sorted(getattr(kind, "__abstractmethods__", ()))
+        return f"leaves out {', '.join(missing)}, which {whole} asks for" if missing else ""
 
     def __getitem__(self, name: str) -> Kind:
         return self._kinds[name]

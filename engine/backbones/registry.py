@@ -6,7 +6,10 @@ from engine.backbones.base import ModelBase
 from engine.kinds import Kinds, built_in
 
 BACKBONES: Kinds[type[ModelBase]] = Kinds(
-    "backbone", built_in("engine.backbones", ModelBase, inside="config"), group="orch.backbones"
+    "backbone",
+    built_in("engine.backbones", ModelBase, inside="config"),
+    group="orch.backbones",
+    base=ModelBase,
 )
 """The configuration of every kind of network, by its name."""
 

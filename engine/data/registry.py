@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from engine.data.base import Dataset
 from engine.kinds import Kinds, built_in
 
-DATASETS: Kinds[Dataset] = Kinds("data set", built_in("engine.data.sets", Dataset), group="orch.datasets")
+DATASETS: Kinds[Dataset] = Kinds(
+    "data set", built_in("engine.data.sets", Dataset), group="orch.datasets", base=Dataset
+)
 
 if TYPE_CHECKING:
     DatasetName = str

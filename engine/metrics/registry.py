@@ -8,7 +8,9 @@ from engine.kinds import Kinds, built_in
 from engine.metrics.base import ExperimentView, Metric, ProtocolView
 from engine.records.metric_facts import MetricFacts
 
-METRICS: Kinds[Metric] = Kinds("metric", built_in("engine.metrics.kinds", Metric), group="orch.metrics")
+METRICS: Kinds[Metric] = Kinds(
+    "metric", built_in("engine.metrics.kinds", Metric), group="orch.metrics", base=Metric
+)
 
 
 def measured_metrics(experiment: ExperimentView) -> tuple[str, ...]:

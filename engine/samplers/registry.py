@@ -6,7 +6,7 @@ from engine.kinds import Kinds, built_in
 from engine.samplers.base import SamplerBase
 
 SAMPLERS: Kinds[type[SamplerBase]] = Kinds(
-    "sampler", built_in("engine.samplers", SamplerBase), group="orch.samplers"
+    "sampler", built_in("engine.samplers", SamplerBase), group="orch.samplers", base=SamplerBase
 )
 """Every sampler's class by its `kind`."""
 

@@ -3,4 +3,6 @@
 from engine.kinds import Kinds, built_in
 from reports.tables.base import TableKind
 
-TABLES: Kinds[TableKind] = Kinds("table", built_in("reports.tables", TableKind), group="orch.tables")
+TABLES: Kinds[TableKind] = Kinds(
+    "table", built_in("reports.tables", TableKind), group="orch.tables", base=TableKind
+)

@@ -6,7 +6,10 @@ from engine.kinds import Kinds, built_in
 from engine.metrics.extractors.base import Extractor
 
 EXTRACTORS: Kinds[Extractor] = Kinds(
-    "extractor", built_in("engine.metrics.extractors.kinds", Extractor), group="orch.extractors"
+    "extractor",
+    built_in("engine.metrics.extractors.kinds", Extractor),
+    group="orch.extractors",
+    base=Extractor,
 )
 
 if TYPE_CHECKING:
