@@ -60,8 +60,12 @@ class ModelBase(Frozen):
     """Place among the kinds in messages and in the schema."""
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {"dropout": DROPOUT_LEVELS}
     """Playbook levels of its fields: values a sweep may give them without being marked as off the playbook."""
+    knob_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Knob group -> own fields that a sweep of this group may vary; those of `KNOB_GROUPS` need no mention."""
     not_named: ClassVar[frozenset[str]] = frozenset({"dropout", "class_conditional", "label_dropout"})
     """Settings that leave a network its published name."""
+    execution_settings: ClassVar[frozenset[str]] = frozenset()
+    """Settings that say how much of the network is executed; whatever their values, it is the same network."""
     packs_steps: ClassVar[bool] = True
     """Images of one batch may be at different noise levels, so that several steps share a batch."""
     has_head_features: ClassVar[bool] = False

@@ -1,5 +1,10 @@
 """The papers' discrete levels and tables as constants, each with its source."""
 
+from collections.abc import Iterable
+
+from engine.backbones.base import ModelBase
+from engine.backbones.registry import BACKBONES
+
 # iDDPM's reference learning rate at C = 128 [P1 p11; playbook A.6].
 UNET_REFERENCE_CHANNELS = 128
 UNET_REFERENCE_LR = 1e-4
@@ -16,20 +21,9 @@ DYDIT_RELEASED_WARMUP_STEPS = {0.5: 30_000, 0.7: 150_000}
 DYDIT_RELEASED_LR = {0.5: 1e-4, 0.7: 2.5e-5}
 
 
-KNOB_GROUPS: dict[str, tuple[str, ...]] = {
+SHARED_KNOBS: dict[str, tuple[str, ...]] = {
     "scale": ("model.channels", "model.depth", "model.width", "model.num_heads", "train.lr"),
-    "budget": (
-        "model.flops_ratio",
-        "model.flops_weight",
-        "model.routes",
-        "model.ramp",
-        "model.dense_kimg",
-        "model.ramp_kimg",
-        "model.complete_kimg",
-        "train.lr",
-        "train.total_kimg",
-        "train.grad_clip",
-    ),
+    "budget": ("train.lr", "train.total_kimg", "train.grad_clip"),
     "regularisation": (
         "model.dropout",
         "data.augment",
@@ -63,5 +57,27 @@ KNOB_GROUPS: dict[str, tuple[str, ...]] = {
     "sampler": ("sample",),
     "weights": ("weights",),
 }
+"""Knob group -> paths that belong to it whichever network is trained."""
+
+
+def knob_groups(backbones: Iterable[type[ModelBase]]) -> dict[str, tuple[str, ...]]:
+    """The shared knobs, and before them those that the kinds of networks put into the same groups.
+
+    Raises ValueError for a group that there is not: a kind adds knobs, and no groups.
+    """
+    groups = {name: dict.fromkeys(shared) for name, shared in SHARED_KNOBS.items()}
+    for backbone in backbones:
+        for group, fields in backbone.knob_groups.items():
+            if group not in groups:
+                known = ", ".join(groups)
+                raise ValueError(
+                    f"{backbone.__name__}.knob_groups: {group!r} is no knob group; there are: {known}"
+                )
+            own = dict.fromkeys(f"model.{field}" for field in fields)
+            groups[group] = own | groups[group]
+    return {name: tuple(paths) for name, paths in groups.items()}
+
+
+KNOB_GROUPS = knob_groups(BACKBONES.values())
 """What one sweep may vary at a time [playbook 0.4, 1.8, 5.5]: a group allows its paths and everything below
 them."""

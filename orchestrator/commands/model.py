@@ -38,5 +38,5 @@ def command(
     console = make_console()
     for line in words(found):
         console.print(line, highlight=False)
-    if layers:
+    if layers and found.layers:
         console.print(layers_table(found))

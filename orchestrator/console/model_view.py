@@ -128,7 +128,7 @@ def _budget_words(found: Network, budget: Budget) -> str:
 
 
 def layers_table(found: Network) -> Table:
-    """One row a layer, with its shares of the whole, and the sum."""
+    """One row a layer, with its shares of the whole, and the sum; no rows where nobody counted them."""
     table = Table(box=None, header_style="bold", show_footer=True, footer_style="bold")
     table.add_column("layer", "total")
     for heading, total in (("parameters", found.params), ("MACs / image", found.macs)):

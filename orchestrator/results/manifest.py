@@ -180,9 +180,9 @@ def network_facts(plan: Plan) -> tuple[NetworkFacts, ...]:
     found: dict[str, NetworkFacts] = {}
     for unit in plan.ready_trainings:
         cost = model_cost(unit.experiment)
-        named = published(unit.experiment.model)
-        knobs = unit.experiment.model.model_dump(mode="json")
-        knobs.pop("flops_ratio", None)  # how much of a DyDiT is executed does not make it another network
+        model = unit.experiment.model
+        named = published(model)
+        knobs = model.model_dump(mode="json", exclude=set(model.execution_settings))
         found[canonical_json(knobs)] = NetworkFacts(
             name=named.name if named else "",
             note=named.note if named else "",

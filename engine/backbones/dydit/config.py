@@ -28,6 +28,16 @@ Ramp = Literal["after_dense", "released"]
 
 SIZES = ("S", "B", "XL")
 """DiT's sizes that P5 makes dynamic."""
+BUDGET_KNOBS = (
+    "flops_ratio",
+    "flops_weight",
+    "routes",
+    "ramp",
+    "dense_kimg",
+    "ramp_kimg",
+    "complete_kimg",
+)
+"""What a sweep of the knob group `budget` may vary."""
 
 
 class DyDit(TransformerSettings):
@@ -36,14 +46,12 @@ class DyDit(TransformerSettings):
 
     position: ClassVar[int] = 6
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {**TransformerSettings.levels, "flops_ratio": BUDGETS}
-    not_named: ClassVar[frozenset[str]] = TransformerSettings.not_named | {
-        "flops_ratio",
-        "flops_weight",
-        "ramp",
-        "dense_kimg",
-        "ramp_kimg",
-        "complete_kimg",
-    }
+    knob_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"budget": BUDGET_KNOBS}
+    execution_settings: ClassVar[frozenset[str]] = frozenset({"flops_ratio"})
+    # Of the budget's knobs the routes alone make layers.
+    not_named: ClassVar[frozenset[str]] = TransformerSettings.not_named | (
+        frozenset(BUDGET_KNOBS) - {"routes"}
+    )
     # It skips what all images of a batch agree to skip, as they do at one noise level.
     packs_steps: ClassVar[bool] = False
     executes_part: ClassVar[bool] = True

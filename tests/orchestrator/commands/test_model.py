@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from engine.backbones.base import ModelBase
+from engine.backbones.ddpmpp.config import DdpmPlusPlus
 from engine.backbones.dit.cost import attention_cost, mlp_cost
 from engine.backbones.dit.layout import dit_layout
 from engine.backbones.dydit.config import DyDit
@@ -158,3 +160,14 @@ def test_many_networks_are_named_up_to_four(recipe: Path) -> None:
         for d, w, h in sizes
     ]
     assert sweep_words([*experiments, half]).startswith(f"networks: {', '.join(kinds)}, and 1 more; ")
+
+
+def test_a_network_whose_layers_nobody_counted_has_no_table_of_them(
+    orch: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A recipe of this test's own: costs are remembered by experiment.
+    recipe.write_text(DYDIT.replace(DYDIT.splitlines()[2], "model: {kind: ddpmpp, channels: 20}"))
+    monkeypatch.setattr(DdpmPlusPlus, "layers", ModelBase.layers)
+    code, out, _ = orch("model", str(recipe), "--layers")
+    assert code == 0
+    assert out.rstrip().endswith("parameters and MACs: unknown; ddpmpp does not count its layers")
