@@ -35,7 +35,7 @@ class HybridObjective(ObjectiveBase):
     class-conditional ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
     vlb_weight: float = Field(default=0.001, gt=0)
     """Weight of L_vlb, the sum of the bound's terms over all timesteps (P1's lambda)."""
-    strata: int = Field(default=1, ge=1)
+    strata: Literal[1, 4] = 1
     """Draw timesteps from so many equal parts of the chain, an equal share of every batch from each: 1 as P1, 4 as
     DyDiT's code."""
 

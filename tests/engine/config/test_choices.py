@@ -31,6 +31,30 @@ KINDS = [
 ]
 
 
+NAMED = {
+    "dydit_cifar10": {
+        "model.ramp": "released",
+        "objective.strata": "4",
+        "train.grad_clip.kind": "skip",
+        "train.lr_first_step": "ramp",
+    },
+    "ocm_digits": {
+        "objective.head": "complex",
+        "objective.backbone_dropout": "off",
+        "model.min_group_channels": "2",
+    },
+}
+"""Of recipes: where released programs differ from one another or from us in networks and training."""
+
+
+@pytest.mark.parametrize("recipe", NAMED)
+def test_conventions_of_networks_and_training_are_told(recipe: str) -> None:
+    told = choices_of([read_recipe(PACKAGED / "recipes" / f"{recipe}.yaml")])
+    assert {field: told[field] for field in NAMED[recipe]} == {
+        field: (value,) for field, value in NAMED[recipe].items()
+    }
+
+
 def is_choice(schema: dict[str, Any]) -> bool:
     if "enum" in schema or "const" in schema or schema.get("type") in ("boolean", "null"):
         return True
