@@ -118,6 +118,6 @@ class StartFacts:
     """The network that goes on."""
 
 
-def warmup_words(warmup_kimg: float) -> str:
+def warmup_words(warmup_kimg: float | None) -> str:
     """What `beside` says of a warm-up; nothing where there is none."""
     return f" after {warmup_kimg:g} kimg of L_simple alone" if warmup_kimg else ""

@@ -38,10 +38,9 @@ class HybridObjective(ObjectiveBase):
     strata: Literal[1, 4] = 1
     """Draw timesteps from so many equal parts of the chain, an equal share of every batch from each: 1 as P1, 4 as
     DyDiT's code."""
-
-    warmup_kimg: float = Field(default=0, ge=0)
+    warmup_kimg: float | None = Field(default=None, gt=0)
     """Train L_simple alone for so long before the bound, which is noisy where the mean is still far off [playbook
-    3.3]."""
+    3.3]. None trains the bound from the first step."""
 
     @property
     def design(self) -> Design:
@@ -65,7 +64,7 @@ class HybridObjective(ObjectiveBase):
     @property
     def warmup_images(self) -> int:
         """As configured."""
-        return round(1000 * self.warmup_kimg)
+        return round(1000 * (self.warmup_kimg or 0))
 
     def losses_at(self, images_shown: int, denoiser: "Denoiser", batch: "Noised") -> "Terms":
         """L_simple during the warm-up, then L_hybrid."""

@@ -34,10 +34,9 @@ class VlbObjective(ObjectiveBase):
     noise_levels: Annotated[UniformTime | LossSecondMoment, Field(discriminator="kind")] = LossSecondMoment()
     """How timesteps are drawn; P1 needs importance sampling, because the bound's terms differ so much in
     size."""
-
-    warmup_kimg: float = Field(default=0, ge=0)
+    warmup_kimg: float | None = Field(default=None, gt=0)
     """Train L_simple alone for so long before the bound, which is noisy where the mean is still far off [playbook
-    3.3]."""
+    3.3]. None trains the bound from the first step."""
 
     @property
     def design(self) -> Design:
@@ -59,7 +58,7 @@ class VlbObjective(ObjectiveBase):
     @property
     def warmup_images(self) -> int:
         """As configured."""
-        return round(1000 * self.warmup_kimg)
+        return round(1000 * (self.warmup_kimg or 0))
 
     def losses_at(self, images_shown: int, denoiser: "Denoiser", batch: "Noised") -> "Terms":
         """L_simple during the warm-up, then L_vlb."""

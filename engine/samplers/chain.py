@@ -21,9 +21,9 @@ from engine.samplers.timesteps import (
     SECTIONS,
     TauName,
     listed_timesteps,
-    section_counts,
     section_timesteps,
     timesteps,
+    written_numbers,
 )
 
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
@@ -38,11 +38,11 @@ class ChainSampler(SamplerBase):
     """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and released_quadratic as
     its code does; even, strided (`ddimN` of its scripts) and sections as P1's and DiT's code; even_one_based as
     P6's and Analytic-DPM's; trailing for schedules that end in pure noise; listed as `visit` says."""
-    sections: Annotated[Counts | None, BeforeValidator(section_counts)] = None
+    sections: Annotated[Counts | None, BeforeValidator(written_numbers)] = None
     """Of tau sections: steps in each of so many equal parts of the chain, the least noisy first, as a list or as
     P1's scripts write it ("10,15,20"). They add up to num_steps."""
-    visit: Timesteps | None = None
-    """Of tau listed: the num_steps timesteps themselves, rising."""
+    visit: Annotated[Timesteps | None, BeforeValidator(written_numbers)] = None
+    """Of tau listed: the num_steps timesteps themselves, rising, as a list or as "0,400,999"."""
     schedule: ScheduleName = "linear"
     """Variance-preserving schedule that is walked; any trained model can be sampled on any of them."""
     num_timesteps: int = Field(default=1000, ge=2)

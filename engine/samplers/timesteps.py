@@ -142,16 +142,20 @@ def section_timesteps(counts: tuple[int, ...], num_timesteps: int) -> tuple[int,
     return distinct(SECTIONS, visited)
 
 
-def section_counts(written: object) -> object:
-    """P1's way of writing counts, "10,15,20", as a list; anything else as it is. ValueError for its `ddimN`."""
+def written_numbers(written: object) -> object:
+    """Numbers in a text, as P1's scripts write them ("10,15,20"), as a list; anything else as it is.
+
+    A panel of a grid multiplies lists, so that there a text is the only way. ValueError for P1's `ddimN`, which is
+    a rule of its own.
+    """
     if not isinstance(written, str):
         return written
     if written.startswith("ddim"):
-        raise ValueError(f"sections {written!r} is tau strided with num_steps {written.removeprefix('ddim')}")
+        raise ValueError(f"{written!r} is tau strided with num_steps {written.removeprefix('ddim')}")
     try:
-        return [int(count) for count in written.split(",")]
+        return [int(number) for number in written.split(",")]
     except ValueError:
-        raise ValueError(f"sections {written!r} is no list of numbers such as 10,15,20") from None
+        raise ValueError(f"{written!r} is no list of numbers such as 10,15,20") from None
 
 
 def listed_timesteps(visited: tuple[int, ...], num_timesteps: int) -> tuple[int, ...]:

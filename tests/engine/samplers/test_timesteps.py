@@ -121,6 +121,7 @@ def test_sections_and_listed_timesteps_are_refused_with_their_reason() -> None:
 def test_listed_timesteps_are_visited_and_are_one_sampler_with_a_rule_that_visits_them() -> None:
     listed = Ddim(num_steps=4, tau="listed", visit=(0, 333, 666, 999))
     assert listed.timesteps == (0, 333, 666, 999)
+    assert Ddim.model_validate({"num_steps": 4, "tau": "listed", "visit": "0,333,666,999"}) == listed
     assert listed.canonical().form == Ddim(num_steps=4).canonical().form
     assert Ddpm.model_validate_json(
         Ddpm(**listed.model_dump(exclude={"kind", "eta", "noisy", "covariance", "clip"})).model_dump_json()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.config.choices import choice_lines, choices_of
 from engine.config.experiment import Experiment
 from engine.config.train import Train
 from engine.data.datasets import ImageSet
@@ -111,7 +112,7 @@ def test_training_changes_its_loss_at_the_end_of_the_warm_up(
     tiny: Experiment, digits: ImageSet, tmp_path: Path
 ) -> None:
     half, never = (
-        trained(tiny, VlbObjective(warmup_kimg=kimg), digits, tmp_path / f"{kimg}") for kimg in (0.016, 0.0)
+        trained(tiny, VlbObjective(warmup_kimg=kimg), digits, tmp_path / f"{kimg}") for kimg in (0.016, None)
     )
     hybrid = trained(tiny, HybridObjective(warmup_kimg=0.016), digits, tmp_path / "hybrid")
     # Both are L_simple for two steps: the same weights; then each is its own.
@@ -135,3 +136,8 @@ def test_a_warm_up_is_told_and_no_other_objective_has_one() -> None:
     assert VlbObjective().beside == ""
     assert HybridObjective(warmup_kimg=2).beside.endswith("for the variance) after 2 kimg of L_simple alone")
     assert SimpleObjective().warmup_images == 0
+
+
+def test_plan_and_report_tell_the_warm_up(tiny: Experiment) -> None:
+    warm = tiny.model_copy(update={"objective": VlbObjective(warmup_kimg=0.1)})
+    assert "warmup_kimg 0.1" in choice_lines(choices_of([warm]))["objective"]
