@@ -13,12 +13,22 @@ from orchestrator.storage.speeds import read_speeds
 
 def refuse_hopeless_sweep(sweep: Sweep, options: Options, grid: Path, *, force: bool) -> None:
     """UsageError when the data set is not there, or when this machine would need more than a day without
-    `force`. A sweep that is complete is never refused: nothing of it would run."""
+    `force`; PluginError when a package's table cannot be used.
+
+    A sweep that is complete is never refused: nothing of it would run.
+    """
     store = options.store
     whole = whole_plan(sweep, store)
     asked = current_plan(sweep, store) if sweep.is_search else whole
     if is_complete(asked, store.sweep(sweep.output_name)):
         return
+    load_kinds_of_reports()
     on_cluster = cluster_address(options.address) is not None
     around = Surroundings(grid, options.data_root, on_cluster, force)
     refuse_hopeless(whole, speed_of(sweep, read_speeds(store)), around)
+
+
+def load_kinds_of_reports() -> None:
+    """PluginError for a table that a package offers and that cannot be used: said now, and not by the report at the
+    end of a sweep of days."""
+    import reports.tables.registry  # noqa: F401 - importing it loads every table

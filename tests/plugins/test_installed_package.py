@@ -133,6 +133,19 @@ def test_a_package_whose_kind_has_a_name_that_is_taken_is_one_line_and_exit_code
     assert "orch-example offers the data set 'digits', and there is one of that name already" in done.stderr
 
 
+def test_a_table_that_cannot_be_loaded_is_told_before_anything_is_trained(
+    altered: Callable[[Callable[[Path], None]], Path], tmp_path: Path
+) -> None:
+    def break_it(source: Path) -> None:
+        (source / "orch_example" / "cells_by_grey.py").write_text("import no_such_library\n")
+
+    grid = str(ROOT / "grids" / "quickstart.yaml")
+    done = run(altered(break_it), ORCH, "sweep", grid, "--smoke", "--storage", str(tmp_path / "runs"))
+    assert done.returncode == 2
+    assert "orch-example offers the table 'cells_by_grey', which cannot be loaded" in done.stderr
+    assert not list((tmp_path / "runs").glob("train/*"))
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_of_a_packages_kinds_runs_and_is_reported(installed: Path, tmp_path: Path) -> None:

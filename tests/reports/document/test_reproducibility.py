@@ -79,6 +79,18 @@ def test_an_nfe_that_contradicts_the_solver_is_found(write, make_cell):
     assert outcomes(folder)["counted NFE differs from the solver's formula in 1 cell, first c1"] is False
 
 
+def test_an_nfe_without_a_formula_is_not_said_to_agree_with_one(write, make_cell):
+    folder = write([make_cell({}, {"kind": "ddim", "num_steps": 18}, 4.0, nfe=18, cell_id="c1")])
+    assert outcomes(folder)["counted NFE against the solvers' formulas: no solver here has one"] is None
+
+
+def test_how_many_nfes_have_a_formula_is_said_where_some_have_none(write, make_cell):
+    known = make_cell({}, {"kind": "heun", "num_steps": 18}, 4.0, nfe=35, cell_id="c1")
+    other = make_cell({}, {"kind": "ddim", "num_steps": 18}, 4.0, nfe=18, cell_id="c2")
+    agrees = "counted NFE agrees with the solvers' formulas (Euler N, Heun 2N − 1, RK4 4N − 1)"
+    assert outcomes(write([known, other]))[f"{agrees} in 1 of 2 cells"] is True
+
+
 def test_values_that_are_not_finite_are_counted(write, make_cell):
     folder = write([make_cell({}, {"kind": "heun", "num_steps": 18}, float("inf"), cell_id="c1")])
     assert outcomes(folder)["1 value not finite, first in cell c1"] is False
