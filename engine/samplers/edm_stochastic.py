@@ -21,14 +21,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from engine.samplers.base import Canonical
-from engine.samplers.heun import Heun, heun_or_euler
-from engine.samplers.sigma_walk import SigmaGridSampler
-from engine.samplers.steps import NoiseFn, Scale, Step, StepCoroutine
+from engine.samplers.euler import Euler, euler_step
+from engine.samplers.heun import Heun, SecondOrder, second_order_step
+from engine.samplers.scaled_ode import OdeSampler, ScaledChurn
+from engine.samplers.steps import NoiseFn, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,15 @@ S_CHURN = tuple(float(value) for value in range(0, 101, 10))
 S_TMIN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 S_TMAX = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0)
 S_NOISE = tuple(round(1.0 + step / 1000, 3) for step in range(11))
+
+
+def _no_limit(value: Any) -> Any:
+    """`.inf` as None, which JSON can write."""
+    return None if value in (math.inf, ".inf", "inf") else value
+
+
+Ceiling = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_no_limit)]
+"""A highest noise level; None, which a grid may write as `.inf`, is no limit."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +72,14 @@ class Churn:
         return x + math.sqrt(self.sigma_hat**2 - self.sigma**2) * self.s_noise * noise(self.number)
 
 
-class EdmStochastic(SigmaGridSampler):
-    """Heun steps with churn on the noise levels inside [s_tmin, s_tmax] [P3 Alg. 2; playbook 5.4, A.3]."""
+class EdmStochastic(SecondOrder):
+    """Heun or Euler steps with churn on the noise levels inside [s_tmin, s_tmax] [P3 Alg. 2; playbook 5.4,
+    A.3]."""
 
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "s_churn": S_CHURN,
         "s_tmin": S_TMIN,
-        "s_tmax": S_TMAX,
+        "s_tmax": (*S_TMAX, math.inf),
         "s_noise": S_NOISE,
     }
 
@@ -77,21 +88,40 @@ class EdmStochastic(SigmaGridSampler):
     """Overall amount of stochasticity; 0 is the deterministic Heun sampler."""
     s_tmin: float = Field(default=0.0, ge=0)
     """Lowest noise level at which noise is added."""
-    s_tmax: float = Field(default=80.0, ge=0)
-    """Highest noise level at which noise is added."""
+    s_tmax: Ceiling = None
+    """Highest noise level at which noise is added; null or .inf, as in EDM, is no limit."""
     s_noise: float = Field(default=1.0, gt=0)
     """Standard deviation of the added noise, relative to what theory asks for."""
+    solver: Literal["heun", "euler"] = "heun"
+    """Steps of second or of first order; with churn, P3's Table 2 has both."""
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of x0_hat: 2N - 1."""
-        return 2 * self.num_steps - 1
+        """Evaluations of x0_hat: 2N - 1, or N of Euler steps."""
+        return 2 * self.num_steps - 1 if self.solver == "heun" else self.num_steps
 
     @property
     def label(self) -> str:
         """Short name for tables and figures."""
-        interval = f" [{self.s_tmin:g}, {self.s_tmax:g}] noise {self.s_noise:g}" if self.s_churn else ""
-        return f"EDM {self.num_steps} churn {self.s_churn:g}{interval}{self.suffix}"
+        interval = f" {self.interval} noise {self.s_noise:g}" if self.s_churn else ""
+        method = " Euler" if self.solver == "euler" else "" if self.alpha == 1 else f" alpha {self.alpha:.3g}"
+        return f"EDM {self.num_steps}{method} churn {self.s_churn:g}{interval}{self.suffix}"
+
+    @property
+    def interval(self) -> str:
+        """The noise levels at which noise is added, in signs."""
+        return f"[{self.s_tmin:g}, {'inf' if self.s_tmax is None else format(self.s_tmax, 'g')}]"
+
+    @property
+    def highest(self) -> float:
+        """s_tmax as a number."""
+        return math.inf if self.s_tmax is None else self.s_tmax
+
+    @property
+    def plain(self) -> OdeSampler:
+        """The sampler without churn: Heun's or Euler's."""
+        kind = Heun if self.solver == "heun" else Euler
+        return kind(**{name: getattr(self, name) for name in kind.model_fields if name != "kind"})
 
     @property
     def deterministic(self) -> bool:
@@ -101,13 +131,16 @@ class EdmStochastic(SigmaGridSampler):
 
     @property
     def order(self) -> int | None:
-        """Heun's where no step is churned."""
-        return 2 if self.deterministic else None
+        """The solver's where no step is churned."""
+        return self.plain.order if self.deterministic else None
 
     @property
     def family(self) -> str:
-        """The solver's name in figures: Heun where no step is churned."""
-        return "Heun" if self.deterministic else "EDM stochastic"
+        """The solver's name in figures: Heun or Euler where no step is churned."""
+        if self.deterministic:
+            return self.plain.family
+        method = "" if self.plain.family == "Heun" else f" {self.plain.family}"
+        return f"EDM stochastic{method}"
 
     @property
     def gamma(self) -> float:
@@ -117,21 +150,20 @@ class EdmStochastic(SigmaGridSampler):
     @property
     def churned_steps(self) -> tuple[int, int]:
         """Half-open range [first, last) of the steps whose noise level lies in [s_tmin, s_tmax]."""
-        inside = [i for i, sigma in enumerate(self.sigmas[:-1]) if self.s_tmin <= sigma <= self.s_tmax]
+        inside = [i for i, sigma in enumerate(self.sigmas[:-1]) if self.s_tmin <= sigma <= self.highest]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
     def canonical(self) -> Canonical:
-        """Heun when nothing is churned; else what the four parameters do on this grid of noise levels."""
+        """Heun or Euler when nothing is churned; else what the four parameters do on this grid of noise levels."""
         first, last = self.churned_steps
-        base = Heun(**{name: getattr(self, name) for name in SigmaGridSampler.model_fields}).canonical()
+        base = self.plain.canonical()
+        name = self.solver.capitalize()
         if self.s_churn == 0:
             return Canonical(
-                base.form, (*base.reasons, "s_churn = 0 is Heun: s_tmin, s_tmax and s_noise do nothing")
+                base.form, (*base.reasons, f"s_churn = 0 is {name}: s_tmin, s_tmax and s_noise do nothing")
             )
         if first == last:
-            return Canonical(
-                base.form, (*base.reasons, f"no noise level lies in [{self.s_tmin:g}, {self.s_tmax:g}]: Heun")
-            )
+            return Canonical(base.form, (*base.reasons, f"no noise level lies in {self.interval}: {name}"))
         reasons = [*base.reasons, f"[s_tmin, s_tmax] acts only through steps {first}..{last - 1}"]
         if self.s_churn / self.num_steps > MAX_GAMMA:
             limit = MAX_GAMMA * self.num_steps
@@ -142,13 +174,23 @@ class EdmStochastic(SigmaGridSampler):
         return Canonical({**base.form, **churn}, tuple(reasons))
 
     def program(self) -> tuple[Step, ...]:
-        """Heun steps from sigma_max to 0; a churned one starts from a raised noise level."""
+        """Steps from sigma_max to 0; a churned one starts from a raised noise level."""
         first, last = self.churned_steps
-        steps: list[Step] = [Scale(self.sigmas[0])]
+        steps: list[Step] = [self.start()]
         for number, (sigma, sigma_next) in enumerate(pairwise(self.sigmas)):
             if self.gamma > 0 and first <= number < last:
                 sigma_hat = sigma * (1 + self.gamma)
-                steps += [Churn(sigma, sigma_hat, self.s_noise, number), heun_or_euler(sigma_hat, sigma_next)]
+                steps += [self._churn(sigma, sigma_hat, number), self._step(sigma_hat, sigma_next)]
             else:
-                steps.append(heun_or_euler(sigma, sigma_next))
+                steps.append(self._step(sigma, sigma_next))
         return tuple(steps)
+
+    def _churn(self, sigma: float, sigma_hat: float, number: int) -> Step:
+        if self.law.is_plain:
+            return Churn(sigma, sigma_hat, self.s_noise, number)
+        return ScaledChurn(self.law, sigma, sigma_hat, self.s_noise, number)
+
+    def _step(self, sigma: float, sigma_next: float) -> Step:
+        if self.solver == "euler":
+            return euler_step(self.law, sigma, sigma_next)
+        return second_order_step(self.law, sigma, sigma_next, self.alpha)

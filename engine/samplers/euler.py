@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from engine.samplers.base import Canonical
-from engine.samplers.sigma_walk import SigmaGridSampler
-from engine.samplers.steps import DenoiseRequest, NoiseFn, Scale, Step, StepCoroutine
+from engine.samplers.scaled_ode import OdeSampler, TimeLaw, steps_between
+from engine.samplers.steps import DenoiseRequest, NoiseFn, Step, StepCoroutine
 
 if TYPE_CHECKING:
     import torch
@@ -40,20 +40,25 @@ class EulerStep:
         return x + (self.sigma_next - self.sigma) * here
 
 
-class Euler(SigmaGridSampler):
-    """First-order deterministic sampler: one evaluation a step [P3 Eq. 4 with s(t) = 1, sigma(t) = t]."""
+def euler_step(law: TimeLaw, sigma: float, sigma_next: float) -> Step:
+    """Euler's step in the time and scale of `law`."""
+    return EulerStep(sigma, sigma_next) if law.is_plain else steps_between(law, sigma, sigma_next, None)
+
+
+class Euler(OdeSampler):
+    """First-order deterministic sampler: one evaluation a step [P3 Eq. 4]."""
 
     kind: Literal["euler"] = "euler"
 
     @property
-    def order(self) -> int:
-        """1."""
-        return 1
+    def order(self) -> int | None:
+        """1 where sigma(t) = t and s = 1; elsewhere the last step, to t = 0, leaves noise whatever their number."""
+        return 1 if self.law.is_plain else None
 
     @property
     def family(self) -> str:
         """The solver's name in figures."""
-        return "Euler"
+        return f"Euler{self.column}"
 
     @property
     def evaluations(self) -> int:
@@ -68,11 +73,11 @@ class Euler(SigmaGridSampler):
     def canonical(self) -> Canonical:
         """Noise levels and the order of the method."""
         grid, reasons = self.grid_form()
-        return self.guided(Canonical({"method": "euler", **grid}, reasons))
+        return self.guided(Canonical({"method": "euler", **grid, **self.law_form()}, reasons))
 
     def program(self) -> tuple[Step, ...]:
         """Euler steps from sigma_max to 0."""
-        steps: list[Step] = [Scale(self.sigmas[0])]
+        steps: list[Step] = [self.start()]
         for sigma, sigma_next in pairwise(self.sigmas):
-            steps.append(EulerStep(sigma, sigma_next))
+            steps.append(euler_step(self.law, sigma, sigma_next))
         return tuple(steps)
