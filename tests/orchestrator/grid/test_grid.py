@@ -30,6 +30,7 @@ COUNTS = {
     "edm_networks": 2,
     "dydit_flops": 7,
     "few_step": 24,
+    "edm_baselines": 36,
     "few_step_solvers": 65,
     "scaling_law": 5,
     "loss_gap": 4,

@@ -56,6 +56,7 @@ def counts(plan: Plan) -> tuple[int, int, int]:
         ("edm_networks", (2, 2, 2)),
         ("dydit_flops", (7, 7, 7)),
         ("few_step", (24, 24, 2)),
+        ("edm_baselines", (36, 36, 2)),
         ("few_step_solvers", (65, 65, 1)),
         ("scaling_law", (5, 5, 5)),
         ("loss_gap", (4, 4, 4)),
