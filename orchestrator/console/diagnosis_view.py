@@ -59,22 +59,19 @@ def find_training(store: Store, name: str, draws: int, data_root: Path | None) -
 
     It is looked at with its own average of the weights. Raises UsageError when none or several fit.
     """
-    planned = {
-        (sweep, unit.entry.train_id): f"{sweep}: {unit.entry.label}"
-        for sweep in planned_sweeps(store)
-        for unit in planned_units(store, sweep)
-        if unit.kind == "train"
-    }
-    trainings = store.root.subfolder("train")
-    found = [
-        identity
-        for identity in trainings.folders()
-        if (identity.startswith(name) or (name, identity) in planned)
-        and trainings.exists(f"{identity}/{DONE}")
-    ]
+    labels: dict[str, str] = {}
+    of_named_sweep: dict[str, str] = {}
+    for sweep in planned_sweeps(store):
+        for unit in planned_units(store, sweep):
+            if unit.kind == "train":
+                labels[unit.entry.train_id] = f"{sweep}: {unit.entry.label}"
+                if sweep == name:
+                    of_named_sweep[unit.entry.train_id] = labels[unit.entry.train_id]
     # Sweeps share trainings: one is called as in the sweep that was named, else as in the last that has it.
-    labels = {identity: label for (_, identity), label in planned.items()}
-    labels |= {identity: label for (sweep, identity), label in planned.items() if sweep == name}
+    labels |= of_named_sweep
+    trainings = store.root.subfolder(paths.TRAININGS)
+    asked = [one for one in trainings.folders() if one.startswith(name) or one in of_named_sweep]
+    found = [identity for identity in asked if trainings.exists(f"{identity}/{DONE}")]
     labels = {identity: labels.get(identity, "a training") for identity in found}
     if not found:
         raise UsageError(

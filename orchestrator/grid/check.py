@@ -41,9 +41,9 @@ def _entry_faults(entry: Entry, grid: Grid, kinds: KindsInGrid) -> Iterator[Faul
             wrong_group = group_fault(entry.field, grid.varies, entry.path)
             if wrong_group:
                 yield wrong_group
-        wrong = [fault for path, value in entry.values if (fault := value_fault(entry.field, value, path))]
-        if wrong:
-            yield from wrong
+        faults = [value_fault(entry.field, value, path) for path, value in entry.values]
+        if any(faults):
+            yield from filter(None, faults)
             return
     if not grid.off_playbook and entry.role is not Role.CONDITION:
         levels = (level_fault(entry.field, value, kinds, path) for path, value in entry.values)

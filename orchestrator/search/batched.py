@@ -23,8 +23,11 @@ Run = Callable[[tuple[Point, ...]], None]
 
 def varies_samplers_alone(sweep: Sweep) -> bool:
     """Whether all searched fields belong to the sampler: then no proposal needs a training of its own."""
-    fields = {field for _, options in search_dimensions(sweep) for option in options for field in option}
-    return all(field.startswith("sample.") for field in fields)
+    for _, options in search_dimensions(sweep):
+        for option in options:
+            if not all(field.startswith("sample.") for field in option):
+                return False
+    return True
 
 
 def run_batches(sweep: Sweep, store: Store, folder: Folder, run: Run) -> None:

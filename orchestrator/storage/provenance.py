@@ -60,10 +60,11 @@ def code_fingerprint() -> Code:
 
 def environment() -> Environment:
     """Python, platform and package versions of this process."""
+    versions = {name: package_version(name) for name in PACKAGES}
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
-        packages={name: found for name in PACKAGES if (found := package_version(name))},
+        packages={name: version for name, version in versions.items() if version},
         cpu=cpu_name(),
         cpu_count=os.cpu_count(),
     )

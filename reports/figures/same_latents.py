@@ -23,8 +23,13 @@ def plot(overview: Overview) -> ReportFigure | None:
     """The figure of the best training; None when all its samplers cost the same or its panels are gone."""
     best = best_of(overview.configurations, overview.distance)
     own = [one for one in overview.configurations if best and one.training == best.training]
-    strips = {id(one): strip for one in own if (strip := _strip(overview, one)) is not None}
-    found = [one for one in own if id(one) in strips]
+    strips = {}
+    found = []
+    for one in own:
+        strip = _strip(overview, one)
+        if strip is not None:
+            strips[id(one)] = strip
+            found.append(one)
     families = list(dict.fromkeys(one.family for one in found))
     if best is None or len({one.nfe for one in found}) < 2:
         return None

@@ -39,9 +39,11 @@ def plot(overview: Overview) -> ReportFigure | None:
     figure, (axes,) = new_figure(height=4.2)
     log_axis(axes.xaxis, [compute for group in groups for compute in group.compute], TICK_GAP)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda compute, _: scaled(compute)))
-    log_if_wide(
-        axes, [value for group in groups for values in group.losses.values() for value in values], ratio=1
-    )
+    heights: list[float] = []
+    for group in groups:
+        for values in group.losses.values():
+            heights.extend(values)
+    log_if_wide(axes, heights, ratio=1)
     labels = []
     for group, colour in zip(groups, colours(len(groups)), strict=True):
         for metric in SERIES:

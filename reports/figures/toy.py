@@ -1,6 +1,6 @@
 """The K-budget picture: what each sampler makes of the same 2-D latents with few steps and with many."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -56,10 +56,8 @@ def caption(grids: Sequence[ToyGrid]) -> str:
     """What the panels show, and what to make of it."""
     samples = len(grids[0].clouds[0].points)
     points = len(grids[0].data)
-    chance, noise = (
-        " and ".join(dict.fromkeys(map(rounded, numbers)))
-        for numbers in ([grid.chance for grid in grids], [grid.noise for grid in grids])
-    )
+    chance = _each_once(grid.chance for grid in grids)
+    noise = _each_once(grid.noise for grid in grids)
     return (
         f"All samplers start from the same {samples:,} evenly spread latents and ask the exact denoiser of "
         f"the {points} grey points, so every error is the sampler's own. Over a panel: evaluations of the "
@@ -70,6 +68,10 @@ def caption(grids: Sequence[ToyGrid]) -> str:
         "about 200 steps; with its betas respaced to the K steps, as here, about 50 do, and what is left "
         "then is mostly chance, from its own noise."
     )
+
+
+def _each_once(distances: Iterable[float]) -> str:
+    return " and ".join(dict.fromkeys(map(rounded, distances)))
 
 
 def rounded(distance: float) -> str:

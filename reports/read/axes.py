@@ -28,7 +28,8 @@ def without_seeds(axes: AxisValues) -> JsonObject:
 def varied_fields(points: Sequence[AxisValues]) -> dict[str, tuple[Any, ...]]:
     """Fields with several values over the points, and the values in order."""
     fields = dict.fromkeys(field for axes in points for field in axes)
-    return {field: values for field in fields if len(values := _values(field, points)) > 1}
+    values = {field: _values(field, points) for field in fields}
+    return {field: distinct for field, distinct in values.items() if len(distinct) > 1}
 
 
 def partly_there(points: Sequence[AxisValues]) -> dict[str, tuple[Any, ...]]:

@@ -21,7 +21,8 @@ SHOWN = 10
 
 def build(overview: Overview) -> Table | None:
     """The table, or None when no training has FEWEST samplers with a finite distance."""
-    rivals = [group for training in overview.trainings if len(group := _finite(overview, training)) >= FEWEST]
+    groups = [_finite(overview, training) for training in overview.trainings]
+    rivals = [group for group in groups if len(group) >= FEWEST]
     best = best_of([group[0] for group in rivals], overview.distance)
     if best is None:
         return None

@@ -77,7 +77,10 @@ class Table:
         """Decimals of a column: the same for all columns of a group."""
         alike = [one.name for one in self.columns if column.group and one.group == column.group]
         names = [column.places_like] if column.places_like else alike or [column.name]
-        values = [value for name in names if column.kind != "text" for value in self.frame[name].dropna()]
+        values: list[float] = []
+        if column.kind != "text":
+            for name in names:
+                values.extend(self.frame[name].dropna())
         return decimals(values)
 
     @property
@@ -186,8 +189,12 @@ def _best_rows(frame: pd.DataFrame, column: Column, within: str) -> set[int]:
         if value is not None and math.isfinite(value):
             groups.setdefault(owner, {})[row] = value
     end = {"lower": min, "higher": max}[column.better]
-    differing = [found for found in groups.values() if len(set(found.values())) > 1]
-    return {row for found in differing for row, value in found.items() if value == end(found.values())}
+    best: set[int] = set()
+    for found in groups.values():
+        if len(set(found.values())) > 1:
+            lead = end(found.values())
+            best |= {row for row, value in found.items() if value == lead}
+    return best
 
 
 def _text(value: Any, column: Column, places: int) -> str:

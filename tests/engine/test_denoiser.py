@@ -75,9 +75,7 @@ def test_a_second_half_of_the_channels_is_the_variance_and_does_not_change_the_m
     assert one.posterior(x, 2.0).range_fraction is None
 
 
-def test_a_variance_model_is_asked_with_the_noise_levels_and_the_head_and_a_learned_range_stays_beside_it() -> (
-    None
-):
+def test_a_variance_model_gets_noise_levels_and_head_output() -> None:
     def variance_model(sigma: Tensor, head: Tensor | None) -> Tensor:
         assert head is not None
         return sigma[:, None, None, None] * head

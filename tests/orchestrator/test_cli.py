@@ -216,7 +216,7 @@ def test_the_package_itself_is_the_command() -> None:
     assert (done.returncode, "Usage: orch" in done.stdout) == (0, True)
 
 
-def test_a_package_whose_kind_cannot_be_used_is_one_line_and_a_usage_error(orch: Any, tmp_path: Path) -> None:
+def test_an_unusable_plugin_is_reported_in_one_line(orch: Any, tmp_path: Path) -> None:
     """Its metadata is all that an installed package needs for its kinds to be asked for."""
     metadata = tmp_path / "orch_broken-1.0.dist-info"
     metadata.mkdir()

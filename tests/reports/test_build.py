@@ -162,7 +162,7 @@ def test_a_thousand_cells_all_reach_the_tables(write, make_cell):
     assert "The first 60 of 1,000 rows" in page.read_text()
 
 
-def test_of_the_engine_reports_load_its_records_alone_and_nothing_that_it_runs_on():
+def test_reports_load_only_records_of_the_engine():
     code = (
         "import sys, reports.build; "
         "loaded = {name.split('.')[0] for name in sys.modules}; "

@@ -62,8 +62,8 @@ VARIANTS: list[SamplerBase] = [
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("sampler", VARIANTS, ids=lambda sampler: sampler.label)
-def test_every_sampler_keeps_its_word(sampler: SamplerBase, check: Check) -> None:
-    check(sampler)
+def test_every_sampler_passes_the_conformance_suite(sampler: SamplerBase, check: Check) -> None:
+    assert check(sampler) is None  # a check that fails raises
 
 
 class CallsItselfSecondOrder(Euler):

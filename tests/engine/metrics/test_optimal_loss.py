@@ -153,7 +153,7 @@ def test_dol_is_too_low_snis_too_high_and_cdol_between_them() -> None:
 
 
 @pytest.mark.parametrize("estimator", ["full", "snis", "dol", "cdol"])
-def test_nothing_is_left_to_guess_at_low_noise_and_everything_at_high_noise(estimator: EstimatorName) -> None:
+def test_optimal_loss_is_zero_at_low_noise_and_the_data_variance_at_high(estimator: EstimatorName) -> None:
     points = cloud(200, 5)
     variance = float(points.var(dim=0, correction=0).mean())
     low, high = optimal_loss(

@@ -110,7 +110,7 @@ def test_the_last_timestep_of_a_chain_that_ends_in_pure_noise_is_usable_in_singl
     assert c.c_noise.tolist() == [999.0]
 
 
-def test_what_a_network_learns_about_noise_alone_says_nothing_about_the_image_there() -> None:
+def test_at_pure_noise_errors_of_eps_are_magnified_by_sigma() -> None:
     c = Preconditioning(DiscreteProcess(zero_terminal_snr=True), "eps")(
         torch.tensor([TERMINAL_SIGMA], dtype=torch.float64)
     )

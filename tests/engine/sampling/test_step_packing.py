@@ -174,7 +174,7 @@ def full_batches() -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("count", "packs"), [(5, True), (16, True), (40, False)])
-def test_few_images_of_many_samplers_are_those_of_each_sampler_among_a_full_batch(
+def test_packed_steps_give_the_images_of_each_sampler_alone(
     count: int, packs: bool, full_batches: list[Tensor]
 ) -> None:
     network, found = denoiser(NETWORKS[0], HybridObjective()), dict[int, Tensor]()

@@ -136,9 +136,7 @@ def one_step(norm: float, precision: str = "fp32") -> tuple[nn.Parameter, dict[s
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("norm", [2.0, 1.0])
-def test_a_step_up_to_the_largest_norm_is_made_with_its_gradient_as_it_is(
-    norm: float, precision: str
-) -> None:
+def test_gradients_below_the_limit_are_not_changed(norm: float, precision: str) -> None:
     weight, state = one_step(norm, precision)
     # AdamW's first step: the weight decays by lr * 0.1, and moves by lr against the gradient's sign.
     torch.testing.assert_close(weight.detach(), torch.full((4,), 1 * (1 - 0.05) - 0.5), rtol=1e-6, atol=0)

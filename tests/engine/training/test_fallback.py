@@ -111,7 +111,7 @@ def test_it_falls_back_once_only(short: Any, break_loss: Break) -> None:
     ],
     ids=lambda settings: " ".join(settings.values()),
 )
-def test_it_stops_and_says_where_when_that_is_asked_for_or_nothing_is_left_to_try(
+def test_divergence_stops_training_when_no_fallback_is_left(
     settings: dict[str, str], short: Any, break_loss: Break
 ) -> None:
     break_loss(7)

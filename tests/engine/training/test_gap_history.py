@@ -110,14 +110,14 @@ def test_inside_a_bin_draws_are_even_in_ln_sigma() -> None:
     torch.testing.assert_close(made.bins.place(sigma), 2 + even(900), rtol=0, atol=1e-9)
 
 
-def test_levels_below_their_optimum_get_nothing_beyond_the_objectives_share() -> None:
+def test_levels_without_a_gap_get_only_the_objectives_share() -> None:
     made = history(gaps=GAPS)
     steered = made.bins.index(made.draw(even(5000))[500:])
     assert set(steered.tolist()) == {0, 1, 3, 5}
 
 
 @pytest.mark.parametrize("gap", [0.0, -0.01, float("nan"), float("inf")])
-def test_where_no_gap_is_left_or_one_is_not_finite_draws_are_the_objectives_own(gap: float) -> None:
+def test_without_finite_gaps_levels_come_from_the_objective(gap: float) -> None:
     made, u = history(gaps=GAPS), even(100)
     made.losses.copy_((made.optimum + gap)[:, None].expand(-1, 4))
     assert torch.equal(made.draw(u), LOG_UNIFORM.design.noise_levels.sigma(u, VeProcess()))
@@ -161,7 +161,7 @@ def test_noise_beyond_the_first_level_of_the_ceiling_never_gets_the_low_noise_te
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
-def test_drawers_turn_the_loss_into_w_times_the_error_and_record_the_error(objective: Any) -> None:
+def test_steered_draws_weigh_errors_by_the_target_weight(objective: Any) -> None:
     """An error of 1 in every pixel costs `loss_unit`; times the draw's weight that is w, over pixels as
     before."""
     design = objective.design

@@ -88,7 +88,7 @@ def test_slices_are_given_in_one_way() -> None:
 @pytest.mark.parametrize(
     "levels", [UniformTime(stratified=True), LossSecondMoment(stratified=True, history=3)]
 )
-def test_parts_of_a_batch_get_what_the_whole_batch_gives_them(levels: NoiseLevelsBase) -> None:
+def test_splitting_a_batch_changes_no_image(levels: NoiseLevelsBase) -> None:
     made = warmed(levels)[0] if isinstance(levels, LossSecondMoment) else drawer(levels)
     u, positions = uniforms(64), torch.arange(640, 704)
     whole = made.draw(u, positions)

@@ -155,9 +155,7 @@ def test_equal_weights_are_a_reason_to_be_one_unit(fake: Any, console: Any) -> N
     assert "because weights ema with half-life 1 kimg are the training's own average" in told
 
 
-def test_units_of_an_earlier_version_that_knew_fewer_sections_are_compared(
-    finished: Any, console: Any
-) -> None:
+def test_why_compares_units_of_a_version_with_fewer_sections(finished: Any, console: Any) -> None:
     plan = finished.plan()
     for name, section in (
         (f"train/{plan.trainings[0].train_id}/spec.json", "start"),
@@ -200,7 +198,7 @@ def test_a_cell_whose_training_was_corrected_says_so_too(augmented_before: Any, 
     assert told[-1].startswith("augmentation was corrected in 0.5.0")
 
 
-def test_an_empty_list_that_an_earlier_version_did_not_write_is_no_difference() -> None:
+def test_why_ignores_an_empty_list_that_older_versions_left_out() -> None:
     here: dict[str, JsonValue] = {"eval.metrics": [], "sample.eta": 0.0}
     assert different(here, {"sample.eta": 0.0}) == []
     assert different(here, {}) == ["sample.eta"]

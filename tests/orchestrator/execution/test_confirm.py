@@ -45,7 +45,7 @@ def test_a_configuration_is_ranked_by_its_mean_over_seeds(fake):
     assert {cell.cell_id for cell in best} == {plan.cells[2].cell_id, plan.cells[3].cell_id}
 
 
-def test_the_number_of_images_a_grid_sets_is_no_deviation_of_the_confirmed_sweep(fake):
+def test_confirming_drops_num_samples_from_the_deviations(fake):
     few = fake.changed("panel:", "set: {eval.num_samples: 80, train.lr: 0.001}\npanel:")
     sweep = confirming(measured(few, [5.0, 4.0, 3.0, 6.0]), few.store, 1)
     assert deviations(sweep) == ["train.lr = 0.001"]
@@ -64,9 +64,7 @@ def test_a_sweep_at_the_full_level_is_not_confirmed_again(fake):
         confirming(replace(plan, sweep=sweep), fake.store, 1)
 
 
-def test_a_failed_cell_keeps_no_winner_from_being_confirmed_and_is_still_reported(
-    finished, orch, monkeypatch
-):
+def test_winners_are_confirmed_although_a_cell_failed(finished, orch, monkeypatch):
     ran = []
 
     def run_sweep(sweep, options):

@@ -112,7 +112,7 @@ def test_a_deleted_report_comes_back_without_running_anything(
     assert report.exists()
 
 
-def test_failed_units_end_in_an_error_that_names_them_after_all_else_is_written(
+def test_failed_units_are_raised_after_tables_and_report_are_written(
     fake: Any, console: Any, worker: Any, without_mlflow_and_report: dict[str, int]
 ) -> None:
     cell = fake.plan().cells[0]

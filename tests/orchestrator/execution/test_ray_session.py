@@ -89,7 +89,8 @@ def test_the_lock_is_free_after_use_even_after_an_error(tmp_path: Path) -> None:
 
 def test_two_storages_do_not_hinder_each_other(tmp_path: Path) -> None:
     with storage_lock(Store.open(tmp_path / "a")), storage_lock(Store.open(tmp_path / "b")):
-        pass
+        owners = [(tmp_path / name / ".lock").read_text() for name in ("a", "b")]
+    assert owners == [str(os.getpid())] * 2
 
 
 def test_storage_that_cannot_be_written_to_is_a_usage_error(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_storage_that_cannot_be_written_to_is_a_usage_error(tmp_path: Path) -> N
 def test_remote_storage_is_not_locked() -> None:
     store = Store("mock://bucket", Folder(fs._MockFileSystem(), "bucket"))
     with storage_lock(store), storage_lock(store):
-        pass
+        assert not store.root.exists(".lock")
 
 
 # Leftovers.

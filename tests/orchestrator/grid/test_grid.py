@@ -209,7 +209,7 @@ def test_exclude_drops_points_that_match_every_field_of_an_entry(tmp_path: Path)
     assert axes_of(points) == [(0, 1), (10, 1), (10, 1.001), (10, 1.002)]
 
 
-def test_exclude_takes_a_list_both_ways_where_the_field_is_a_number_or_a_list(tmp_path: Path) -> None:
+def test_exclude_reads_a_list_as_value_and_as_choices(tmp_path: Path) -> None:
     text = "axes: {model.num_blocks: [1, 2, 3, [2, 3]]}\nexclude: [{model.num_blocks: [2, 3]}]"
     assert axes_of(points_of(tmp_path, text, varies="architecture")) == [(1,)]
 

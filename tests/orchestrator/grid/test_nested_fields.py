@@ -55,9 +55,7 @@ def points_of(folder: Path, varies: str, text: str, name: str = "edm_digits") ->
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )
-def test_inner_fields_are_those_of_the_new_kind_in_whatever_order_they_are_written(
-    fields: dict[str, Any], expected: Any
-) -> None:
+def test_inner_fields_follow_the_new_kind_in_any_order(fields: dict[str, Any], expected: Any) -> None:
     anchor = recipe().model_copy(update={"objective": EdmObjective(sigma_data=0.3)})
     assert (
         changed(anchor, {f"objective.{field}": value for field, value in fields.items()}).objective
@@ -72,7 +70,7 @@ def test_an_inner_kind_keeps_what_both_have_and_defaults_the_rest() -> None:
     assert other == RegressionObjective(noise_levels=LogNormal(stratified=True))
 
 
-def test_an_outer_kind_keeps_inner_sections_it_offers_and_defaults_those_it_does_not() -> None:
+def test_a_new_outer_kind_keeps_only_inner_sections_it_has() -> None:
     logit, log = (
         RegressionObjective(noise_levels=levels) for levels in (LogitNormal(std=2.0), LogNormal(std=2.0))
     )

@@ -37,7 +37,7 @@ def test_a_network_is_measured_once_whatever_its_samplers(fake: Any) -> None:
     assert distinct_networks(fake.plan()) == []
 
 
-def test_the_batch_is_the_protocols_and_the_median_counts(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_timing_is_the_median_after_one_warm_up(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 90.0, 100.0, 101.0, 200.0, 207.0, 300.0, 302.0])  # warm-up 90 s, then 1, 7 and 2
     monkeypatch.setattr(forwards.time, "perf_counter", lambda: next(clock))
     subject = (
@@ -77,7 +77,7 @@ def test_a_dydit_counts_what_its_fresh_weights_execute(fake: Any) -> None:
     assert batch_cost(subject, 1)[0] == 64 * subject.model.executed_cost(net_shape(subject), ratio).macs
 
 
-def test_finished_cells_replace_what_forwards_told(fake: Any, two_seconds: None) -> None:
+def test_finished_cells_replace_the_calibrated_speed(fake: Any, two_seconds: None) -> None:
     before = fake.plan()
     calibrated(fake, before)
     for unit in before.trainings:
@@ -92,7 +92,7 @@ def test_finished_cells_replace_what_forwards_told(fake: Any, two_seconds: None)
     assert (speed.measured, speed.forwards, speed.basis) == (True, 0, "measured on this storage")
 
 
-def test_forwards_leave_the_measured_speed_of_trainings(fake: Any, two_seconds: None) -> None:
+def test_calibration_keeps_the_measured_training_speed(fake: Any, two_seconds: None) -> None:
     fake.json("speed.json", {"digits/ddpmpp": {"train": 7.0, "sample": 1.0}, "cifar10/unet": {"sample": 5.0}})
     calibrated(fake, fake.plan())
     speed = speed_of(fake.sweep, read_speeds(fake.store))

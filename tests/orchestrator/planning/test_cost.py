@@ -66,7 +66,7 @@ def evaluations(*cells: Any) -> int:
     return sum(group.evaluations for group in prefix_groups(cells))
 
 
-def test_agreement_with_many_steps_costs_a_second_sampling_of_each_deterministic_sampler(fake: Any) -> None:
+def test_consistency_adds_one_many_step_run_for_each_deterministic_sampler(fake: Any) -> None:
     checked = fake.changed(
         "panel:", "set: {eval.consistency.num_steps: 20, eval.consistency.num_samples: 65}\npanel:"
     )
@@ -149,7 +149,7 @@ def test_choosing_a_snapshot_samples_from_each_of_them(fake: Any) -> None:
     assert selection_nfe(fake.plan().trainings[0]) == 2 * 64 * 5  # snapshots, images, evaluations
 
 
-def test_a_training_takes_what_its_state_leaves_to_do(fake: Any) -> None:
+def test_predicted_seconds_follow_the_training_state(fake: Any) -> None:
     unit = fake.plan().trainings[0]
     macs = model_cost(unit.experiment).macs
     selecting = START_SECONDS["train"] + 2 * 64 * 5 * macs / 2e6
@@ -162,7 +162,7 @@ def test_a_finished_plan_takes_no_time(finished: Any) -> None:
     assert plan_seconds(finished.plan(), SPEED, slots=2) == 0
 
 
-def test_cells_alone_take_their_share_of_the_workers(finished: Any) -> None:
+def test_cells_are_divided_among_all_workers(finished: Any) -> None:
     plan = finished.changed("s_churn: [0, 5, 6]", "s_churn: [0, 1, 5, 6]").plan()
     cells = sum(cell_predictions(plan.missing_cells, SPEED).values())
     fixed = START_SECONDS["session"] + START_SECONDS["sample"]
@@ -211,7 +211,7 @@ def test_speed_of_finished_units_is_remembered_and_used(fake: Any) -> None:
     assert (speed.train, speed.sample) == pytest.approx((trained, evaluated / (4 * fake.cell_seconds)))
 
 
-def test_half_a_measurement_is_none_and_a_later_one_keeps_the_other_half(fake: Any) -> None:
+def test_speed_counts_as_measured_only_when_training_and_sampling_are(fake: Any) -> None:
     before = fake.plan()
     for unit in before.trainings:
         fake.finish_training(unit)

@@ -104,7 +104,7 @@ def test_order_of_keys_makes_no_difference() -> None:
     )
 
 
-def test_layout_of_the_grid_file_and_style_of_its_numbers_make_no_difference(fake: Any) -> None:
+def test_yaml_layout_and_number_style_change_no_identity(fake: Any) -> None:
     spread = "axes:\n    model.channels:   # widths\n    - 8\n    - 0x10\n"
     respelled = fake.changed("axes: {model.channels: [8, 16]}\n", spread)
     other = respelled.changed("s_churn: [0, 5, 6]", "s_churn: [0.0, 5e0, 6.]")
@@ -291,7 +291,7 @@ def test_a_correction_renames_what_it_touches_and_nothing_else() -> None:
     assert cell_versions(augmented) == {}
 
 
-def test_the_corrected_bound_renames_cells_that_have_one_and_know_the_posterior_variance() -> None:
+def test_the_corrected_bound_renames_only_cells_that_it_changes() -> None:
     def versions(likelihood: Likelihood | None, **sampler: Any) -> dict[str, int]:
         protocol = BASE.eval.model_copy(update={"likelihood": likelihood})
         chosen = Ddpm(num_steps=10, **sampler)

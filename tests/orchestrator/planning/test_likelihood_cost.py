@@ -45,7 +45,7 @@ def test_a_bound_costs_what_it_evaluates(sampler: Ddpm, tmp_path: Path) -> None:
     assert bound_evaluations([sampler], one.eval) == counted(one, tmp_path) == 8 * sampler.nfe
 
 
-def test_the_ode_is_counted_with_its_gradients_and_once(tmp_path: Path) -> None:
+def test_ode_likelihood_cost_includes_gradients_and_is_shared_by_cells(tmp_path: Path) -> None:
     samplers = [Heun(num_steps=3), Ddim(num_steps=4)]
     one = experiment(samplers[0], likelihood=LIKELIHOOD)
     assert shared_model_evaluations(samplers, one.eval) == GRADIENT * counted(one, tmp_path)

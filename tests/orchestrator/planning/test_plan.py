@@ -71,7 +71,7 @@ def test_shipped_grid_has_points_cells_and_trainings_as_it_says(
     assert plan.num_collapsed == expected[0] - expected[1]
 
 
-def test_attention_at_resolutions_that_the_images_lack_is_no_network_of_its_own(tmp_path: Path) -> None:
+def test_attention_at_a_missing_resolution_changes_no_identity(tmp_path: Path) -> None:
     sweep = load_sweep(PACKAGED / "attention_placement.yaml", smoke=True)
     plan = whole_plan(sweep, Store.open(tmp_path))
     assert counts(plan) == (6, 4, 2)
@@ -166,7 +166,7 @@ def test_seeds_of_training_are_trainings_of_their_own(fake: Any) -> None:
     assert counts(fake.changed("panel:", "seeds: {train: [0, 1, 2]}\npanel:").plan()) == (24, 12, 6)
 
 
-def test_weights_are_cells_of_one_training(fake: Any) -> None:
+def test_weight_averages_share_one_training(fake: Any) -> None:
     plan = fake.changed(SCALE, f"varies: weights\noff_playbook: true\nset: {SET}\n{WEIGHTS}").plan()
     assert counts(plan) == (16, 8, 1)
     assert [cell.label for cell in plan.cells][::2] == [
@@ -188,7 +188,7 @@ def test_equal_weights_written_twice_are_one_cell_that_says_why(fake: Any) -> No
     assert (churned.reasons[-1], len(churned.points)) == (own, 4)
 
 
-def test_a_sampler_that_is_the_same_in_all_points_is_no_reason_for_a_collapse(fake: Any) -> None:
+def test_a_collapse_is_not_explained_by_what_all_points_share(fake: Any) -> None:
     points = "points: [{weights.kind: ema}, {weights.kind: ema, weights.halflife_kimg: 1}]"
     weights = fake.changed(SCALE, f"varies: weights\noff_playbook: true\n{points}")
     deterministic = weights.changed("  - {kind: heun, num_steps: 3}\n", "").plan().cells[0]
@@ -222,14 +222,14 @@ def test_several_children_share_one_parent_unless_it_varies_too(head: Any) -> No
     ]  # fmt: skip
 
 
-def test_a_start_is_measured_with_the_samplers_that_suit_it(head: Any) -> None:
+def test_measure_start_uses_the_samplers_valid_for_the_parent(head: Any) -> None:
     plan = head.changed("\naxes:", "\nmeasure_start: true\naxes:").plan()
     parent = plan.trainings[0]
     assert [cell.training.label for cell in plan.cells] == ["the recipe", "the recipe", "start training"]
     assert [cell.experiment.sample.covariance for cell in plan.cells if cell.training is parent] == ["beta"]
 
 
-def test_a_worker_can_read_the_parent_whatever_the_child_is_sampled_with(head: Any) -> None:
+def test_the_parents_unit_is_readable_when_its_sampler_needs_the_child(head: Any) -> None:
     """The child's sampler may need what only the child learns; its parent is sampled only to choose a
     snapshot."""
     plan = head.plan()
@@ -276,7 +276,7 @@ def test_a_new_sampler_needs_no_training(finished: Any) -> None:
     assert (len(plan.missing_trainings), len(plan.missing_cells)) == (0, 2)
 
 
-def test_a_training_without_a_snapshot_for_this_protocol_is_only_to_be_selected(fake: Any) -> None:
+def test_a_finished_training_without_a_selection_is_selected_not_trained(fake: Any) -> None:
     ready, undecided = fake.plan().trainings
     fake.finish_training(ready)
     fake.finish_training(undecided, select=False)
@@ -296,14 +296,14 @@ def test_more_measured_images_reuse_weights_and_snapshots(finished: Any) -> None
     assert (plan.missing_trainings, plan.missing_cells) == ((), plan.cells)
 
 
-def test_a_cell_without_its_done_file_is_missing_whatever_else_is_there(finished: Any) -> None:
+def test_a_cell_without_its_done_file_is_missing(finished: Any) -> None:
     cell = finished.plan().cells[0]
     (finished.path / cell.done_file).unlink()
     assert (finished.path / f"cells/{cell.cell_id}/cell.json").exists()
     assert finished.plan().missing_cells == (cell,)
 
 
-def test_a_training_without_its_done_file_is_trained_though_a_snapshot_was_chosen(finished: Any) -> None:
+def test_a_selection_without_done_file_does_not_make_a_training_finished(finished: Any) -> None:
     unit = finished.plan().trainings[0]
     (finished.path / unit.done_file).unlink()
     assert finished.plan().training_state(unit) == "train"

@@ -108,7 +108,7 @@ def test_with_no_room_every_cell_is_sampled_alone(fake: Any) -> None:
     assert sum(group.per_image for group in batch) == sum(cell.experiment.sample.nfe for cell in cells)
 
 
-def test_images_to_compare_with_are_counted_once_however_a_group_is_cut(fake: Any) -> None:
+def test_cutting_a_group_counts_reference_images_once(fake: Any) -> None:
     checked = fake.changed(
         "panel:", "set: {eval.consistency.num_steps: 20, eval.consistency.num_samples: 65}\npanel:"
     )

@@ -78,7 +78,7 @@ def test_a_row_has_the_macs_that_were_executed_where_they_were_measured(finished
     assert (macs[first.cell_id], macs[second.cell_id]) == (123, model_cost(second.experiment).macs)
 
 
-def test_a_distances_row_has_its_values_without_a_block_where_they_were_taken(finished: Any) -> None:
+def test_jackknife_values_are_written_in_the_row_of_their_distance(finished: Any) -> None:
     collected(finished)
     assert {row["jackknife"] for row in table(finished, "results.parquet").to_pylist()} == {""}
     recorded(finished, jackknife={"fd_classifier": [7.25, 7.75]})
@@ -144,7 +144,7 @@ def test_a_row_says_which_weights_were_sampled(fake: Any) -> None:
     assert len({row["train_id"] for row in rows}) == 1
 
 
-def test_a_head_and_its_parent_have_their_curves_and_records_and_the_head_has_the_rows(head: Any) -> None:
+def test_parent_and_head_have_curves_and_only_the_head_has_result_rows(head: Any) -> None:
     head.finish_everything()
     collected(head, ran={"trainings": 2, "cells": 2})
     parent, child = head.plan().trainings
@@ -178,7 +178,7 @@ def test_a_damaged_manifest_is_written_anew(finished: Any) -> None:
 
 
 @pytest.mark.parametrize("event", ["failure", "another failure", "a new value", "a deviation"])
-def test_a_run_that_finishes_nothing_still_tells_what_became_of_it(finished: Any, event: str) -> None:
+def test_a_run_without_finished_units_updates_the_manifest(finished: Any, event: str) -> None:
     cell = finished.plan().cells[0]
     (finished.path / cell.done_file).unlink()
     if event == "another failure":

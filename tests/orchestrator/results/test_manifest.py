@@ -8,7 +8,7 @@ from orchestrator.execution.finishing import newly_finished
 from orchestrator.planning.plan import Plan
 
 
-def test_manifest_counts_the_evaluations_of_points_of_cells_and_of_what_was_done(finished: Any) -> None:
+def test_manifest_counts_naive_distinct_and_done_evaluations(finished: Any) -> None:
     collected(finished)
     assert manifest(finished)["evaluations"] is None  # these cells did not record theirs
     recorded(finished, evaluations=100)

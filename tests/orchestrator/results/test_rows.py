@@ -36,7 +36,7 @@ def test_a_row_says_whether_noise_is_really_drawn(
     assert (columns["solver"], columns["deterministic"]) == (solver, deterministic)
 
 
-def test_samplers_protocols_and_averages_of_weights_make_no_other_training() -> None:
+def test_trained_axes_exclude_samplers_protocols_and_averages() -> None:
     axes = ["model.channels", "weights.halflife_kimg", "sample.num_steps", "train.seed", "eval.sample_seed"]
     assert trained_axes(axes) == ["model.channels", "train.seed"]
     assert trained_axes(["start.objective.kind", "data.augment", "objective.kind"]) == [

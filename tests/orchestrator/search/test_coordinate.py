@@ -72,7 +72,7 @@ def test_it_starts_at_the_recipe_and_asks_for_the_first_axis(search):
     assert not is_complete(current_plan(search.sweep, search.store), search.store.sweep("tiny"))
 
 
-def test_lines_are_run_until_no_axis_changes_and_a_finished_search_asks_for_nothing(search):
+def test_coordinate_search_runs_axes_until_none_changes(search):
     lines = []
 
     def run(points):
@@ -94,7 +94,7 @@ def test_a_stopped_search_goes_on_with_what_its_axis_lacks(search):
     assert current_walk(search.sweep, search.store).missing == ((1, 2), (2, 2))
 
 
-def test_an_axis_that_cannot_be_finished_ends_the_run(search):
+def test_coordinate_search_stops_when_an_axis_cannot_be_measured(search):
     tries = []
     run_lines(search.sweep, search.store, lambda points: tries.append(len(points)))
     assert tries == [3]

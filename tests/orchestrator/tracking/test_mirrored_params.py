@@ -29,7 +29,7 @@ def params(client: MagicMock) -> dict[str, dict[str, str]]:
     }
 
 
-def test_params_of_a_head_name_its_start_and_those_of_its_parent_have_none(head: Any) -> None:
+def test_only_a_heads_params_name_the_training_it_starts_from(head: Any) -> None:
     head.finish_everything()
     _, client = mirrored(head)
     told = params(client)
@@ -48,7 +48,7 @@ def test_params_of_a_cell_name_its_weights_also_when_they_do_not_vary(finished: 
         assert {found["weights.kind"] for found in cells} == {kind}
 
 
-def test_a_row_that_is_added_at_a_checkpoint_that_is_mirrored_already_is_not_lost(fake: Any) -> None:
+def test_a_row_added_at_a_mirrored_checkpoint_is_sent(fake: Any) -> None:
     """A fall back to fp32 writes its row at the last checkpoint. MLflow drops rows that it has, so all are
     sent."""
     unit = fake.plan().trainings[0]

@@ -27,7 +27,7 @@ TURNING = 4 + np.abs(SNAPSHOTS - 120) / 50
 """Falls to 4 at 120 kimg and rises to 5.6 at 200."""
 
 
-def test_a_metric_that_turns_while_the_loss_falls_is_flagged_from_its_best_snapshot_to_the_last():
+def test_rising_metric_with_falling_loss_is_flagged_as_overfitting():
     loss, metric = points(LOGGED, 0.5 - LOGGED / 1000), points(SNAPSHOTS, TURNING)
     found = overfitting(loss, metric)
     assert (found.from_kimg, found.to_kimg) == (120, 200)

@@ -45,7 +45,7 @@ def test_the_baseline_of_a_stochastic_sampler_has_its_cost_and_training(write, m
     assert seen.baseline(churned).training == "C = 32"
 
 
-def test_a_training_that_lacks_the_one_swept_value_is_no_part_of_the_others(write, make_cell):
+def test_a_training_without_the_swept_field_is_its_own_configuration(write, make_cell):
     cells = [
         make_cell(axes, HEUN, distance) for axes, distance in (({"model.flops_ratio": 0.5}, 3.0), ({}, 5.0))
     ]
@@ -61,7 +61,7 @@ def test_the_panel_sampler_of_a_collapsed_point_is_no_swept_field(write, make_ce
     assert overview(write(cells, collapsed=collapsed).read()).varied == {"model.channels": (16, 24, 32)}
 
 
-def test_averages_of_one_training_are_one_training_and_configurations_of_their_own(write, make_cell):
+def test_weight_averages_are_configurations_of_one_training(write, make_cell):
     cells = []
     for channels in (16, 32):
         for halflife in (1, 2, 4):
@@ -79,7 +79,7 @@ def test_averages_of_one_training_are_one_training_and_configurations_of_their_o
     assert set(seen.varied) == {"model.channels", "weights.halflife_kimg"}
 
 
-def test_a_training_of_which_only_averages_vary_is_called_by_what_its_grid_gave(write, make_cell):
+def test_a_training_with_only_averages_varied_is_named_by_its_grid_values(write, make_cell):
     cells = [
         make_cell({"weights.halflife_kimg": n}, HEUN, 5.0, train_id="t", cell_id=f"c{n}", weights=f"ema {n}")
         for n in (1, 2)

@@ -27,7 +27,7 @@ def test_several_samplings_of_one_training_are_sampling_noise_only():
     assert "sampling noise only" in one.label
 
 
-def test_spread_over_sampling_seeds_is_pooled_within_trainings_and_the_lowest_is_each_trainings_own():
+def test_sampling_spread_is_pooled_within_trainings():
     one = estimate({0: [1.0, 3.0], 1: [11.0, 13.0], 2: [20.0]})
     assert one.sampling_std == pytest.approx(
         math.sqrt(2), rel=1e-15
@@ -108,13 +108,13 @@ def test_verdicts_follow_the_paired_interval_and_the_retraining_gap(one, other, 
     assert verdict(estimate(one), estimate(other)) == found
 
 
-def test_the_paired_error_is_the_jackknifes_of_the_differences_block_by_block():
+def test_paired_error_is_the_jackknife_of_blockwise_differences():
     one, other = {(0, 0): (5.0, 6.0, 7.0)}, {(0, 0): (4.0, 4.0, 4.0)}
     # Differences 1, 2, 3: squares about their mean sum to 2, times (3 - 1) / 3.
     assert paired_error(one, other) == pytest.approx(math.sqrt(4 / 3), rel=1e-15)
 
 
-def test_what_two_cells_have_in_common_is_no_error_of_their_difference():
+def test_noise_common_to_both_cells_cancels_in_the_paired_error():
     shared = (5.0, 9.0, 1.0, 3.0)
     assert paired_error({(0, 0): shared}, {(0, 0): tuple(value + 2 for value in shared)}) == 0
 
@@ -131,5 +131,5 @@ def test_cells_of_other_seeds_or_other_blocks_are_not_paired(other):
     assert paired_error({(0, 0): (1.0, 2.0)}, other) is None
 
 
-def test_nothing_left_out_is_no_error_at_all():
+def test_without_jackknife_values_there_is_no_paired_error():
     assert paired_error({}, {}) is None

@@ -28,7 +28,7 @@ def test_the_ten_best_and_the_deterministic_baseline_are_shown_with_their_ranks(
     )
 
 
-def test_what_all_cells_share_is_no_part_of_the_interval_and_what_it_holds_is_marked(sampler_sweep):
+def test_intervals_are_paired_and_ties_are_marked(sampler_sweep):
     rows = build(sampler_sweep).rows
     # 2.262 standard errors of 3 * 0.05 are 0.339: gaps of 0.1, 0.2 and 0.3 hold 0, 0.4 does not.
     assert [(row[3].text, row[3].interval, row[4].text) for row in rows[1:5]] == [
@@ -68,7 +68,7 @@ def test_a_handful_of_samplers_is_no_grid(write, make_sampler_cells, others, sho
         assert table.caption.startswith("All 6 samplers, best first.")
 
 
-def test_samplers_of_several_trainings_are_ranked_on_that_of_the_lowest_distance(write, make_cell):
+def test_samplers_are_ranked_on_the_best_training(write, make_cell):
     samplers = [{"kind": "heun", "num_steps": steps} for steps in range(9, 15)]
     cells = [
         make_cell({"model.channels": channels}, sampler, 9.0 - channels / 16 - sampler["num_steps"] / 100)

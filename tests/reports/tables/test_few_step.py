@@ -12,7 +12,7 @@ def bold(table):
     return [[shown.text for shown in row if shown.best] for row in table.rows]
 
 
-def test_a_row_a_covariance_with_the_distance_the_bound_and_the_recall_at_every_number_of_steps(chain_sweep):
+def test_few_step_table_has_one_row_for_each_covariance(chain_sweep):
     table = build(overview(chain_sweep.read()))
     assert texts(table) == [
         ["DDIM", "8.50", "8.50", "8.50", "—", "—", "—", "0.250", "0.250", "0.250"],

@@ -53,9 +53,7 @@ def test_each_budget_has_its_executed_share_work_time_and_published_speed_up(wri
     assert "for orientation only" in table.caption
 
 
-def test_a_published_size_is_held_against_its_own_row_and_a_budget_without_a_row_against_none(
-    write, make_cell
-):
+def test_published_rows_match_size_and_budget_or_are_left_out(write, make_cell):
     table = table_of(
         write([dynamic_cell(make_cell, budget, 5.0, network="DyDiT-B/2") for budget in (0.5, 0.55)])
     )
@@ -108,7 +106,7 @@ def test_u_nets_have_no_columns_about_skipping(scale_sweep):
     ]  # fmt: skip
 
 
-def test_trainings_whose_passes_cost_the_same_have_neither_table_nor_figure(write, make_cell):
+def test_equal_forward_costs_give_neither_table_nor_figure(write, make_cell):
     seen = overview(write([make_cell({"train.lr": lr}, HEUN, 5.0) for lr in (1e-3, 2e-3)]).read())
     assert TABLES["flops_quality"].build(seen) is None
     with styled():

@@ -55,7 +55,7 @@ def test_a_winner_alone_has_a_table_with_the_lowest_of_its_sets_and_their_spread
     assert "the mean of 3 sets of images" in answer(winner)[0]
 
 
-def test_a_winner_alone_is_called_by_what_its_grid_gave_and_not_by_the_recipe(winner: Any) -> None:
+def test_a_single_winner_is_named_by_its_grid_values(winner: Any) -> None:
     assert title(winner) == "C = 24, Euler 9"
 
 
