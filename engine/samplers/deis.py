@@ -59,7 +59,10 @@ class Deis(SigmaGridSampler):
         grid, reasons = self.grid_form()
         used = max(step_orders(self.num_steps, self.solver_order))
         if used < self.solver_order:
-            reasons = (*reasons, f"{self.num_steps} steps, of order 1 first and last, reach order {used}")
+            reasons = (
+                *reasons,
+                f"num_steps {self.num_steps}, of order 1 first and last, reaches order {used}",
+            )
         if used == 1:
             return self.guided(Canonical({"method": "euler", **grid}, (*reasons, "DEIS of order 1 is Euler")))
         return self.guided(Canonical({"method": "deis", "solver_order": used, **grid}, reasons))

@@ -56,7 +56,10 @@ class Lms(SigmaGridSampler):
         grid, reasons = self.grid_form()
         used = min(self.solver_order, self.num_steps)
         if used < self.solver_order:
-            reasons = (*reasons, f"{self.num_steps} steps have no {self.solver_order} slopes: order {used}")
+            reasons = (
+                *reasons,
+                f"num_steps {self.num_steps} gives no {self.solver_order} slopes: order {used}",
+            )
         if used == 1:
             return self.guided(Canonical({"method": "euler", **grid}, (*reasons, "LMS of order 1 is Euler")))
         return self.guided(Canonical({"method": "lms", "solver_order": used, **grid}, reasons))

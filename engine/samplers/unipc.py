@@ -94,7 +94,10 @@ class UniPc(SigmaGridSampler):
             return self.guided(Canonical({"method": "euler", **grid}, reasons))
         used = max(step_orders(self.num_steps, self.solver_order))
         if used < self.solver_order:
-            reasons = (*reasons, f"{self.num_steps} steps, of order 1 first and last, reach order {used}")
+            reasons = (
+                *reasons,
+                f"num_steps {self.num_steps}, of order 1 first and last, reaches order {used}",
+            )
         form = {"method": "unipc", "solver_order": used, "variant": self.variant, **grid}
         return self.guided(Canonical(form, reasons))
 

@@ -7,10 +7,15 @@ import pytest
 from engine.samplers.base import NetworkFacts, SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
+from engine.samplers.deis import Deis
+from engine.samplers.dpm2 import Dpm2
+from engine.samplers.dpm_solver_pp import DpmSolverPp
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.flow import Flow
 from engine.samplers.heun import Heun
+from engine.samplers.lms import Lms
+from engine.samplers.unipc import UniPc
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,15 @@ from engine.samplers.heun import Heun
         (Ddpm(num_steps=9), False, None, "DDPM"),
         (Ddpm(num_steps=9, covariance="learned_range"), False, None, "DDPM learned range"),
         (Flow(num_steps=9, method="rk4"), True, 4, "flow RK4"),
+        (Dpm2(num_steps=9), True, 2, "DPM-2"),
+        (Lms(num_steps=9), True, 4, "LMS-4"),
+        (Deis(num_steps=9, solver_order=2), True, 2, "DEIS-2"),
+        (DpmSolverPp(num_steps=9), True, 2, "DPM-Solver++ 2M"),
+        (DpmSolverPp(num_steps=9, eta=1), False, None, "DPM-Solver++ 2M SDE"),
+        # The only step lands on x0_hat.
+        (DpmSolverPp(num_steps=1, eta=1), True, None, "DPM-Solver++ 2M"),
+        # A corrector looks at one evaluation more than its predictor.
+        (UniPc(num_steps=9), True, 3, "UniPC-2 bh2"),
     ],
     ids=lambda value: value.label if isinstance(value, SamplerBase) else "",
 )
@@ -55,6 +69,40 @@ def test_ddim_at_eta_1_is_a_ddpm_of_the_same_form(clip: str, covariance: str, no
     ddpm = ddim.as_ddpm()
     assert ddpm is not None
     assert ddpm.canonical().form == ddim.canonical().form
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Lms(num_steps=5, solver_order=1),
+        Deis(num_steps=5, solver_order=1),
+        Lms(num_steps=1),
+        Dpm2(num_steps=1),
+        UniPc(num_steps=1),
+        DpmSolverPp(num_steps=1, eta=1),
+        # Two steps are one of first order and the last one, to 0.
+        Deis(num_steps=2),
+        DpmSolverPp(num_steps=2, solver_type="heun"),
+        UniPc(num_steps=2, solver_order=3),
+    ],
+    ids=lambda sampler: f"{sampler.label} of order {sampler.order}",
+)
+def test_of_first_order_or_in_so_few_steps_a_few_step_solver_is_euler(sampler: SamplerBase) -> None:
+    euler = Euler(num_steps=sampler.num_steps)
+    assert sampler.canonical().form == euler.canonical().form
+    assert sampler.program() == euler.program()
+    assert sampler.canonical().reasons
+
+
+def test_a_high_order_needs_steps_and_what_it_cannot_reach_is_the_lower_one() -> None:
+    for high, low in (
+        (Lms(num_steps=3, solver_order=4), Lms(num_steps=3, solver_order=3)),
+        (Deis(num_steps=4, solver_order=3), Deis(num_steps=4, solver_order=2)),
+        (UniPc(num_steps=4, solver_order=3), UniPc(num_steps=4, solver_order=2)),
+    ):
+        assert high.canonical().form == low.canonical().form
+        assert high.program() == low.program()
+    assert UniPc(num_steps=5, solver_order=3).program() != UniPc(num_steps=5, solver_order=2).program()
 
 
 def test_others_are_no_ddpm() -> None:

@@ -20,9 +20,13 @@ from engine.process.processes import EdmProcess
 from engine.samplers.base import SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
+from engine.samplers.deis import Deis
+from engine.samplers.dpm_solver_pp import DpmSolverPp
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.heun import Heun
+from engine.samplers.lms import Lms
+from engine.samplers.unipc import UniPc
 from engine.sampling.generation import generate_block, generate_cell, read_generated
 from engine.sampling.prefix_sharing import shared_evaluations
 
@@ -35,6 +39,14 @@ SAMPLERS = [
     Euler(num_steps=4),
     Ddim(num_steps=5, eta=0.5),
     Ddim(num_steps=5),
+    # These remember: first steps are shared, histories are carried.
+    Lms(num_steps=5, solver_order=2),
+    Lms(num_steps=5, solver_order=3),
+    Deis(num_steps=5),
+    DpmSolverPp(num_steps=5),
+    DpmSolverPp(num_steps=5, eta=1),
+    UniPc(num_steps=6),
+    UniPc(num_steps=6, solver_order=3),
 ]
 
 
