@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.samplers.ddpm import Ddpm
+from engine.samplers.timesteps import section_timesteps
 from orchestrator.errors import OrchError
 from orchestrator.grid import expand, load_sweep
+from orchestrator.grid.recipe import PACKAGED, read_recipe
 
 HEAD = """schema: orch/grid@1
 name: chains
@@ -44,6 +47,18 @@ def test_a_panel_names_rules_sections_and_lists_as_text(tmp_path: Path) -> None:
 
 def test_an_axis_names_sections_as_text_or_as_a_list(tmp_path: Path) -> None:
     assert [label.rsplit(" ", 1)[1] for label in labels(tmp_path, AXES)] == ["10+15+20", "15+15+15"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "num_steps"),
+    [("dit_cifar10", 250), ("dydit_cifar10", 250), ("dit_digits", 50), ("dydit_digits", 50)],
+)
+def test_recipes_that_cite_dit_sample_as_its_script_does(recipe: str, num_steps: int) -> None:
+    sampler = read_recipe(PACKAGED / "recipes" / f"{recipe}.yaml").sample
+    assert isinstance(sampler, Ddpm)
+    # One section of P1's rule, T - 1 included; no clipping; guidance on all three channels there are.
+    assert sampler.timesteps == section_timesteps((num_steps,), 1000)
+    assert (sampler.covariance, sampler.clip_x0, sampler.guidance_channels) == ("learned_range", False, None)
 
 
 @pytest.mark.parametrize(
