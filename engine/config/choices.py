@@ -23,15 +23,15 @@ def choices_of(experiments: Iterable[Experiment]) -> dict[str, tuple[str, ...]]:
     `process` is no section of a recipe: it is the process that the objective trains with.
     """
     found: dict[str, dict[str, None]] = {}
-    seen: set[tuple[str, int]] = set()
+    # Cells of a sweep share most of their sections, so each object is walked once. It is held here besides: the id
+    # of an object that is gone may be another's.
+    walked: dict[tuple[str, int], object] = {}
     for experiment in experiments:
-        sections: dict[str, object] = dict(experiment)
-        sections["process"] = experiment.base_objective.design.process
-        for section, value in sections.items():
-            # Cells of a sweep share most of their sections: each object is walked once.
-            if (section, id(value)) in seen:
+        for section, source in (*experiment, ("process", experiment.base_objective)):
+            if (section, id(source)) in walked:
                 continue
-            seen.add((section, id(value)))
+            walked[section, id(source)] = source
+            value = experiment.base_objective.design.process if section == "process" else source
             for field, name in _walk(value, section):
                 found.setdefault(field, {})[name] = None
     return {field: tuple(values) for field, values in found.items()}

@@ -138,6 +138,17 @@ def test_values_that_differ_between_cells_stand_beside_each_other() -> None:
     assert choices_of(cells)["sample.kind"] == (recipe.sample.kind, other.model_fields["kind"].default)
 
 
+def test_the_processes_of_many_experiments_are_all_told() -> None:
+    """Each experiment is gone when the next is made, and its place in memory may be the next one's."""
+    recipe = read_recipe(PACKAGED / "recipes/iddpm_digits.yaml")
+    schedules = ("linear", "cosine", "sigmoid", "exponential")
+    changed = (
+        recipe.model_copy(update={"objective": recipe.objective.model_copy(update={"schedule": schedule})})
+        for schedule in schedules
+    )
+    assert choices_of(changed)["process.schedule"] == schedules
+
+
 def test_a_long_list_of_values_is_cut() -> None:
     lines = choice_lines({"sample.tau": tuple(f"rule{number}" for number in range(11))})
     assert lines == {"sample": "tau " + " / ".join(f"rule{number}" for number in range(8)) + " and 3 more"}
