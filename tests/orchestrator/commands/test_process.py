@@ -175,6 +175,13 @@ def test_words_say_what_the_curves_leave_out() -> None:
 # The picture.
 
 
+def test_words_name_the_conventions_of_a_chain() -> None:
+    told = curves_of(VlbObjective(time_scale="shifted", warmup_kimg=2)).words
+    assert "timesteps told as shifted" in told
+    assert "objective vlb after 2 kimg of L_simple alone" in told
+    assert "timesteps told as thousand" in curves_of(SimpleObjective()).words
+
+
 @pytest.mark.parametrize("objective", [OBJECTIVES[index] for index in (0, 4, 7)], ids=repr)
 def test_the_picture_has_six_panels_on_white_and_one_axis_of_noise_levels(objective: Objective) -> None:
     with styled():
