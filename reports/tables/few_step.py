@@ -12,8 +12,8 @@ from reports.read.overview import Overview
 from reports.tables.base import TableKind
 from reports.tables.table import Column, Row, Table, frame_of, metric_column, metric_values
 
-CHAINS = ("ddpm", "ddim")
-"""Samplers that walk the chain of a discrete process."""
+COVARIANCE = "covariance"
+"""The setting of a sampler that walks the chain of a discrete process: the variance of its reverse steps."""
 BOUNDS = ("nelbo_test", "nelbo_train")
 """Variational bounds of a chain's likelihood; the first that was measured is shown."""
 SHOWN_STEPS = 4
@@ -22,7 +22,7 @@ SHOWN_STEPS = 4
 
 def build(overview: Overview) -> Table | None:
     """The table, or None unless a chain sampler ran with several covariances, or a bound in several steps."""
-    chains = [one for one in overview.configurations if one.sampler.get("kind") in CHAINS]
+    chains = [one for one in overview.configurations if COVARIANCE in one.sampler]
     steps = sorted({one.num_steps for one in chains})
     bound = next((name for name in BOUNDS if any(name in one.metrics for one in chains)), None)
     if not _several_covariances(chains) and not (bound and len(steps) > 1):
@@ -39,8 +39,11 @@ def build(overview: Overview) -> Table | None:
 
 
 def _several_covariances(chains: list[Configuration]) -> bool:
-    found = {(one.sampler["kind"], one.sampler.get("covariance", "none")) for one in chains}
-    return any(sum(kind == own for own, _ in found) > 1 for kind in CHAINS)
+    """Whether one kind of sampler ran with more than one."""
+    found: dict[object, set[object]] = {}
+    for one in chains:
+        found.setdefault(one.sampler["kind"], set()).add(one.sampler[COVARIANCE])
+    return any(len(covariances) > 1 for covariances in found.values())
 
 
 def _without_steps(one: Configuration) -> str:
@@ -56,7 +59,7 @@ def _row(own: list[Configuration], metrics: list[str], steps: list[int]) -> Row:
     row: Row = {
         "sampler": first.sampler_label.replace(f" {first.num_steps}", "", 1),
         "training": first.training,
-        "covariance": first.sampler.get("covariance", "none"),
+        "covariance": first.sampler[COVARIANCE],
         "noise": "none" if first.deterministic else "stochastic",
     }
     for metric in metrics:

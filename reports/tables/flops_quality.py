@@ -31,8 +31,8 @@ def build(overview: Overview) -> Table | None:
 
 
 def is_dynamic(one: Configuration) -> bool:
-    """Whether its network chooses what to execute."""
-    return one.model.get("kind") == "dydit"
+    """Whether its network chooses what to execute: then it has a budget for that."""
+    return BUDGET.removeprefix("model.") in one.model
 
 
 def reference_model(one: Configuration, known: Collection[str]) -> str:

@@ -22,6 +22,8 @@ from reports.tables.table import (
 
 STEPS = frozenset({"sample", "sample.kind", "sample.num_steps"})
 """Axes that `nfe_quality` already shows."""
+NOISE_FIELDS = ("sample.s_tmin", "sample.s_tmax", "sample.s_noise")
+"""Parameters that say where and how much noise is added, and nothing else."""
 METRICS = ("precision", "recall")
 
 
@@ -68,9 +70,8 @@ def _row(overview: Overview, one: Configuration, fields: list[str], points: dict
 
 
 def axis_text(one: Configuration, field: str) -> str:
-    """The axis' value; a dash where churn is 0 and the parameter does nothing."""
-    inert = one.sampler.get("kind") == "edm_stochastic" and one.deterministic
-    if inert and field in ("sample.s_tmin", "sample.s_tmax", "sample.s_noise"):
+    """The axis' value; a dash where no step adds noise and the parameter does nothing."""
+    if one.deterministic and field in NOISE_FIELDS:
         return "—"
     return value_text(one.axes[field]) if field in one.axes else "—"
 

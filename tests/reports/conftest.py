@@ -341,7 +341,7 @@ def chain_cells(channels: Sequence[int] = (16,)) -> list[dict[str, Any]]:
                 one = cell(axes, sampler, distance, varies="objective")
                 one["metrics"]["nelbo_test"] = distance / 2
                 found.append(one)
-            ddim = {"kind": "ddim", "num_steps": steps, "eta": 0.0}
+            ddim = {"kind": "ddim", "num_steps": steps, "eta": 0.0, "covariance": "none"}
             found.append(
                 cell({"model.channels": width, "sample.num_steps": steps}, ddim, 8.5, varies="objective")
             )
