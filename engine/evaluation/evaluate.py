@@ -67,7 +67,8 @@ def select_snapshot(
     average is scored, so that cells with other weights share the choice. A snapshot whose images are not
     finite is left out. Raises FloatingPointError when that is every one.
     """
-    rule, primary = experiment.eval.selection, experiment.model_copy(update={"weights": EmaWeights()})
+    rule = experiment.eval.selection
+    primary = experiment.model_copy(update={"weights": EmaWeights()})
     sampler = experiment.selection_sampler
     metric = distance_name(context.extractor.name, rule.num_samples)
     scores = []

@@ -27,7 +27,8 @@ def measure_forwards(experiment: Experiment, count: int, device: torch.device) -
     """Time `count` passes of the experiment's denoiser at the protocol's batch, after one that warms it
     up."""
     denoiser = build_denoiser(experiment, build_network(experiment)).to(device).eval()
-    shape, batch_size = net_shape(experiment), experiment.eval.batch_size
+    shape = net_shape(experiment)
+    batch_size = experiment.eval.batch_size
     size = (batch_size, shape.in_channels, shape.resolution, shape.resolution)
     x = torch.zeros(size, dtype=torch.float64, device=device)
     label = (

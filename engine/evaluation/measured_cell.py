@@ -125,7 +125,8 @@ class MeasuredCell:
 
         That batch is sampled once more. Padding does not count in the mean.
         """
-        experiment, protocol = self.experiment, self.experiment.eval
+        experiment = self.experiment
+        protocol = self.experiment.eval
         count = min(protocol.num_samples, protocol.batch_size)
         with experiment.model.watch_executed(self.denoiser.net) as ratios:
             generate_images(

@@ -89,7 +89,8 @@ def expected_point(x: Tensor, points: Tensor, variance: float, weights: Tensor) 
 
     `weights` are the points' probabilities [K], or a constant for points alike.
     """
-    flat, choices = x.flatten(1), points.flatten(1)
+    flat = x.flatten(1)
+    choices = points.flatten(1)
     # -|x - point|^2 / 2 without |x|^2, which all points share and which would swamp the rest at large noise.
     scores = flat @ choices.T - choices.square().sum(dim=1) / 2
     probabilities: Tensor = (weights.log() + scores / variance).softmax(dim=1)

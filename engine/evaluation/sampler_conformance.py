@@ -171,7 +171,8 @@ def check_history(sampler: SamplerBase) -> None:
             while isinstance(found, DenoiseRequest):
                 found = resume_step(under_way, answer_request(found, FullPosterior()))
             state = found
-            left, declared = len(state.history), history_kept(step)
+            left = len(state.history)
+            declared = history_kept(step)
             _expect(
                 left == declared,
                 one,

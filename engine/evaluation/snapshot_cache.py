@@ -60,7 +60,8 @@ def reference_images(snapshot: Snapshot) -> Tensor | None:
     None when the protocol does not ask for them, or the sampler draws noise at either number of steps [P2
     5.2; playbook 5.2].
     """
-    experiment, protocol = snapshot.experiment, snapshot.experiment.eval
+    experiment = snapshot.experiment
+    protocol = snapshot.experiment.eval
     rule = protocol.consistency
     many = rule.many_steps(experiment.sample) if rule else None
     if rule is None or many is None:
@@ -111,7 +112,8 @@ def flow_likelihood(snapshot: Snapshot, images: ImageSet) -> dict[str, float]:
     The ODE runs over the noise levels that training showed, within 0.002 .. 80: elsewhere the network is a
     guess.
     """
-    rule, protocol = snapshot.experiment.eval.likelihood, snapshot.experiment.eval
+    rule = snapshot.experiment.eval.likelihood
+    protocol = snapshot.experiment.eval
     assert rule is not None, "the protocol asks for no likelihood"
     low, high = snapshot.experiment.base_objective.design.process.sigma_range
     sigma_min, sigma_max = max(low, LOWEST_SIGMA), min(high, HIGHEST_SIGMA)
@@ -158,7 +160,9 @@ def diagnosis(snapshot: Snapshot, images: ImageSet, sigmas: tuple[float, ...], n
     A data set that is shown mirrored is one of twice as many images.
     """
     experiment = snapshot.experiment
-    seed, batch_size, flipped = experiment.train.seed, experiment.eval.batch_size, experiment.data.x_flip
+    seed = experiment.train.seed
+    batch_size = experiment.eval.batch_size
+    flipped = experiment.data.x_flip
 
     def make() -> bytes:
         labelled = experiment.model.class_conditional

@@ -86,7 +86,9 @@ def k_budget(
 
     `dataset` is a key of DATASETS. DDPM's noise is keyed by the seed too, so the clouds are always the same.
     """
-    data, keys, start = DATASETS[dataset](), torch.arange(num_samples), latents(seed, num_samples)
+    data = DATASETS[dataset]()
+    keys = torch.arange(num_samples)
+    start = latents(seed, num_samples)
     denoise = EmpiricalOracle(data).denoise
 
     def noise(step: int) -> Tensor:

@@ -23,7 +23,8 @@ from engine.process.precond import Preconditioning
 from engine.process.weighting import target_weight
 from engine.records.record import JsonObject
 
-LOWEST_SIGMA, HIGHEST_SIGMA = 0.002, 80.0
+LOWEST_SIGMA = 0.002
+HIGHEST_SIGMA = 80.0
 """The noise levels that `log_levels` keeps to [P3 Table 1]."""
 
 AnyDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -103,7 +104,8 @@ def diagnose(
     """
     if num_draws < 2:
         raise ValueError(f"a standard error needs 2 draws at least, not {num_draws}")
-    dims, rows = points[0].numel(), []
+    dims = points[0].numel()
+    rows = []
     for level, sigma in enumerate(sigmas):
         gaps, optima = [], []
         for draws in draw_batches(points, sigma, seed, level, num_draws):

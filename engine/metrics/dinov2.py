@@ -21,7 +21,8 @@ TRAINED_GRID = 37
 """Patches on a side of the images that positions were learned for, 518 pixels wide."""
 GRID_OFFSET = 0.1
 """Added to the patches on a side before positions are resampled: the scale is 16.1 / 37, as in the release."""
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 """ImageNet's, of colours in [0, 1]."""
 
 
@@ -56,7 +57,8 @@ class Dinov2(nn.Module):
         side = IMAGE_SIZE // PATCH
         if side == self.grid:
             return self.pos_embed
-        own, places = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        own = self.pos_embed[:, :1]
+        places = self.pos_embed[:, 1:]
         scale = (side + GRID_OFFSET) / self.grid
         maps = places.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
         maps = F.interpolate(maps, mode="bicubic", antialias=False, scale_factor=(scale, scale))
@@ -156,7 +158,8 @@ def load_dinov2(weights_path: Path | None = None) -> tuple[Dinov2, bytes]:
     try:
         net.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        file, found = WEIGHTS.find(weights_path), str(error).splitlines()[:3]
+        file = WEIGHTS.find(weights_path)
+        found = str(error).splitlines()[:3]
         raise WeightsNotFound(
             f"{file} does not hold DINOv2 ViT-L/14 ({' '.join(found)}); {WEIGHTS.ways}"
         ) from None

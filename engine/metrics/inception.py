@@ -86,7 +86,8 @@ def published_weights() -> Path:
             )
         except (OSError, RuntimeError) as error:
             raise WeightsNotFound(
-                f"Inception weights could not be downloaded ({error}). Either pass the path of {file}, or name it in "
-                f"{WEIGHTS.variable}, or run once where {URL_INCEPTION_V3} can be reached (it is kept as {path})"
+                f"Inception weights could not be downloaded ({error}). Either pass "
+                f"the path of {file}, or name it in {WEIGHTS.variable}, or run once "
+                f"where {URL_INCEPTION_V3} can be reached (it is kept as {path})"
             ) from None
     return path

@@ -142,7 +142,8 @@ def runge_kutta_step(
     denoise: DenoiseFn, x: Tensor, sigma: float, sigma_next: float, signs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """x at sigma_next and the integral of the divergence [B] over the step, to fourth order."""
-    length, middle = sigma_next - sigma, (sigma + sigma_next) / 2
+    length = sigma_next - sigma
+    middle = (sigma + sigma_next) / 2
     slope1, div1 = slope_and_divergence(denoise, x, sigma, signs)
     slope2, div2 = slope_and_divergence(denoise, x + length / 2 * slope1, middle, signs)
     slope3, div3 = slope_and_divergence(denoise, x + length / 2 * slope2, middle, signs)

@@ -72,7 +72,8 @@ def optimal_loss(
     shared = 1 if estimator == "full" else DRAWS_PER_SUBSET
     if num_draws <= shared:
         raise ValueError(f"{estimator} needs more than {shared} draws for a standard error, not {num_draws}")
-    losses, dims = [], points[0].numel()
+    losses = []
+    dims = points[0].numel()
     for level, sigma in enumerate(sigmas):
         found = []
         for draws in draw_batches(points, sigma, seed, level, num_draws):
@@ -80,7 +81,8 @@ def optimal_loss(
                 variance = posterior(draws, points, labels).variance
                 found.append(torch.stack([variance, torch.zeros_like(variance)]))
             else:
-                weight, key = SOURCE_WEIGHTS[estimator], (seed, level)
+                weight = SOURCE_WEIGHTS[estimator]
+                key = (seed, level)
                 found.append(subset_values(draws, points, labels, subset_size, weight, key))
         values, bounds = torch.cat(found, dim=1)
         value, stderr = mean_and_stderr(values / dims, shared)
@@ -101,12 +103,14 @@ def subset_values(
 
     Draws DRAWS_PER_SUBSET k and following share a subset, the one that `key` (seed, level) and k give.
     """
-    found, group = draws.x.new_empty(2, len(draws.x)), draws.item // DRAWS_PER_SUBSET
+    found = draws.x.new_empty(2, len(draws.x))
+    group = draws.item // DRAWS_PER_SUBSET
     for number in group.unique():
         members = (group == number).nonzero()[:, 0]
         order = uniforms(key[0], Purpose.LOSS_SUBSET, number[None], len(points), key[1])[0]
         for rows, choices in own_points(draws.rows(members), points, labels):
-            own, share = draws.rows(members[rows]), size / len(choices)
+            own = draws.rows(members[rows])
+            share = size / len(choices)
             weight = source_weight(share) if share < 1 else 0.0
             subset = choices[order[: len(choices)].argsort()[: size - (weight > 0)]]
             mean, probabilities = subset_posterior(own, subset, weight)

@@ -109,7 +109,9 @@ def log_kernels(x: Tensor, points: Tensor, sigma: float) -> tuple[Tensor, Tensor
 
     |x|^2 is left out: all points share it and it would swamp the rest at large noise.
     """
-    scores, norms, scaled = x.new_empty(len(x), len(points)), x.new_empty(len(points)), x / sigma**2
+    scores = x.new_empty(len(x), len(points))
+    norms = x.new_empty(len(points))
+    scaled = x / sigma**2
     for part, block in float_blocks(points):
         norms[part] = block.square().sum(dim=1)
         scores[:, part] = torch.addmm(norms[part] / (-2 * sigma**2), scaled, block.T)

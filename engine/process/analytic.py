@@ -32,7 +32,8 @@ class AnalyticVariance:
 
         What a network says beside it, `head` and `eps_hat`, is not used.
         """
-        levels, gammas = sigma.new_tensor(self.sigmas), sigma.new_tensor(self.gammas)
+        levels = sigma.new_tensor(self.sigmas)
+        gammas = sigma.new_tensor(self.gammas)
         nearest = torch.bucketize(sigma.contiguous(), (levels[1:] * levels[:-1]).sqrt())
         return (levels[nearest] ** 2 * (1 - gammas[nearest])).clamp(min=0).reshape(-1, 1, 1, 1)
 

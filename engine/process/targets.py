@@ -77,7 +77,8 @@ def convert(
     if source == to:
         return value
     a, b = unit_scales(sigma)
-    known, asked = mix(source, sigma, process, sigma_data), mix(to, sigma, process, sigma_data)
+    known = mix(source, sigma, process, sigma_data)
+    asked = mix(to, sigma, process, sigma_data)
     determinant = known.p * b - known.q * a
     usable = (determinant != 0) & determinant.isfinite() & asked.p.isfinite() & asked.q.isfinite()
     if not bool(usable.all()):

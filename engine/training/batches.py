@@ -46,7 +46,8 @@ def image_indices(seed: int, num_images: int, positions: Tensor) -> Tensor:
 
 def make_batch(images: ImageSet, experiment: Experiment, positions: Tensor, device: torch.device) -> Batch:
     """The batch shown at int64 `positions` (on the CPU), on `device`."""
-    data, seed = experiment.data, experiment.train.seed
+    data = experiment.data
+    seed = experiment.train.seed
     indices = image_indices(seed, len(images.images), positions)
     x0 = to_unit(images.images[indices].to(device, non_blocking=True))
     keys = positions.to(device, non_blocking=True)

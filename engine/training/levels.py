@@ -42,7 +42,9 @@ class LevelDrawer:
         device: torch.device | str = "cpu",
         optimum: Optimum | None = None,
     ) -> None:
-        self.noise_levels, self.process, self.batch_size = design.noise_levels, design.process, batch_size
+        self.noise_levels = design.noise_levels
+        self.process = design.process
+        self.batch_size = batch_size
         self.history: LossHistory | GapHistory | None = None
         importance = design.noise_levels.importance
         if design.training_schedule.loss_gap is not None:
@@ -106,7 +108,8 @@ class LossHistory(LossRings):
         self, num_timesteps: int, length: int, uniform_share: float, device: torch.device | str
     ) -> None:
         super().__init__(num_timesteps, length, device)
-        self.num_timesteps, self.uniform_share = num_timesteps, uniform_share
+        self.num_timesteps = num_timesteps
+        self.uniform_share = uniform_share
 
     def probabilities(self) -> Tensor:
         """p_t [T], float64: uniform until every timestep has `length` losses."""

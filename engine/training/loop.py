@@ -51,7 +51,8 @@ def train(
 
     Raises ValueError when the batch cannot be shared evenly, NonFiniteLoss when training diverges.
     """
-    settings, world = experiment.train, World.current()
+    settings = experiment.train
+    world = World.current()
     check_shares(experiment, world)
     optimum = training_optimum(experiment, images, files, world, device)
     begin = partial(starting_state, experiment, files, parent_files, device, optimum)
@@ -105,7 +106,8 @@ def run_interval(step_fn: TrainingStep, state: TrainingState, goal: int) -> tupl
     stride = max(1, -(-(goal - state.step) // CURVE_ROWS_PER_SNAPSHOT))
     loss = rate = math.nan
     while state.step < goal:
-        started, count = time.perf_counter(), min(stride, goal - state.step)
+        started = time.perf_counter()
+        count = min(stride, goal - state.step)
         step_losses = torch.stack([step_fn() for _ in range(count)])
         if step_fn.world.size > 1:
             dist.all_reduce(step_losses)

@@ -8,7 +8,8 @@ class LossRings:
     """The last `length` losses of each of `count` bins."""
 
     def __init__(self, count: int, length: int, device: torch.device | str) -> None:
-        self.count, self.length = count, length
+        self.count = count
+        self.length = length
         self.losses = torch.zeros(count, length, dtype=torch.float64, device=device)
         """A ring for each bin: its n-th loss lies at n % length."""
         self.seen = torch.zeros(count, dtype=torch.int64, device=device)

@@ -55,7 +55,8 @@ class TrainingState:
 
     def fall_back_to_fp32(self) -> None:
         """Go on in single precision, which needs no loss scale."""
-        self.precision, self.scaler = "fp32", None
+        self.precision = "fp32"
+        self.scaler = None
 
 
 def snapshot_path(images_shown: int, weights: Weights | None = None) -> str:

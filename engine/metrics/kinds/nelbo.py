@@ -28,14 +28,16 @@ class VariationalBound(Metric):
 
     def measured_in(self, experiment: ExperimentView) -> tuple[str, ...]:
         """With `eval.likelihood`, of DDPM and what is the same as it."""
-        rule, sampler = experiment.eval.likelihood, experiment.sample
+        rule = experiment.eval.likelihood
+        sampler = experiment.sample
         if rule is None or sampler.guidance != 1 or sampler.as_ddpm() is None:
             return ()
         return (f"nelbo_{rule.split}",)
 
     def corrected_parts(self, experiment: ExperimentView) -> tuple[str, ...]:
         """The last term of a walk to timestep 0 that knows Cov[x0 | x]: it had P6's convention, others P1's."""
-        rule, chain = experiment.eval.likelihood, experiment.sample.as_ddpm()
+        rule = experiment.eval.likelihood
+        chain = experiment.sample.as_ddpm()
         if not self.measured_in(experiment) or rule is None or chain is None or rule.decoder != "walk":
             return ()
         changed = chain.covariance in ("analytic", "ocm") and chain.timesteps[0] == 0

@@ -31,7 +31,8 @@ class FlowLikelihood(Metric):
 
     def measured_in(self, experiment: ExperimentView) -> tuple[str, ...]:
         """With `eval.likelihood`, of deterministic samplers that have no bound of their own."""
-        rule, sampler = experiment.eval.likelihood, experiment.sample
+        rule = experiment.eval.likelihood
+        sampler = experiment.sample
         if rule is None or sampler.guidance != 1 or sampler.as_ddpm() or not sampler.deterministic:
             return ()
         return (f"nll_{rule.split}", "nll_solver_error")
