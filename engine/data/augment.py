@@ -10,10 +10,10 @@ In the order in which they act:
     stretch      resampled          2^(0.2 n) along axis r   n cos r, n sin r  with the given probability
     translation  resampled          0.125 n of each side     n_x, n_y          with the given probability
 
-Every n is a standard normal draw. What is not active is labelled 0, so labels of zeros mean an image as it
-is. A stretch widens the image along its axis, which is horizontal half of the time, and narrows it across.
-The pairs (n, r) and (-n, r + pi) share their labels although one widens where the other narrows: so it is in
-EDM.
+Every n is a standard normal draw. What is not active is labelled 0, so labels of
+zeros mean an image as it is. A stretch widens the image along its axis, which is
+horizontal half of the time, and narrows it across. The pairs (n, r) and (-n, r +
+pi) share their labels although one widens where the other narrows: so it is in EDM.
 """
 
 import math
@@ -50,8 +50,8 @@ where it should. EDM makes up for it by half a fine pixel, to the nearest that i
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What is done to each of B images; all tensors are [B], float64 but for the flips, and 0 where not
-    active."""
+    """What is done to each of B images; all tensors are [B],
+    float64 but for the flips, and 0 where not active."""
 
     x_flip: Tensor
     y_flip: Tensor
@@ -108,10 +108,10 @@ def draw_changes(draws: Tensor, probability: float) -> Changes:
 def augment(images: Tensor, draws: Tensor, probability: float) -> tuple[Tensor, Tensor]:
     """Augmented images [B, C, H, W] and their labels float32 [B, 9], a pure function of the arguments.
 
-    `images` are float32 in [-1, 1], `draws` float64 [B, 13] uniform in (0, 1), from `engine.noise.uniforms`.
-    Images that are only flipped keep their pixels bit for bit; resampled ones may leave [-1, 1] a little, as
-    in EDM. Which images are resampled is decided where the draws lie: draws on the CPU spare a GPU the wait
-    for that.
+    `images` are float32 in [-1, 1], `draws` float64 [B, 13] uniform in (0, 1), from
+    `engine.noise.uniforms`. Images that are only flipped keep their pixels bit for bit;
+    resampled ones may leave [-1, 1] a little, as in EDM. Which images are resampled is
+    decided where the draws lie: draws on the CPU spare a GPU the wait for that.
     """
     changes = draw_changes(draws, probability)
     flips = torch.stack([changes.x_flip, changes.y_flip]).to(images.device)[:, :, None, None, None]
@@ -127,8 +127,8 @@ def augment(images: Tensor, draws: Tensor, probability: float) -> tuple[Tensor, 
 
 
 def _sampling_matrix(changes: Changes, height: int, width: int) -> Tensor:
-    """Where each pixel of the result comes from: [B, 2, 3] maps (x, y, 1) to (x, y), in pixels from the
-    centre.
+    """Where each pixel of the result comes from: [B, 2, 3] maps (x, y, 1)
+    to (x, y), in pixels from the centre.
 
     The image is scaled, then turned, stretched and moved; the map back undoes the last change first. The y
     axis points down, so a positive angle turns the image anticlockwise.
@@ -149,8 +149,8 @@ def _turn(angle: Tensor) -> Tensor:
 
 
 def _on_the_fine_grid(matrix: Tensor) -> Tensor:
-    """The map [B, 2, 3] of pixels as one of fine pixels, which leaves FIXED_POINT where the other leaves the
-    centre."""
+    """The map [B, 2, 3] of pixels as one of fine pixels, which
+    leaves FIXED_POINT where the other leaves the centre."""
     linear = matrix[:, :, :2]
     # Twice the resolution makes every way twice as long.
     shift = 2 * matrix[:, :, 2:]
@@ -159,8 +159,8 @@ def _on_the_fine_grid(matrix: Tensor) -> Tensor:
 
 
 def _resample(images: Tensor, matrix: Tensor) -> Tensor:
-    """Mirror the images at their edges, double their resolution, read them where `matrix` says, halve it
-    again.
+    """Mirror the images at their edges, double their resolution,
+    read them where `matrix` says, halve it again.
 
     Up and down go through the same orthonormal filter, so an identity matrix gives the images back. Mirrored
     images reach one side beyond every edge; there is zero further out.
@@ -172,7 +172,8 @@ def _resample(images: Tensor, matrix: Tensor) -> Tensor:
     fine = up_y @ images @ up_x.mT
     down_y, down_x = (_filters(side, images.device) for side in (height, width))
     shape = (*images.shape[:2], len(down_y), len(down_x))
-    # The grid's coordinates run from -1 to 1 over the sides, of the image that is read and of the one that is made.
+    # The grid's coordinates run from -1 to 1 over the sides,
+    # of the image that is read and of the one that is made.
     scale_in = torch.tensor([2 / fine.shape[3], 2 / fine.shape[2]], dtype=matrix.dtype, device=matrix.device)
     scale_out = torch.tensor([shape[3] / 2, shape[2] / 2, 1], dtype=matrix.dtype, device=matrix.device)
     fine_matrix = scale_in[:, None] * _on_the_fine_grid(matrix) * scale_out
@@ -182,8 +183,8 @@ def _resample(images: Tensor, matrix: Tensor) -> Tensor:
 
 @cache
 def _filters(count: int, device: torch.device) -> Tensor:
-    """The low-pass filter at every second of 2 count + 10 fine pixels: [2 count + 10, count], orthonormal
-    columns.
+    """The low-pass filter at every second of 2 count + 10 fine pixels:
+    [2 count + 10, count], orthonormal columns.
 
     The matrix takes `count` pixels to the fine grid, its transpose takes them back.
     """

@@ -18,8 +18,8 @@ Loader = Callable[[Path, Split], "tuple[Tensor, Tensor]"]
 
 
 class DataNotFound(FileNotFoundError):
-    """A data set's files are not under the data root, or not the published ones. The message says what to
-    do."""
+    """A data set's files are not under the data root, or not the published ones.
+    The message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class Dataset:
     source: str = ""
     """The torchvision class that downloads it, if one does; shown when its files are missing."""
     files: tuple[str, ...] = ()
-    """Files needed under the data root. One that ends in .gz may also lie there unpacked, without that
-    ending."""
+    """Files needed under the data root. One that ends in
+    .gz may also lie there unpacked, without that ending."""
     num_test_images: int = 0
     """Images of the test split; 0 when there is none."""
     test_files: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Dataset:
 
 
 def find_file(root: Path, file: str) -> Path | None:
-    """Where one of a data set's files lies under `root`: unpacked, or else as named; None when it does
-    not."""
+    """Where one of a data set's files lies under `root`: unpacked, or else as named;
+    None when it does not."""
     candidates = (root / file.removesuffix(".gz"), root / file)
     return next((path for path in candidates if path.is_file()), None)

@@ -6,8 +6,8 @@ from engine.data.base import DataNotFound, Split, find_file
 from engine.data.registry import DATASETS
 
 NUM_AUGMENT_LABELS = 9
-"""Numbers that tell the network how an image was augmented [P3 F.2]; `engine.data.augment` says what they
-are."""
+"""Numbers that tell the network how an image was augmented [P3 F.2];
+`engine.data.augment` says what they are."""
 
 
 def missing_files(name: str, root: Path | None, split: Split = "train") -> list[str]:

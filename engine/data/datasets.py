@@ -33,8 +33,8 @@ class ImageSet:
 def load_images(name: str, root: Path | None, split: Split = "train") -> ImageSet:
     """A split of a data set; `root` is the data root, which digits does not need.
 
-    Raises DataNotFound when files are missing or are not the published ones, KeyError for a split there is
-    not.
+    Raises DataNotFound when files are missing or are not
+    the published ones, KeyError for a split there is not.
     """
     dataset = DATASETS[name]
     count = dataset.count(split)
@@ -56,14 +56,14 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Numbers in [-1, 1] to the nearest byte, as EDM quantises: cut off x * 127.5 + 128, limited to
-    0..255."""
+    """Numbers in [-1, 1] to the nearest byte, as EDM quantises:
+    cut off x * 127.5 + 128, limited to 0..255."""
     return (x * 127.5 + 128).clip(0, 255).to(torch.uint8)
 
 
 def points_of(images: ImageSet, *, mirrored: bool, labelled: bool) -> tuple[Tensor, Tensor | None]:
-    """The points of a training set in [-1, 1], [N, C, H, W], and their labels [N] where a network is told
-    them.
+    """The points of a training set in [-1, 1], [N, C, H, W],
+    and their labels [N] where a network is told them.
 
     A set that is shown mirrored is one of twice as many images.
     """

@@ -11,11 +11,11 @@ SEPARATOR = 255
 
 
 def save_grid(images: Tensor, columns: int, scale: int) -> bytes:
-    """PNG bytes of images uint8 [N, 1 or 3, H, W], N at least 1, row by row, each pixel a square of side
-    `scale`.
+    """PNG bytes of images uint8 [N, 1 or 3, H, W], N at least
+    1, row by row, each pixel a square of side `scale`.
 
-    One-pixel white lines separate the images. The same images give the same bytes. ValueError for other
-    shapes.
+    One-pixel white lines separate the images. The same images give the same bytes.
+    ValueError for other shapes.
     """
     if images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
         raise ValueError(f"a grid takes images [N, 1 or 3, H, W], not {tuple(images.shape)}")

@@ -1,5 +1,5 @@
-"""Do the same latents give the same image whatever the number of steps? The first check of a sampler [P2
-5.2]."""
+"""Do the same latents give the same image whatever the
+number of steps? The first check of a sampler [P2 5.2]."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ PANEL_COLUMNS = 10
 
 @dataclass(frozen=True)
 class Agreement:
-    """How much a sampler's images are those of the sampler with the most evaluations, whose own score is
-    1."""
+    """How much a sampler's images are those of the sampler
+    with the most evaluations, whose own score is 1."""
 
     label: str
     nfe: int
@@ -38,8 +38,8 @@ def consistency(
     batch_size: int,
     extractor: FeatureExtractor | None = None,
 ) -> tuple[list[Agreement], bytes]:
-    """Agreement of each sampler with the one of most evaluations, and a panel: a row a sampler, a column a
-    latent.
+    """Agreement of each sampler with the one of most evaluations, and a panel:
+    a row a sampler, a column a latent.
 
     The samplers are one deterministic sampler at several numbers of steps, fewest evaluations first in the
     result. Scores compare pixels, or features when an extractor is given. A low score says: look for a bug in

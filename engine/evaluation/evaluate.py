@@ -25,8 +25,8 @@ from engine.sampling.generation import GeneratedImages, generate_cell
 from engine.training.snapshot import load_snapshot
 
 SELECTION_SEED = 2**40
-"""Snapshots are chosen on latents of their own, so that the choice does not favour the images measured
-afterwards."""
+"""Snapshots are chosen on latents of their own, so that the
+choice does not favour the images measured afterwards."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class CellMeasurement:
     jackknife: dict[str, tuple[float, ...]]
     """Distance -> its values with each block of images left out; empty where they are not taken."""
     macs: int | None = None
-    """Multiply-accumulates executed in a forward pass of an image, on average; None where every pass costs
-    the same."""
+    """Multiply-accumulates executed in a forward pass of an image, on average;
+    None where every pass costs the same."""
 
 
 def load_denoiser(experiment: Experiment, files: Files, images_shown: int, device: torch.device) -> Denoiser:
@@ -60,8 +60,8 @@ def load_denoiser(experiment: Experiment, files: Files, images_shown: int, devic
 def select_snapshot(
     experiment: Experiment, files: Files, context: ReferenceContext, device: torch.device
 ) -> Selection:
-    """Score every snapshot with the locked deterministic sampler and latents; lowest distance wins [playbook
-    5.6].
+    """Score every snapshot with the locked deterministic sampler and latents;
+    lowest distance wins [playbook 5.6].
 
     Of equal scores the later snapshot wins: a covariance head changes no deterministic sample. The primary
     average is scored, so that cells with other weights share the choice. A snapshot whose images are not

@@ -18,14 +18,14 @@ class ForwardTiming:
     seconds: float
     """Median of a pass."""
     flops_ratio: float | None
-    """Share of its attention and MLPs that a DyDiT executed: with fresh weights it does not keep to its
-    budget."""
+    """Share of its attention and MLPs that a DyDiT executed:
+    with fresh weights it does not keep to its budget."""
 
 
 @torch.inference_mode()
 def measure_forwards(experiment: Experiment, count: int, device: torch.device) -> ForwardTiming:
-    """Time `count` passes of the experiment's denoiser at the protocol's batch, after one that warms it
-    up."""
+    """Time `count` passes of the experiment's denoiser at
+    the protocol's batch, after one that warms it up."""
     denoiser = build_denoiser(experiment, build_network(experiment)).to(device).eval()
     shape = net_shape(experiment)
     batch_size = experiment.eval.batch_size

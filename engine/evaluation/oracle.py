@@ -49,11 +49,11 @@ class MixtureOracle:
         return mean + self.std**2 / variance * (x - mean)
 
     def ode_endpoint(self, x: Tensor, sigma: float) -> Tensor:
-        """Where the probability-flow ODE started at (x, sigma) arrives at sigma = 0, in one dimension: x [N,
-        1].
+        """Where the probability-flow ODE started at (x, sigma)
+        arrives at sigma = 0, in one dimension: x [N, 1].
 
-        x keeps its quantile there, found by bisection to the last bit. ValueError for data of more
-        dimensions.
+        x keeps its quantile there, found by bisection to the last bit.
+        ValueError for data of more dimensions.
         """
         if self.means[0].numel() != 1:
             raise ValueError(f"quantiles need data of one dimension, not {tuple(self.means[0].shape)}")
@@ -84,8 +84,8 @@ class EmpiricalOracle:
 
 
 def expected_point(x: Tensor, points: Tensor, variance: float, weights: Tensor) -> Tensor:
-    """Mean of the `points` [K, ...] from which x [N, ...] may have come, by noise of `variance` in every
-    dimension.
+    """Mean of the `points` [K, ...] from which x [N, ...] may
+    have come, by noise of `variance` in every dimension.
 
     `weights` are the points' probabilities [K], or a constant for points alike.
     """

@@ -212,8 +212,8 @@ def check_order(sampler: SamplerBase) -> None:
         measured = measured_order(steps, results)
         fits = measured > declared - ORDER_TOLERANCE
         if oracle is mixture:
-            # Not of Gaussian data: their ODE is linear, and there errors may cancel that do not elsewhere. The
-            # midpoint method on EDM's grid is of third order on them.
+            # Not of Gaussian data: their ODE is linear, and there errors may cancel that do not elsewhere.
+            # The midpoint method on EDM's grid is of third order on them.
             fits = fits and measured < declared + ORDER_TOLERANCE
         _expect(fits, sampler, f"declares order {declared} and has {measured:.2f} on {name}")
         start = first_request(ladder[-1], oracle.denoise)
@@ -239,7 +239,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def measured_order(steps: Sequence[int], results: Sequence[Tensor]) -> float:
-    """Order of convergence of results at rising numbers of steps: minus the slope of ln |x_2N - x_N| over ln N.
+    """Order of convergence at rising numbers of steps: minus the slope of ln |x_2N - x_N| over ln N.
 
     The line is that of least squares; infinity where all results are the same to float rounding.
     """

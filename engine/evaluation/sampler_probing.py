@@ -1,4 +1,5 @@
-"""Running a sampler and its neighbours on data whose denoiser is known exactly, as the conformance suite does."""
+"""Running a sampler and its neighbours on data whose
+denoiser is known exactly, as the conformance suite does."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

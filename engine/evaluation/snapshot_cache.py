@@ -106,11 +106,11 @@ def analytic_variance(snapshot: Snapshot, images: ImageSet) -> AnalyticVariance:
 
 
 def flow_likelihood(snapshot: Snapshot, images: ImageSet) -> dict[str, float]:
-    """Bits per dimension of the protocol's images under the probability-flow ODE, and the solver's own error
-    of it.
+    """Bits per dimension of the protocol's images under the
+    probability-flow ODE, and the solver's own error of it.
 
-    The ODE runs over the noise levels that training showed, within 0.002 .. 80: elsewhere the network is a
-    guess.
+    The ODE runs over the noise levels that training showed, within 0.002 ..
+    80: elsewhere the network is a guess.
     """
     rule = snapshot.experiment.eval.likelihood
     protocol = snapshot.experiment.eval
@@ -145,8 +145,8 @@ def flow_likelihood(snapshot: Snapshot, images: ImageSet) -> dict[str, float]:
 
 
 def loss_gap(snapshot: Snapshot, images: ImageSet) -> Diagnosis:
-    """The training loss beside its optimum at noise levels as training shows them, as the protocol asks for
-    it."""
+    """The training loss beside its optimum at noise levels
+    as training shows them, as the protocol asks for it."""
     rule = snapshot.experiment.eval.loss_gap
     assert rule is not None, "the protocol asks for no gap"
     levels = quantile_levels(snapshot.experiment.base_objective.design, rule.num_levels)
@@ -154,8 +154,8 @@ def loss_gap(snapshot: Snapshot, images: ImageSet) -> Diagnosis:
 
 
 def diagnosis(snapshot: Snapshot, images: ImageSet, sigmas: tuple[float, ...], num_draws: int) -> Diagnosis:
-    """The snapshot's loss beside its optimum on the training images, at `sigmas`, of `num_draws` noisy images
-    each.
+    """The snapshot's loss beside its optimum on the training
+    images, at `sigmas`, of `num_draws` noisy images each.
 
     A data set that is shown mirrored is one of twice as many images.
     """

@@ -113,8 +113,8 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 
 
 def chance_distance(data: Tensor, num_samples: int) -> float:
-    """The energy distance to `data` [M, D] that one in twenty sets of as many independent draws from it
-    exceeds.
+    """The energy distance to `data` [M, D] that one in twenty
+    sets of as many independent draws from it exceeds.
 
     Found from CHANCE_SETS of them. A draw is a point of the data, so a set is the share of every point in it.
     """

@@ -146,7 +146,8 @@ class Metric(ABC):
     facts: ClassVar[tuple[MetricFacts, ...]]
     """Name, label, better end, unit and group of every number it may yield."""
     on_request: ClassVar[bool] = True
-    """Whether `eval.metrics` asks for it; others are asked for by a field of their own, or always measured."""
+    """Whether `eval.metrics` asks for it; others are asked
+    for by a field of their own, or always measured."""
     needs_images: ClassVar[bool] = True
     """Whether it looks at generated images; others need the network alone."""
 
@@ -161,7 +162,8 @@ class Metric(ABC):
         return ()
 
     def needs(self, protocol: ProtocolView, num_real: int) -> Iterator[ConfigConflict]:
-        """What a protocol that asks for it by name lacks, with `num_real` real images: an extractor, images."""
+        """What a protocol that asks for it by name lacks, with `num_real` real images:
+        an extractor, images."""
         yield from ()
 
     def facts_of(self, metric: str) -> MetricFacts | None:

@@ -1,9 +1,9 @@
-"""The variational bound on the likelihood of 8-bit images under DDPM's reverse chain [P1 Eq. 4-7; playbook
-5.5, 5.8].
+"""The variational bound on the likelihood of 8-bit images
+under DDPM's reverse chain [P1 Eq. 4-7; playbook 5.5, 5.8].
 
--log2 p(x0) <= L_T + sum_t L_t + L_0, in bits per dimension. L_T is what the noisiest state still knows of x0, L_t the
-divergence of one reverse step from the true posterior given x0, L_0 the cost of the pixels. On a subsequence of the
-timesteps the steps are longer and so is the bound: that is P6's few-step likelihood.
+-log2 p(x0) <= L_T + sum_t L_t + L_0, in bits per dimension. L_T is what the noisiest state still knows of
+x0, L_t the divergence of one reverse step from the true posterior given x0, L_0 the cost of the pixels. On
+a subsequence of the timesteps the steps are longer and so is the bound: that is P6's few-step likelihood.
 """
 
 import math
@@ -35,8 +35,8 @@ class Bound:
     timesteps: tuple[int, ...]
     """The timesteps visited, noisiest first."""
     terms: Tensor
-    """[N, 1 + len(timesteps)], float64: of each image the prior's term, every step's, and last the
-    decoder's."""
+    """[N, 1 + len(timesteps)], float64: of each image the
+    prior's term, every step's, and last the decoder's."""
 
     @property
     def prior(self) -> float:
@@ -87,8 +87,8 @@ def variational_bound(
     decoder: DecoderName = "walk",
     normal_cdf: NormalCdfName = "exact",
 ) -> Bound:
-    """The bound of images uint8 [N, C, H, W] with `labels` int64 [N] or None, under a Denoiser and a DDPM
-    sampler.
+    """The bound of images uint8 [N, C, H, W] with `labels`
+    int64 [N] or None, under a Denoiser and a DDPM sampler.
 
     The sampler says which timesteps are visited, how x0_hat is clipped and what covariance the steps have, so
     the bound is that of the chain it walks. Only its clip_pixels is left out, a limit made for the eye that
@@ -128,8 +128,8 @@ def chain_terms(
     decoder: DecoderName = "walk",
     normal_cdf: NormalCdfName = "exact",
 ) -> Tensor:
-    """Terms [B, 1 + timesteps] of images x0 [B, ...] in [-1, 1], float64; `noise` gives eps for a
-    timestep."""
+    """Terms [B, 1 + timesteps] of images x0 [B, ...] in [-1, 1], float64;
+    `noise` gives eps for a timestep."""
     terms = [prior_kl(x0, sampler.alpha_bars[0])]
     for timestep, (alpha_bar, alpha_bar_next) in zip(
         sampler.timesteps[::-1], pairwise(sampler.alpha_bars), strict=True
@@ -169,8 +169,8 @@ def step_kl(sampler: Ddpm, step: ReverseStep, posterior: Posterior, x0_error: Te
 def decoder_variance(sampler: Ddpm, posterior: Posterior, decoder: DecoderName = "walk") -> float | Tensor:
     """Variance of the step to x0, whose own beta_tilde is 0 [engine.process.decoder].
 
-    Of the chain's two least noisy timesteps only a walk that ends at timestep 0 has the last one; on any other that
-    variance means nothing, and the walk's own is taken under either convention.
+    Of the chain's two least noisy timesteps only a walk that ends at timestep 0 has the last one;
+    on any other that variance means nothing, and the walk's own is taken under either convention.
     """
     *_, before, last, _ = sampler.alpha_bars
     if decoder == "chain" and sampler.timesteps[0] == 0:

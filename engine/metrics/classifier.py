@@ -21,15 +21,15 @@ HELD_OUT_EVERY = 10
 BATCH_SIZE = 128
 NUM_EPOCHS = 25
 MAX_STEPS = 1000
-"""Bounds training on large sets: 40 seconds on one core for 32x32 colour images; digits end after 2
-seconds."""
+"""Bounds training on large sets: 40 seconds on one core for 32x32 colour images;
+digits end after 2 seconds."""
 LEARNING_RATE = 3e-3
 """Of Adam at the first step; it falls linearly to 0."""
 
 
 class Classifier(nn.Module):
-    """Three 3x3 convolutions, the first two halving the image; pooled to 2x2; a 64-d layer; a linear
-    read-out."""
+    """Three 3x3 convolutions, the first two halving the image;
+    pooled to 2x2; a 64-d layer; a linear read-out."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -77,11 +77,11 @@ def initialise(net: Classifier, generator: torch.Generator) -> None:
 
 
 def train_classifier(images: ImageSet, seed: int = 0) -> tuple[Classifier, float]:
-    """Train on the CPU for a fixed number of steps; returns the network and its accuracy on the held-out
-    images.
+    """Train on the CPU for a fixed number of steps;
+    returns the network and its accuracy on the held-out images.
 
-    The same images, seed and number of threads give the same bits; the global random state is neither used
-    nor changed.
+    The same images, seed and number of threads give the same bits;
+    the global random state is neither used nor changed.
     """
     generator = torch.Generator().manual_seed(seed)
     net = unset_classifier(images)
@@ -114,8 +114,8 @@ def accuracy(net: Classifier, images: Tensor, labels: Tensor) -> float:
 
 
 def load_classifier(images: ImageSet, files: Files) -> tuple[Classifier, bytes]:
-    """The data set's classifier, ready for inference, and its file's bytes: trained once, then read from
-    `files`.
+    """The data set's classifier, ready for inference, and its file's bytes:
+    trained once, then read from `files`.
 
     Of two workers that train at the same time the first to write wins: whoever finds a finished file uses
     that. A file that was made from other images is replaced.

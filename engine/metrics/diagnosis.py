@@ -1,5 +1,5 @@
-"""Where a trained network falls short of the best possible one: its loss against the optimum, noise level by
-level.
+"""Where a trained network falls short of the best possible one:
+its loss against the optimum, noise level by level.
 
 For any denoiser D the loss splits at every x: E[|D(x) - x0|^2 | x] = tr Cov[x0 | x] + |D(x) - D*(x)|^2. The
 first term is the optimum's, the second the gap. Both are known exactly at each draw of x, so gaps are
@@ -125,8 +125,8 @@ def diagnose(
 def in_batches(
     denoiser: AnyDenoiser, x: Tensor, sigma: float, label: Tensor | None, batch_size: int
 ) -> Tensor:
-    """x0_hat of images [M, ...], evaluated `batch_size` at a time, the last batch filled up with its own
-    images."""
+    """x0_hat of images [M, ...], evaluated `batch_size` at
+    a time, the last batch filled up with its own images."""
     estimates = []
     for rows in torch.arange(len(x), device=x.device).split(batch_size):
         padded = repeated(rows, batch_size)
@@ -143,8 +143,8 @@ def weights(design: Design, sigmas: Sequence[float]) -> tuple[float, ...]:
 
 
 def quantile_levels(design: Design, count: int) -> tuple[float, ...]:
-    """The medians of `count` equally probable slices of a design's distribution of noise levels, rising or
-    falling."""
+    """The medians of `count` equally probable slices of a
+    design's distribution of noise levels, rising or falling."""
     uniform = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     return tuple(design.noise_levels.sigma(uniform, design.process).tolist())
 

@@ -20,14 +20,16 @@ IMAGE_SIZE = 224
 TRAINED_GRID = 37
 """Patches on a side of the images that positions were learned for, 518 pixels wide."""
 GRID_OFFSET = 0.1
-"""Added to the patches on a side before positions are resampled: the scale is 16.1 / 37, as in the release."""
+"""Added to the patches on a side before positions are resampled:
+the scale is 16.1 / 37, as in the release."""
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet's, of colours in [0, 1]."""
 
 
 class Dinov2(nn.Module):
-    """Features float32 [B, width] of images uint8 [B, 1 or 3, H, W]: the class token behind the last layer norm.
+    """Features float32 [B, width] of images uint8 [B, 1 or 3, H, W]:
+    the class token behind the last layer norm.
 
     Grey images become three equal channels. Defaults are ViT-L's.
     """
@@ -141,8 +143,8 @@ class LayerScale(nn.Module):
 
 
 def preprocess(images: Tensor) -> Tensor:
-    """Float32 [B, 3, 224, 224] of images uint8 [B, 1 or 3, H, W]: bicubic with antialiasing, neither rounded nor
-    cut off at 0 and 255, then ImageNet's mean and deviation [EDM2's code]."""
+    """Float32 [B, 3, 224, 224] of images uint8 [B, 1 or 3, H, W]: bicubic with antialiasing,
+    neither rounded nor cut off at 0 and 255, then ImageNet's mean and deviation [EDM2's code]."""
     pixels = images.expand(-1, 3, -1, -1).float()
     resized = F.interpolate(pixels, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", antialias=True)
     mean, std = (resized.new_tensor(values)[:, None, None] for values in (MEAN, STD))
@@ -150,7 +152,8 @@ def preprocess(images: Tensor) -> Tensor:
 
 
 def load_dinov2(weights_path: Path | None = None) -> tuple[Dinov2, bytes]:
-    """The network and the bytes of its weights file; raises WeightsNotFound, also for a file of other tensors."""
+    """The network and the bytes of its weights file;
+    raises WeightsNotFound, also for a file of other tensors."""
     data = WEIGHTS.read(weights_path)
     state = torch.load(io.BytesIO(data), weights_only=True)
     with torch.device("meta"):  # the parameters are the file's: none are made first

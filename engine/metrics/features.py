@@ -47,8 +47,8 @@ class FeatureExtractor(Protocol):
 class NetworkExtractor:
     """A feature extractor that evaluates a network in batches of one fixed shape, the last one padded.
 
-    So an image has the same features, bit for bit on one kind of device, whichever images are measured with
-    it.
+    So an image has the same features, bit for bit on one
+    kind of device, whichever images are measured with it.
     """
 
     name: str

@@ -91,8 +91,8 @@ class Gaussian:
 
     @cached_property
     def factor(self) -> Tensor:
-        """A matrix F [d, d] with F F^T = covariance. Kept, for it costs several times the rest of a
-        distance."""
+        """A matrix F [d, d] with F F^T = covariance.
+        Kept, for it costs several times the rest of a distance."""
         values, vectors = torch.linalg.eigh(self.covariance)
         factor: Tensor = vectors * values.clamp(min=0).sqrt()
         return factor

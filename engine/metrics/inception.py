@@ -1,5 +1,5 @@
-"""Inception-v3 as FID uses it: torch-fidelity's port of the 2015-12-05 graph and of its resize [Heusel et al.
-2017]."""
+"""Inception-v3 as FID uses it: torch-fidelity's port of the
+2015-12-05 graph and of its resize [Heusel et al. 2017]."""
 
 import io
 from pathlib import Path
@@ -16,17 +16,18 @@ BEFORE_SPATIAL = (
     *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
     *("MaxPool_2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c"),
 )
-"""Layers before the one that sFID reads. The graph counts its mixed blocks from 0, so mixed_6 is Mixed_6d here."""
+"""Layers before the one that sFID reads. The graph counts
+its mixed blocks from 0, so mixed_6 is Mixed_6d here."""
 
 
 class InceptionPool3(nn.Module):
-    """Pool3 features float32 [B, 2048] of images uint8 [B, 1 or 3, H, W]; grey images become three equal
-    channels."""
+    """Pool3 features float32 [B, 2048] of images uint8 [B, 1 or 3, H, W];
+    grey images become three equal channels."""
 
     def __init__(self, weights: bytes) -> None:
         super().__init__()
-        # torch-fidelity unpickles freely what it is given, so the bytes must first prove to hold tensors
-        # alone.
+        # torch-fidelity unpickles freely what it is given, so
+        # the bytes must first prove to hold tensors alone.
         torch.load(io.BytesIO(weights), weights_only=True)
         file = io.BytesIO(weights)
         self.net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=file)
@@ -37,8 +38,8 @@ class InceptionPool3(nn.Module):
         return features
 
     def spatial(self, images: Tensor) -> Tensor:
-        """Features float32 [B, 2023] for sFID: the first 7 channels of the graph's mixed_6/conv, after its ReLU,
-        at all 17 x 17 places; row, column, channel [Nash et al. 2021; ADM's evaluator]."""
+        """Features float32 [B, 2023] for sFID: the first 7 channels of the graph's mixed_6/conv, after
+        its ReLU, at all 17 x 17 places; row, column, channel [Nash et al. 2021; ADM's evaluator]."""
         x = interpolate_bilinear_2d_like_tensorflow1x(
             images.expand(-1, 3, -1, -1).float(), size=(299, 299), align_corners=False
         )
@@ -68,14 +69,14 @@ def load_inception(weights_path: Path | None = None) -> tuple[InceptionPool3, by
 
 
 def find_weights(weights_path: Path | None) -> Path:
-    """The given path, else $ORCH_INCEPTION_WEIGHTS, else torch-fidelity's published file, downloaded when
-    need be."""
+    """The given path, else $ORCH_INCEPTION_WEIGHTS, else
+    torch-fidelity's published file, downloaded when need be."""
     return WEIGHTS.named(weights_path) or published_weights()
 
 
 def published_weights() -> Path:
-    """torch-fidelity's file in torch's hub folder, downloaded when it is not there; WeightsNotFound when that
-    fails."""
+    """torch-fidelity's file in torch's hub folder, downloaded when it is not there;
+    WeightsNotFound when that fails."""
     file = URL_INCEPTION_V3.rsplit("/", 1)[-1]
     path = Path(str(torch.hub.get_dir()), "checkpoints", file)
     if not path.is_file():

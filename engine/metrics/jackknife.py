@@ -1,5 +1,5 @@
-"""Distances with a block of images left out: how far a distance would move on other images [Efron & Stein
-1981].
+"""Distances with a block of images left out:
+how far a distance would move on other images [Efron & Stein 1981].
 
 Blocks are cut by sample index. Cells of one protocol share their latents index by index, so their blocks hold
 the same latents, and the differences of two cells' values say how far their difference would move.
@@ -17,13 +17,13 @@ FEWEST_PER_BLOCK = 20
 """Images that a block must hold at least."""
 
 MAX_DIMS = 256
-"""Features of more dimensions cost too much: a distance takes eigenvalues, which grow with the third
-power."""
+"""Features of more dimensions cost too much:
+a distance takes eigenvalues, which grow with the third power."""
 
 
 def jackknifed(features: Tensor) -> bool:
-    """Whether features [N, d] get leave-one-out values: few dimensions, blocks not tiny, N - N / BLOCKS above
-    d.
+    """Whether features [N, d] get leave-one-out values:
+    few dimensions, blocks not tiny, N - N / BLOCKS above d.
 
     The last keeps every covariance at full rank.
     """
@@ -33,8 +33,8 @@ def jackknifed(features: Tensor) -> bool:
 
 
 def leave_one_out(reference: Gaussian, features: Tensor) -> tuple[float, ...]:
-    """Frechet distance of features [N, d] to the reference without each of BLOCKS blocks; () where not
-    `jackknifed`."""
+    """Frechet distance of features [N, d] to the reference without each of BLOCKS blocks;
+    () where not `jackknifed`."""
     if not jackknifed(features):
         return ()
     blocks = [FeatureStats.of(block) for block in features.tensor_split(BLOCKS)]

@@ -18,9 +18,9 @@ def distance_name(extractor_name: str, num_samples: int) -> str:
 def score_name(published: str, short: str, extractor_name: str, num_samples: int | None) -> str:
     """What a number that papers take of Inception may be called, such as sFID.
 
-    The `published` name with Inception's published weights; with another count of images than the papers' 50,000
-    or more, that count is part of it (`num_samples` None where the number does not depend on the count). Under
-    other features it is `<short>_<extractor>`: `kd_classifier`.
+    The `published` name with Inception's published weights; with another count of images than the
+    papers' 50,000 or more, that count is part of it (`num_samples` None where the number does not
+    depend on the count). Under other features it is `<short>_<extractor>`: `kd_classifier`.
     """
     kind = EXTRACTORS.get(extractor_name)
     if kind is None or not kind.published_distance:
@@ -31,8 +31,8 @@ def score_name(published: str, short: str, extractor_name: str, num_samples: int
 
 
 def counted_label(label: str, metric: str, published: str) -> str:
-    """A label for a metric by its name: the published one, with the count of images that the name has, or else
-    the name itself, which says the features."""
+    """A label for a metric by its name: the published one, with the count of
+    images that the name has, or else the name itself, which says the features."""
     if metric == published:
         return label
     count = metric.removeprefix(f"{published}_")
@@ -40,6 +40,6 @@ def counted_label(label: str, metric: str, published: str) -> str:
 
 
 def lacks_rank(count: int, dims: int) -> bool:
-    """Whether there are too few vectors (N <= d) for a covariance of full rank; distances are then biased
-    upwards."""
+    """Whether there are too few vectors (N <= d) for a covariance of full rank;
+    distances are then biased upwards."""
     return count <= dims

@@ -1,5 +1,5 @@
-"""The likelihood of images under the probability-flow ODE, by the change of variables [Song et al. 2021; P3
-Eq. 1].
+"""The likelihood of images under the probability-flow ODE,
+by the change of variables [Song et al. 2021; P3 Eq. 1].
 
 The generator that is measured draws x ~ N(0, sigma_max^2 I), as the ODE samplers do, and follows dx/dsigma =
 (x - x0_hat) / sigma down to sigma_min. Its density is exact: along a path, d ln p / dsigma = -div(dx/dsigma).
@@ -49,16 +49,16 @@ class OdeLikelihood:
 
     @property
     def stderr(self) -> float | None:
-        """Standard error of the mean over images, their dequantisation and their probes; None for a single
-        image."""
+        """Standard error of the mean over images, their dequantisation and their probes;
+        None for a single image."""
         return standard_error(self.values)
 
     @property
     def solver_error(self) -> float:
         """Mean distance of the values from the coarse ones.
 
-        Where the steps are short enough for the method's fourth order to show, the error is a fifteenth of
-        it.
+        Where the steps are short enough for the method's
+        fourth order to show, the error is a fifteenth of it.
         """
         return float((self.values - self.coarse_values).abs().mean())
 
@@ -125,8 +125,8 @@ def rademacher(seed: int, keys: Tensor, like: Tensor, probe: int) -> Tensor:
 
 
 def log_density(denoise: DenoiseFn, x: Tensor, sigmas: Sequence[float], signs: Tensor) -> Tensor:
-    """ln p [B] of x [B, ...] at sigmas[0], following the ODE up the rising noise levels; `signs` [probes, B,
-    ...].
+    """ln p [B] of x [B, ...] at sigmas[0], following the ODE up the rising noise levels;
+    `signs` [probes, B, ...].
 
     At the last level x ~ N(0, sigmas[-1]^2 I).
     """

@@ -1,5 +1,5 @@
-"""The least loss any denoiser can reach on a finite data set, and estimators of it [Xu et al. 2025, arXiv
-2506.13763].
+"""The least loss any denoiser can reach on a finite data set,
+and estimators of it [Xu et al. 2025, arXiv 2506.13763].
 
 At x = x0 + sigma eps the best guess of x0 is the posterior mean D*(x), so the optimum in the space of x0 is
 J*(sigma) = E tr Cov[x0 | x] = E|x0|^2 - E|D*(x)|^2, here divided by the number of dimensions. It is 0 at low
@@ -34,8 +34,8 @@ SOURCE_WEIGHTS: dict[EstimatorName, Callable[[float], float]] = {
     "dol": lambda share: 1.0,
     "cdol": lambda share: share / 4,
 }
-"""What the source's kernel is multiplied by, of the share L / N of the points in the subset; 0: it is not
-forced in."""
+"""What the source's kernel is multiplied by, of the share L / N of the points in the subset;
+0: it is not forced in."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class LevelLoss:
     stderr: float
     """Standard error of the value."""
     bias_bound: float | None
-    """SNIS's (2 / L) E[w^2] / E[w]^2 for kernels w, else None: no coordinate of D(x) is biased by more than
-    this times the largest of the data. It is estimated on the subsets themselves, so it is too kind where
-    they all miss."""
+    """SNIS's (2 / L) E[w^2] / E[w]^2 for kernels w, else None: no coordinate of
+    D(x) is biased by more than this times the largest of the data. It is
+    estimated on the subsets themselves, so it is too kind where they all miss."""
 
 
 @torch.no_grad()
@@ -65,9 +65,9 @@ def optimal_loss(
 ) -> tuple[LevelLoss, ...]:
     """J* of the data set [N, ...] at each noise level, from `num_draws` draws each.
 
-    With `labels` [N] it is the optimum of a class-conditional network. `subset_size` is L; where it covers
-    all points, or all of the class's, they are used as they are. Raises ValueError where a standard error
-    cannot be had.
+    With `labels` [N] it is the optimum of a class-conditional network.
+    `subset_size` is L; where it covers all points, or all of the class's, they
+    are used as they are. Raises ValueError where a standard error cannot be had.
     """
     shared = 1 if estimator == "full" else DRAWS_PER_SUBSET
     if num_draws <= shared:
@@ -120,8 +120,8 @@ def subset_values(
 
 
 def subset_posterior(draws: Draws, subset: Tensor, source_weight: float) -> tuple[Tensor, Tensor]:
-    """(posterior mean [M, D], probabilities [M, n + 1]) from a subset [n, D] and, last, each draw's own
-    source.
+    """(posterior mean [M, D], probabilities [M, n + 1])
+    from a subset [n, D] and, last, each draw's own source.
 
     The source's kernel is multiplied by `source_weight`: 0 for SNIS, 1 for DOL, 1 / C for cDOL.
     """
@@ -133,8 +133,8 @@ def subset_posterior(draws: Draws, subset: Tensor, source_weight: float) -> tupl
 
 
 def mean_and_stderr(values: Tensor, shared: int = 1) -> tuple[float, float]:
-    """Mean of values [M] and its standard error, where each `shared` neighbours in turn depend on one
-    another."""
+    """Mean of values [M] and its standard error, where each
+    `shared` neighbours in turn depend on one another."""
     mean = values.mean()
     sums = torch.stack([part.sum() for part in (values - mean).split(shared)])
     stderr = sums.square().sum().sqrt() / len(values) * (len(sums) / (len(sums) - 1)) ** 0.5

@@ -1,5 +1,5 @@
-"""Which points of a finite data set a noisy image may have come from: x = x0 + sigma eps, x0 uniform over N
-points.
+"""Which points of a finite data set a noisy image may have come from:
+x = x0 + sigma eps, x0 uniform over N points.
 
 Kernels and means are float64 throughout: float32 products would put errors of about 1e-7 |x| |x0| / sigma^2
 into the softmax's logits, and a variance is a difference of squares. Points keep their own dtype and are
@@ -76,8 +76,8 @@ class Moments:
 
 
 def posterior(draws: Draws, points: Tensor, labels: Tensor | None = None) -> Moments:
-    """The exact posterior at each draw from points [N, ...]; with `labels` [N], among points of the draw's
-    own class.
+    """The exact posterior at each draw from points [N, ...];
+    with `labels` [N], among points of the draw's own class.
 
     The variance is |x0 - D*(x)|^2 averaged over the sources x may have had: the same mean, less noise.
     """
@@ -105,7 +105,7 @@ def own_points(draws: Draws, points: Tensor, labels: Tensor | None) -> Iterator[
 
 
 def log_kernels(x: Tensor, points: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """-|x - point|^2 / (2 sigma^2) for x [M, D] and points [n, D], and the points' squared norms: [M, n] and [n].
+    """-|x - point|^2 / (2 sigma^2) [M, n] for x [M, D] and points [n, D], and the points' squared norms [n].
 
     |x|^2 is left out: all points share it and it would swamp the rest at large noise.
     """

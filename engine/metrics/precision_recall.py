@@ -1,12 +1,12 @@
-"""How two sets overlap: precision, recall [Kynkäänniemi et al. 2019], density and coverage [Naeem et al.
-2020].
+"""How two sets overlap: precision, recall [Kynkäänniemi
+et al. 2019], density and coverage [Naeem et al. 2020].
 
 A set's manifold is the union of closed balls, one around each vector, that reach to its k-th nearest
 neighbour in the same set, itself not counted.
 
-Distances are computed in square tiles, so that beside the features and a few numbers a vector no more than
-some eight [TILE, max(TILE, d)] float64 matrices are held, 256 MiB at d = 2048, however many vectors there
-are.
+Distances are computed in square tiles, so that beside the features and a
+few numbers a vector no more than some eight [TILE, max(TILE, d)] float64
+matrices are held, 256 MiB at d = 2048, however many vectors there are.
 
 Products are float64. In float32, even of centred features, they are off by up to 2e-6 of a squared distance,
 so copies are no longer at distance 0 and borders are not kept; and they save little: with the conversions
@@ -49,11 +49,11 @@ class Overlap(NamedTuple):
     recall: float
     """Share of the real vectors inside the manifold of the generated ones."""
     density: float
-    """Real balls that a generated vector lies in, on average, over k: about 1 where both have one
-    distribution."""
+    """Real balls that a generated vector lies in, on average, over k:
+    about 1 where both have one distribution."""
     coverage: float
-    """Share of the real balls that hold a generated vector: for equal, large sets of one distribution 1 -
-    2^-k."""
+    """Share of the real balls that hold a generated vector:
+    for equal, large sets of one distribution 1 - 2^-k."""
 
 
 def overlap(real: Manifold, fake: Manifold, tile: int = TILE) -> Overlap:
@@ -107,8 +107,8 @@ def share(flags: Tensor) -> float:
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Squared Euclidean distances [A, B] of float64 vectors, by one matrix product.
 
-    What is below the formula's rounding error is set to 0, so that copies of a vector are at distance 0
-    exactly.
+    What is below the formula's rounding error is set to 0,
+    so that copies of a vector are at distance 0 exactly.
     """
     norms_a, norms_b = a.square().sum(dim=1), b.square().sum(dim=1)
     rounding_error = a.shape[1] * torch.finfo(torch.float64).eps * float(norms_a.max() + norms_b.max())

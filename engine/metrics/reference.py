@@ -22,8 +22,8 @@ MANIFOLD_SIZE = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A training set under one extractor: statistics of all its images, not flipped, and manifold features
-    [N, d]."""
+    """A training set under one extractor: statistics of all
+    its images, not flipped, and manifold features [N, d]."""
 
     stats: FeatureStats
     features: Tensor
@@ -50,7 +50,8 @@ class Reference:
         return self.manifolds[k]
 
     def gaussian_in(self, space: str, make: Callable[[], FeatureStats]) -> Gaussian:
-        """The Gaussian of the whole set in another space of the network; `make` gives it where it is not kept."""
+        """The Gaussian of the whole set in another space of the network;
+        `make` gives it where it is not kept."""
         if space not in self.gaussians:
             kept = self._kept(space, lambda: make().to_arrays())
             self.gaussians[space] = FeatureStats.from_arrays(kept).gaussian
@@ -63,7 +64,8 @@ class Reference:
         return self.parts[name]
 
     def _kept(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Tensors from a file of that name, or made and written there; one of another reference is replaced."""
+        """Tensors from a file of that name, or made and written there;
+        one of another reference is replaced."""
         file = paths.reference_part(name)
         data = self.files.read(file) if self.files else None
         if data is not None:

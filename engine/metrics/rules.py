@@ -9,8 +9,8 @@ from engine.samplers.base import SamplerBase
 
 
 class Consistency(Frozen):
-    """How far a sampler's images at few steps are those it makes of the same latents at many [P2 5.2;
-    playbook 5.2]."""
+    """How far a sampler's images at few steps are those it
+    makes of the same latents at many [P2 5.2; playbook 5.2]."""
 
     num_steps: int = Field(default=100, ge=2)
     """Steps of the sampler it is compared with, otherwise the same."""
@@ -39,11 +39,11 @@ class Likelihood(Frozen):
     ode_steps: int = Field(default=32, ge=4, multiple_of=2)
     """Steps of the ODE's solver (RK4); half as many, once more, say how far off it is."""
     decoder: DecoderName = "walk"
-    """Variance of a bound's last step, one for all covariances: walk as in P1's code, that of each walk's own steps;
-    chain as in P6's and Analytic-DPM's, beta_tilde of the chain's two least noisy timesteps."""
+    """Variance of a bound's last step, one for all covariances: walk as in P1's code, that of each walk's
+    own steps; chain as in P6's and Analytic-DPM's, beta_tilde of the chain's two least noisy timesteps."""
     normal: NormalCdfName = "exact"
-    """The normal distribution function in a bound's cost of pixels: exact, or the tanh approximation of P1's and P6's
-    code, which is off by half a bit where errors are 4 standard deviations."""
+    """The normal distribution function in a bound's cost of pixels: exact, or the tanh approximation
+    of P1's and P6's code, which is off by half a bit where errors are 4 standard deviations."""
 
 
 class LossGap(Frozen):

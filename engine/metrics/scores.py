@@ -30,8 +30,8 @@ class Spread(NamedTuple):
 def inception_score(logits: Tensor, splits: int = SPLITS) -> Spread:
     """exp E KL(p(y|x) || p(y)) of logits [N, classes], taken in each split alone; 1 to the number of classes.
 
-    p(y) is the mean over the split. Images are shuffled first: they may lie class by class, and a split of few
-    classes would score low. ValueError for fewer images than splits.
+    p(y) is the mean over the split. Images are shuffled first: they may lie class by class,
+    and a split of few classes would score low. ValueError for fewer images than splits.
     """
     count = len(logits)
     if count < splits:
@@ -79,8 +79,8 @@ def kernel_distance(generated: Tensor, real: Tensor, chosen: tuple[Tensor, Tenso
 
 
 def squared_discrepancy(x: Tensor, y: Tensor) -> float:
-    """MMD^2 of x, y [n, d] under the kernel (x.y / d + 1)^3, unbiased: pairs of an image with itself are left
-    out."""
+    """MMD^2 of x, y [n, d] under the kernel (x.y / d + 1)^3, unbiased:
+    pairs of an image with itself are left out."""
     count = len(x)
     within = sum(_off_diagonal_sum(_kernel(side, side)) for side in (x, y)) / (count * (count - 1))
     return within - 2 * float(_kernel(x, y).mean())

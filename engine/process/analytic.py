@@ -1,5 +1,5 @@
-"""Analytic-DPM: the best variance that is one number for a noise level, measured on data with a trained
-network."""
+"""Analytic-DPM: the best variance that is one number for
+a noise level, measured on data with a trained network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,10 +51,10 @@ def analytic_gammas(
     """Gamma = E|eps_hat|^2 / D at each noise level, over images [M, C, H, W] in [-1, 1] with `labels` [M] or
     none.
 
-    `denoise` is a Denoiser: (x, sigma, label) -> x0_hat. Image i meets the same noise however the batches are
-    cut. 1 - Gamma is measured as the mean of (eps - eps_hat) (eps + eps_hat), whose expectation is the same
-    because E eps^2 = 1: at sigma = 157 the plain mean square would need tens of thousands of times as many
-    images.
+    `denoise` is a Denoiser: (x, sigma, label) -> x0_hat. Image i meets the same noise
+    however the batches are cut. 1 - Gamma is measured as the mean of (eps - eps_hat)
+    (eps + eps_hat), whose expectation is the same because E eps^2 = 1: at sigma = 157
+    the plain mean square would need tens of thousands of times as many images.
     """
     gammas = []
     for level, sigma in enumerate(sigmas):

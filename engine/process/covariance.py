@@ -1,5 +1,5 @@
-"""One reverse step of a discrete chain, from alpha_bar to a larger alpha_bar_next however far off, and its
-variance."""
+"""One reverse step of a discrete chain, from alpha_bar to a
+larger alpha_bar_next however far off, and its variance."""
 
 import math
 from dataclasses import dataclass
@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", float, "Tensor")
 
 CovarianceName = Literal["beta", "beta_tilde", "learned_range", "analytic", "ocm", "npr", "sn", "direct"]
-"""Which variance a reverse step has: the two ends of P1, P1's learned range between them, or one that knows
-Cov[x0 | x]. analytic: one number for a noise level; the others one for every pixel. ocm, npr and sn: what the head says
-that the objective of this name has trained; direct: P6's estimate by random signs, with gradients of the network."""
+"""Which variance a reverse step has: the two ends of P1, P1's learned range between them, or one that
+knows Cov[x0 | x].
+
+analytic: one number for a noise level; the others one for every pixel. ocm, npr and sn: what the head says
+that the objective of this name has trained. direct: P6's estimate by random signs, with gradients of the
+network's output.
+"""
 
 OF_HEADS: tuple[CovarianceName, ...] = ("ocm", "npr", "sn")
 """Covariances that a trained head gives."""
@@ -25,8 +29,8 @@ KNOWN: tuple[CovarianceName, ...] = ("analytic", *OF_HEADS, "direct")
 
 
 def reverse_betas(alpha_bar: Number, alpha_bar_next: Number) -> tuple[Number, Number]:
-    """beta and beta_tilde of the step: the largest and the smallest variance the data can ask for [P1 2.1;
-    P2].
+    """beta and beta_tilde of the step: the largest and the
+    smallest variance the data can ask for [P1 2.1; P2].
 
     beta = 1 - alpha_bar / alpha_bar_next is exact for x0 ~ N(0, 1), beta_tilde = beta (1 - alpha_bar_next) /
     (1 - alpha_bar) for a single x0.
@@ -36,8 +40,8 @@ def reverse_betas(alpha_bar: Number, alpha_bar_next: Number) -> tuple[Number, Nu
 
 
 def learned_range(fraction: "Tensor", beta: Number, beta_tilde: Number) -> "Tensor":
-    """exp of the line from ln(beta_tilde) at fraction -1 to ln(beta) at fraction 1; not clamped [P1 Eq. 15,
-    code].
+    """exp of the line from ln(beta_tilde) at fraction -1 to ln(beta) at fraction 1;
+    not clamped [P1 Eq. 15, code].
 
     P1's code replaces the last step's beta_tilde = 0 by its neighbour's. Only the bound needs that: no
     sampler adds noise on that step.
@@ -51,8 +55,8 @@ def learned_range(fraction: "Tensor", beta: Number, beta_tilde: Number) -> "Tens
 
 @dataclass(frozen=True)
 class ReverseStep:
-    """One step of the generalised reverse process: alpha_bar_next lies above alpha_bar, 1 being x0 [P2 Eq.
-    12, 16]."""
+    """One step of the generalised reverse process:
+    alpha_bar_next lies above alpha_bar, 1 being x0 [P2 Eq. 12, 16]."""
 
     alpha_bar: float
     alpha_bar_next: float
@@ -110,6 +114,6 @@ class ReverseStep:
 
 
 def pixel_std(pixels: float) -> float:
-    """Standard deviation of noise whose mean absolute value is `pixels` steps of 2 / 255 [Bao et al. 2022; P6
-    code]."""
+    """Standard deviation of noise whose mean absolute value is
+    `pixels` steps of 2 / 255 [Bao et al. 2022; P6 code]."""
     return pixels * (2 / 255) * math.sqrt(math.pi / 2)

@@ -1,6 +1,8 @@
-"""The training densities of k-diffusion [github.com/crowsonkb/k-diffusion, `sigma_sample_density`]. Imports no torch.
+"""The training densities of k-diffusion [github.com/crowsonkb/k-diffusion, `sigma_sample_density`].
+Imports no torch.
 
-Its `lognormal` and `loguniform` are `log_normal` and `log_uniform` here; its stratified draws are `stratified: true`.
+Its `lognormal` and `loguniform` are `log_normal` and `log_uniform` here;
+its stratified draws are `stratified: true`.
 """
 
 import math
@@ -76,7 +78,8 @@ class LogLogistic(TruncatedBase):
 
 
 class VDiffusion(TruncatedBase):
-    """sigma / sigma_data = tan(pi t / 2) with uniform t: even in v-prediction's angle [k-diffusion, v-diffusion]."""
+    """sigma / sigma_data = tan(pi t / 2) with uniform t:
+    even in v-prediction's angle [k-diffusion, v-diffusion]."""
 
     kind: Literal["v_diffusion"] = "v_diffusion"
     sigma_data: float = Field(default=0.5, gt=0)
@@ -94,9 +97,9 @@ class VDiffusion(TruncatedBase):
 class CosineInterpolated(NoiseLevelsBase):
     """Simple diffusion's cosine schedule, shifted for the size of images [k-diffusion, cosine-interpolated].
 
-    With s = 2 ln(d / image_size) a schedule shifted to resolution d has ln SNR = s - 2 ln tan(angle), the angle
-    even between those of the two ends; ln SNR here runs from that of `noise_d_low` at the highest noise level to that
-    of `noise_d_high` at the lowest. SNR is (sigma_data / sigma)^2.
+    With s = 2 ln(d / image_size) a schedule shifted to resolution d has ln SNR = s - 2 ln tan(angle),
+    the angle even between those of the two ends; ln SNR here runs from that of `noise_d_low` at the
+    highest noise level to that of `noise_d_high` at the lowest. SNR is (sigma_data / sigma)^2.
     """
 
     kind: Literal["cosine_interpolated"] = "cosine_interpolated"

@@ -84,8 +84,8 @@ class LinearUniform(NoiseLevelsBase):
 
 
 class LogitNormal(NoiseLevelsBase):
-    """logit(t) ~ N(mean, std^2) over the process's time: more training in the middle of a flow [Esser et al.
-    2024]."""
+    """logit(t) ~ N(mean, std^2) over the process's time:
+    more training in the middle of a flow [Esser et al. 2024]."""
 
     kind: Literal["logit_normal"] = "logit_normal"
     mean: float = 0.0

@@ -28,12 +28,12 @@ class NoiseLevelsBase(Frozen):
     """How a noise level is drawn for each image of a batch."""
 
     stratified: bool = False
-    """Draw image i of a batch of B from the i-th of B equal slices of the distribution: less variance, same
-    mean."""
+    """Draw image i of a batch of B from the i-th of B equal slices of the distribution:
+    less variance, same mean."""
 
     strata: int = Field(default=1, ge=1)
-    """Draw from so many equal slices of the distribution, an equal share of every batch from each: 4 as DyDiT's code
-    does. `stratified` has as many slices as images."""
+    """Draw from so many equal slices of the distribution, an equal share of every batch from each:
+    4 as DyDiT's code does. `stratified` has as many slices as images."""
 
     if TYPE_CHECKING:
 
@@ -60,7 +60,8 @@ class NoiseLevelsBase(Frozen):
 class TruncatedBase(NoiseLevelsBase):
     """A distribution of ln(sigma) known by its quantiles, cut to a range where one is asked for.
 
-    What is left of it keeps its shape: u becomes F(sigma_min) + u (F(sigma_max) - F(sigma_min)) [k-diffusion].
+    What is left of it keeps its shape: u becomes F(sigma_min)
+    + u (F(sigma_max) - F(sigma_min)) [k-diffusion].
     """
 
     sigma_min: float | None = Field(default=None, gt=0)

@@ -62,13 +62,13 @@ PUBLISHED: dict[str, Preconditioning] = {
 def whitening(
     target: TargetName, sigma: Tensor, process: ProcessBase, sigma_data: float
 ) -> tuple[Tensor, Tensor]:
-    """(skip, out) with which skip * x + out * net is `target`, the network's part having mean 0 and variance
-    1.
+    """(skip, out) with which skip * x + out * net is `target`,
+    the network's part having mean 0 and variance 1.
 
-    skip = Cov(T, x) / Var x and out = sqrt(Var T - Cov(T, x)^2 / Var x) for data of standard deviation
-    sigma_data. The seeds' table gives (0, 1) for v, which holds only at sigma_data = 1. Whatever the target,
-    what is left to the network is EDM's F up to its sign: the choice of a whitened target is the choice of a
-    weight.
+    skip = Cov(T, x) / Var x and out = sqrt(Var T - Cov(T, x)^2 / Var x) for data of
+    standard deviation sigma_data. The seeds' table gives (0, 1) for v, which holds
+    only at sigma_data = 1. Whatever the target, what is left to the network is EDM's
+    F up to its sign: the choice of a whitened target is the choice of a weight.
     """
     target_mix = mix(target, sigma, process, sigma_data)
     variance = sigma**2 + sigma_data**2

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
 
 PathName = Literal["linear", "vp"]
-"""Paths of flow matching. linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps."""
+"""Paths of flow matching. linear: x_t = (1 - t) x0 + t eps;
+vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps."""
 
 
 TimeScaleName = Literal["thousand", "raw", "shifted"]
 """The number that a network is told for timestep t = 0 .. T - 1 of a chain.
 
-thousand: 1000 t / T, so that chains of any length look alike [P1 code, rescale_timesteps: its default]. raw: t [P1's
-class-conditional ImageNet-64 network of T = 4000; ADM; DiT: at T = 1000 it is the same]. shifted: t + 1 [DDPM's own
-numbering: P6's and Analytic-DPM's networks on CIFAR-10]. A network that is told otherwise than it was trained is
-another network.
+thousand: 1000 t / T, so that chains of any length look alike [P1 code, rescale_timesteps: its
+default]. raw: t [P1's class-conditional ImageNet-64 network of T = 4000; ADM; DiT: at T =
+1000 it is the same]. shifted: t + 1 [DDPM's own numbering: P6's and Analytic-DPM's networks
+on CIFAR-10]. A network that is told otherwise than it was trained is another network.
 """
 
 
@@ -76,8 +77,8 @@ class ProcessBase(Frozen):
         raise ValueError(f"process {self.kind} has no timesteps")
 
     def velocity(self, sigma: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """(p, q) of the flow velocity u = p x0 + q eps: eps - x0, the straight path's, unless the path is
-        another."""
+        """(p, q) of the flow velocity u = p x0 + q eps:
+        eps - x0, the straight path's, unless the path is another."""
         one = sigma.new_ones(sigma.shape)
         return -one, one
 
@@ -95,8 +96,8 @@ class DiscreteProcess(ProcessBase):
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last timestep is pure noise."""
     time_scale: TimeScaleName = "thousand"
-    """What the network is told for timestep t: thousand, 1000 t / T (P1's default); raw, t (P1's class-conditional
-    ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
+    """What the network is told for timestep t: thousand, 1000 t / T (P1's default); raw, t (P1's
+    class-conditional ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
 
     @property
     def told(self) -> TimeScaleName:

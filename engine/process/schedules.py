@@ -1,5 +1,5 @@
-"""Variance-preserving schedules: the cumulative product alpha_bar of each of T discrete timesteps, in
-float64."""
+"""Variance-preserving schedules: the cumulative product
+alpha_bar of each of T discrete timesteps, in float64."""
 
 import math
 from collections.abc import Callable
@@ -12,27 +12,27 @@ NoiseRange = tuple[float, float]
 """The lowest and the highest of some noise levels."""
 
 TERMINAL_SIGMA = 2.0**27
-"""Stands for an infinite noise level, at which alpha_bar is 0: single precision sees no trace of x0 / sigma
-there."""
+"""Stands for an infinite noise level, at which alpha_bar is 0:
+single precision sees no trace of x0 / sigma there."""
 
 
 def linear_betas(num_timesteps: int) -> list[float]:
-    """Betas evenly spaced from 1e-4 to 0.02 at T = 1000, scaled by 1000 / T otherwise [P1 2.1, code; playbook
-    2.9]."""
+    """Betas evenly spaced from 1e-4 to 0.02 at T = 1000, scaled
+    by 1000 / T otherwise [P1 2.1, code; playbook 2.9]."""
     low, high = _scaled(num_timesteps, 1e-4, 0.02)
     return _evenly(low, high, num_timesteps)
 
 
 def scaled_linear_betas(num_timesteps: int) -> list[float]:
-    """Betas whose square roots are evenly spaced, from 0.00085 to 0.012 at T = 1000: latent diffusion's
-    schedule."""
+    """Betas whose square roots are evenly spaced, from 0.00085 to 0.012 at T = 1000:
+    latent diffusion's schedule."""
     low, high = _scaled(num_timesteps, 0.00085, 0.012)
     return [root**2 for root in _evenly(math.sqrt(low), math.sqrt(high), num_timesteps)]
 
 
 def cosine_betas(num_timesteps: int, offset: float = 0.008) -> list[float]:
-    """Betas of alpha_bar = cos^2, clipped at 0.999, which cuts only the last one [P1 Eq. 17; playbook
-    2.9]."""
+    """Betas of alpha_bar = cos^2, clipped at 0.999, which
+    cuts only the last one [P1 Eq. 17; playbook 2.9]."""
 
     def alpha_bar(fraction: float) -> float:
         return math.cos((fraction + offset) / (1 + offset) * math.pi / 2) ** 2
@@ -98,8 +98,8 @@ def rescale_to_zero_terminal_snr(table: tuple[float, ...]) -> tuple[float, ...]:
 def vp_sigmas(
     schedule: ScheduleName, num_timesteps: int, zero_terminal_snr: bool = False
 ) -> tuple[float, ...]:
-    """EDM noise level sqrt((1 - alpha_bar) / alpha_bar) of every timestep, rising; TERMINAL_SIGMA where it is
-    infinite.
+    """EDM noise level sqrt((1 - alpha_bar) / alpha_bar) of every timestep, rising;
+    TERMINAL_SIGMA where it is infinite.
 
     A model trained with them is sampled at them: `sigma` is the coordinate every process shares.
     """

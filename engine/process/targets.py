@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TargetName = Literal["x0", "eps", "v", "score", "u", "F"]
-"""x0: clean image; eps: noise; v: velocity of the unit-variance process; score: of x_t; u: flow velocity; F:
-EDM's."""
+"""x0: clean image; eps: noise; v: velocity of the unit-variance process;
+score: of x_t; u: flow velocity; F: EDM's."""
 
 TARGETS: tuple[TargetName, ...] = get_args(TargetName)
 
@@ -28,8 +28,8 @@ class Mix:
 
 
 def mix(target: TargetName, sigma: "Tensor", process: ProcessBase, sigma_data: float) -> Mix:
-    """p and q of a target at noise levels `sigma` (float64); at sigma = 0 and infinity they may not be
-    finite.
+    """p and q of a target at noise levels `sigma` (float64);
+    at sigma = 0 and infinity they may not be finite.
 
     v = a eps - b x0 with a^2 + b^2 = 1 [Salimans & Ho 2022]; score = -eps / b of x_t = a x0 + b eps; u is the
     process's velocity; F = (x0 - c_skip x) / c_out [P3 Eq. 8].
@@ -68,8 +68,8 @@ def convert(
     process: ProcessBase,
     sigma_data: float = 0.5,
 ) -> "Tensor":
-    """The target `to` that belongs to `value`, a value of `source`, at x_unit = a x0 + b eps (unit-variance
-    mixture).
+    """The target `to` that belongs to `value`, a value of
+    `source`, at x_unit = a x0 + b eps (unit-variance mixture).
 
     All tensors broadcast; sigma is float64 in [0, infinity]. Raises ValueError where `source` does not
     determine `to`, such as x0 from eps at infinite noise, or where one of them is not finite.

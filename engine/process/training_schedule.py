@@ -1,5 +1,5 @@
-"""Training schedules: which noise levels are shown and how their errors weigh, fixed or steered by the loss
-itself."""
+"""Training schedules: which noise levels are shown and how
+their errors weigh, fixed or steered by the loss itself."""
 
 import math
 from typing import TYPE_CHECKING, Literal
@@ -29,8 +29,8 @@ class TrainingScheduleBase(Frozen):
 
 
 class FixedSchedule(TrainingScheduleBase):
-    """The objective's own distribution of noise levels and its own weighting, from the first step to the
-    last."""
+    """The objective's own distribution of noise levels and
+    its own weighting, from the first step to the last."""
 
     kind: Literal["fixed"] = "fixed"
 
@@ -38,9 +38,9 @@ class FixedSchedule(TrainingScheduleBase):
 class LossGapSchedule(TrainingScheduleBase):
     """Show noise levels where the network is furthest above the optimum [Xu et al. 2025, arXiv 2506.13763].
 
-    J(sigma) is the network's mean squared error of its own target per dimension, J*(sigma) the least possible
-    one on the training images. The loss of an image is w(sigma) times its squared error, at sigma drawn from
-    p:
+    J(sigma) is the network's mean squared error of its own target per
+    dimension, J*(sigma) the least possible one on the training images. The loss
+    of an image is w(sigma) times its squared error, at sigma drawn from p:
 
         w(sigma) = a min(1 / J*, w_max) + N(ln sigma; mean, std^2) g(sigma)
         p(ln sigma) ~ w (J - J*)_+, a constant within each bin of ln sigma
@@ -84,8 +84,8 @@ class LossGapSchedule(TrainingScheduleBase):
         return self
 
     def weight(self, sigma: "Tensor", optimum: "Tensor", highest: "Tensor") -> "Tensor":
-        """w at noise levels `sigma`, of the target's J* there and the highest J* at or below; all of one
-        shape."""
+        """w at noise levels `sigma`, of the target's J* there and the highest J* at or below;
+        all of one shape."""
         fading = 1 - self.w_max * highest
         g = fading.clamp(min=0) if self.continuous else (fading > 0).to(fading.dtype)
         z = (sigma.log() - self.mean) / self.std

@@ -161,8 +161,8 @@ else:
 def target_weight(weighting: WeightingBase, sigma: "Tensor", c_out: "Tensor") -> "Tensor":
     """The weight of the squared error of the trained target: c_out^2 times the weight of x0_hat.
 
-    At zero SNR it is 1, as Min-SNR's code has it: weights that vanish there would leave the last timestep
-    untrained.
+    At zero SNR it is 1, as Min-SNR's code has it:
+    weights that vanish there would leave the last timestep untrained.
     """
     weight = weighting(sigma, c_out) * c_out**2
     return weight.where(sigma < TERMINAL_SIGMA, weight.new_ones(()))

@@ -67,8 +67,8 @@ def make_batch(images: ImageSet, experiment: Experiment, positions: Tensor, devi
 
 
 def shown_labels(labels: Tensor, experiment: Experiment, keys: Tensor) -> Tensor | None:
-    """The labels [B] the network is told: -1 for those that label dropout hides, None when it takes no
-    label."""
+    """The labels [B] the network is told: -1 for those that
+    label dropout hides, None when it takes no label."""
     model = experiment.model
     if not model.class_conditional:
         return None

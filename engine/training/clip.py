@@ -12,7 +12,8 @@ from engine.config.train import AdaptiveClip, Clip, GlobalNormClip, LayerNormCli
 def clip_gradients(params: Iterable[nn.Parameter], clip: Clip | None) -> Tensor:
     """Clip the gradients in place; returns their joint norm before clipping, as a scalar tensor.
 
-    None clips nothing, and neither does SkipStep, which `skipped` obeys. Parameters without a gradient are left out.
+    None clips nothing, and neither does SkipStep, which `skipped` obeys.
+    Parameters without a gradient are left out.
     """
     with_gradient = [param for param in params if param.grad is not None]
     grads = [param.grad for param in with_gradient if param.grad is not None]
@@ -54,8 +55,8 @@ def adaptive_factors(params: list[nn.Parameter], grads: list[Tensor], clip: Adap
 
 
 def unit_norm(tensor: Tensor) -> Tensor:
-    """Norm of each output unit's weights, [out, 1, ..., 1] for [out, in, ...]; of the whole where there is
-    one axis."""
+    """Norm of each output unit's weights, [out, 1, ..., 1] for [out, in, ...];
+    of the whole where there is one axis."""
     within = tuple(range(1, tensor.ndim)) if tensor.squeeze().ndim > 1 else None
     norm: Tensor = torch.linalg.vector_norm(tensor, dim=within, keepdim=within is not None)
     return norm

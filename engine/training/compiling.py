@@ -1,5 +1,5 @@
-"""torch.compile for training: one network's kernels fused, and with `max` the fastest of many for this
-device."""
+"""torch.compile for training: one network's kernels fused,
+and with `max` the fastest of many for this device."""
 
 import torch
 from torch import nn
@@ -12,8 +12,8 @@ MODES = {"default": "default", "max": "max-autotune-no-cudagraphs"}
 
 
 def compile_network(net: nn.Module, choice: Compile, device: torch.device) -> None:
-    """Compile `net` in place for calls of the module; copies, names of weights and what they hold stay as
-    they are.
+    """Compile `net` in place for calls of the module;
+    copies, names of weights and what they hold stay as they are.
 
     What is compiled draws dropout's random numbers in its own way, still keyed by torch's generator.
     Raises RuntimeError at once when torch.compile cannot work on `device`.
@@ -26,8 +26,8 @@ def compile_network(net: nn.Module, choice: Compile, device: torch.device) -> No
 
 
 def check_compiler(choice: Compile, device: torch.device) -> None:
-    """RuntimeError, in a line, unless torch.compile can make a kernel here; that takes seconds, a network
-    minutes.
+    """RuntimeError, in a line, unless torch.compile can make a kernel here;
+    that takes seconds, a network minutes.
 
     One addition needs all that a network does: a C++ compiler for a CPU, Triton and a C compiler for a GPU,
     and Python's headers. What earlier trainings of this process compiled is forgotten: torch keeps a few

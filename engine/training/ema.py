@@ -13,8 +13,8 @@ from engine.training.posthoc import power_gamma
 def ema_decay(train: Train, images_shown: int, halflife_kimg: float | None = None) -> float:
     """Weight of the old average in one update [P3, code; playbook 4.0]; None means the primary half-life.
 
-    0.5 ** (batch / half-life), the half-life being at most `ema_rampup_ratio` of the images shown before the step; the
-    first step copies the weights.
+    0.5 ** (batch / half-life), the half-life being at most `ema_rampup_ratio`
+    of the images shown before the step; the first step copies the weights.
     """
     halflife = (train.ema_halflife_kimg if halflife_kimg is None else halflife_kimg) * 1000
     if train.ema_rampup_ratio is not None:
@@ -23,18 +23,18 @@ def ema_decay(train: Train, images_shown: int, halflife_kimg: float | None = Non
 
 
 def power_decay(train: Train, images_shown: int, gamma: float) -> float:
-    """Weight of the old power-function average in one update, (1 - batch / t) ** (gamma + 1), t counting this
-    batch.
+    """Weight of the old power-function average in one update, (1 - batch / t)
+    ** (gamma + 1), t counting this batch.
 
-    The first step copies the weights. The weights of all steps then add up to exactly the profile tau^gamma
-    (EDM2).
+    The first step copies the weights. The weights of all
+    steps then add up to exactly the profile tau^gamma (EDM2).
     """
     return float((images_shown / (images_shown + train.batch_size)) ** (gamma + 1))
 
 
 class Ema:
-    """A second copy of a network whose parameters trail the trained ones; buffers are copied, never
-    averaged."""
+    """A second copy of a network whose parameters trail the trained ones;
+    buffers are copied, never averaged."""
 
     def __init__(self, net: nn.Module) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)

@@ -19,8 +19,8 @@ TAIL = 0.01
 
 @dataclass(frozen=True)
 class Optimum:
-    """The least squared error of x0 per dimension at the centre of every bin, and how many dimensions there
-    are."""
+    """The least squared error of x0 per dimension at the
+    centre of every bin, and how many dimensions there are."""
 
     x0: tuple[float, ...]
     num_dims: int
@@ -57,8 +57,8 @@ class Bins:
 
 
 class GapHistory(LossRings):
-    """The last errors of the network's target in each bin of noise levels, per dimension, and draws by their
-    gaps.
+    """The last errors of the network's target in each bin of
+    noise levels, per dimension, and draws by their gaps.
 
     `optimum` has one value for each of the design's bins.
     """
@@ -90,8 +90,8 @@ class GapHistory(LossRings):
         return torch.where(steered, self.by_gaps(gaps, rest), own)
 
     def by_gaps(self, gaps: Tensor, uniform: Tensor) -> Tensor:
-        """Noise levels of the density over ln sigma that is in proportion to `gaps` [K], a constant in every
-        bin."""
+        """Noise levels of the density over ln sigma that is in
+        proportion to `gaps` [K], a constant in every bin."""
         upper = gaps.cumsum(0) / gaps.sum()
         found = torch.searchsorted(upper, uniform, right=True).clamp(max=self.count - 1)
         inside = (upper[found] - uniform) / (gaps[found] / gaps.sum())
@@ -102,8 +102,8 @@ class GapHistory(LossRings):
         return self.target_weight(self.centres) * (self.losses.mean(1) - self.optimum).clamp(min=0)
 
     def target_weight(self, sigma: Tensor) -> Tensor:
-        """w: weight of the squared error of the network's target, J* being a straight line between
-        centres."""
+        """w: weight of the squared error of the network's
+        target, J* being a straight line between centres."""
         place = (self.bins.place(sigma) - 0.5).clamp(0, self.count - 1)
         below = place.floor().long().clamp(max=self.count - 2)
         tables = torch.stack([self.optimum, self.optimum.cummax(0).values])

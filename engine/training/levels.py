@@ -1,5 +1,5 @@
-"""Which noise levels a batch is shown: draws keyed by position, stratified or weighed by a history of
-losses."""
+"""Which noise levels a batch is shown: draws keyed by
+position, stratified or weighed by a history of losses."""
 
 from dataclasses import dataclass
 
@@ -21,15 +21,15 @@ class Levels:
     """Factor of the loss and of its terms [B], float64. A history of losses leaves their mean that of the
     design's own draws; a history of gaps is meant to change it."""
     bin: Tensor | None = None
-    """Timesteps, or bins of noise levels, [B], int64, to be recorded with their losses; None without a
-    history."""
+    """Timesteps, or bins of noise levels, [B], int64, to be recorded with their losses;
+    None without a history."""
     loss_unit: Tensor | None = None
     """What losses [B] are divided by to be recorded, float64; None: nothing."""
 
 
 class LevelDrawer:
-    """Draws a design's noise levels for batches of `batch_size` images; keeps the history where draws depend
-    on one.
+    """Draws a design's noise levels for batches of `batch_size` images;
+    keeps the history where draws depend on one.
 
     `optimum` is what a schedule that follows the gap needs. Raises ValueError when it is missing, and for a
     history of losses over a process that has no timesteps.
@@ -58,11 +58,11 @@ class LevelDrawer:
             self.history = LossHistory(num_timesteps, importance.history, importance.uniform_share, device)
 
     def draw(self, uniform: Tensor, positions: Tensor, by_history: bool = True) -> Levels:
-        """Levels at `uniform` draws in (0, 1) [B], float64, of the images at `positions` [B] of the training
-        stream.
+        """Levels at `uniform` draws in (0, 1) [B], float64, of
+        the images at `positions` [B] of the training stream.
 
-        Keyed by position, so any part of a batch gets what the whole batch would give it. Without `by_history` they
-        are the design's own draws, not to be recorded.
+        Keyed by position, so any part of a batch gets what the whole batch would give it.
+        Without `by_history` they are the design's own draws, not to be recorded.
         """
         strata = self.batch_size if self.noise_levels.stratified else self.noise_levels.strata
         if strata > 1:
@@ -97,11 +97,11 @@ class LevelDrawer:
 
 
 class LossHistory(LossRings):
-    """The last `length` losses of each timestep, and importance sampling by them [P1 3.3, code; playbook
-    3.3].
+    """The last `length` losses of each timestep, and importance
+    sampling by them [P1 3.3, code; playbook 3.3].
 
-    p_t = (1 - uniform_share) r_t / sum(r) + uniform_share / T, with r_t the root mean square of the losses at
-    t.
+    p_t = (1 - uniform_share) r_t / sum(r) + uniform_share
+    / T, with r_t the root mean square of the losses at t.
     """
 
     def __init__(
@@ -118,12 +118,12 @@ class LossHistory(LossRings):
         return torch.where(self.full, mixed, torch.full_like(mixed, 1 / self.num_timesteps))
 
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Timesteps at `uniform` draws by the inverse of the cumulative distribution, and their 1 / (T
-        p_t)."""
+        """Timesteps at `uniform` draws by the inverse of the
+        cumulative distribution, and their 1 / (T p_t)."""
         probabilities = self.probabilities()
         cumulative = probabilities.cumsum(0)
         timestep = torch.searchsorted(cumulative / cumulative[-1], uniform, right=True)
-        # Probabilities that are not numbers give T, no timestep; the loss that made them is reported by the
-        # loop.
+        # Probabilities that are not numbers give T, no timestep;
+        # the loss that made them is reported by the loop.
         timestep = timestep.clamp(max=self.num_timesteps - 1)
         return timestep, 1 / (self.num_timesteps * probabilities[timestep])

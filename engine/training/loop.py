@@ -42,8 +42,8 @@ def train(
     device: torch.device,
     parent_files: Files | None = None,
 ) -> float:
-    """Train to the end, resuming from the checkpoint in `files` when there is one; returns the seconds of all
-    sessions.
+    """Train to the end, resuming from the checkpoint in `files` when there is one;
+    returns the seconds of all sessions.
 
     Rank 0 writes a snapshot, a fixed-latents panel and the checkpoint at every snapshot interval; every rank
     calls `report` then. All randomness is keyed by (seed, position), so a resumed training ends with the same
@@ -96,11 +96,11 @@ def check_shares(experiment: Experiment, world: World) -> None:
 
 
 def run_interval(step_fn: TrainingStep, state: TrainingState, goal: int) -> tuple[float, float]:
-    """Train up to step `goal`, adding curve rows on the way; returns the last row's loss and images per
-    second.
+    """Train up to step `goal`, adding curve rows on the way;
+    returns the last row's loss and images per second.
 
-    Raises NonFiniteLoss when the loss diverges, or the weights that the last step leaves, which no loss has
-    seen yet.
+    Raises NonFiniteLoss when the loss diverges, or the weights
+    that the last step leaves, which no loss has seen yet.
     """
     settings = step_fn.experiment.train
     stride = max(1, -(-(goal - state.step) // CURVE_ROWS_PER_SNAPSHOT))

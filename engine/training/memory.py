@@ -12,8 +12,8 @@ from engine.config.weights import tracked_weights
 class Memory:
     """Bytes that one worker holds at the end of a forward pass, when most is held.
 
-    Left out are the workspaces of convolutions, gradients of activations on their way, and the framework
-    itself.
+    Left out are the workspaces of convolutions, gradients
+    of activations on their way, and the framework itself.
     """
 
     weights: int
@@ -30,8 +30,8 @@ class Memory:
 
 
 def memory_budget(experiment: Experiment, params: int, microbatch: int) -> Memory | None:
-    """Memory of a training worker whose network has P = `params` parameters and sees `microbatch` images at a
-    time.
+    """Memory of a training worker whose network has P = `params`
+    parameters and sees `microbatch` images at a time.
 
     Weights take 4 P (6 P in mixed precision), gradients 4 P, Adam's two moments 8 P, every average of the
     weights 4 P. Gradients stay in fp32 here, where 002 writes them in half precision. Under objective ocm

@@ -12,8 +12,8 @@ from engine.training.precision import LossScaler
 
 
 def build_optimizer(params: Iterable[nn.Parameter], train: Train) -> torch.optim.Adam:
-    """Adam or AdamW as one fused kernel [P1 p11; P3 Table 7; playbook 4.0]; weight decay acts on every
-    parameter."""
+    """Adam or AdamW as one fused kernel [P1 p11; P3 Table 7; playbook 4.0];
+    weight decay acts on every parameter."""
     kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
     return kind(
         params,
@@ -28,8 +28,9 @@ def build_optimizer(params: Iterable[nn.Parameter], train: Train) -> torch.optim
 def learning_rate(train: Train, images_shown: int) -> float:
     """Rate of a step by the images shown before it: ramp times decay.
 
-    So the very first step has rate 0 where there is a ramp [P3, code]. Without one it has the whole rate, as P1 and
-    DiT, unless `lr_first_step` is zero: EDM's min(images / max(ramp, 1e-8), 1) is 0 there whatever the ramp.
+    So the very first step has rate 0 where there is a ramp [P3, code]. Without
+    one it has the whole rate, as P1 and DiT, unless `lr_first_step` is zero:
+    EDM's min(images / max(ramp, 1e-8), 1) is 0 there whatever the ramp.
     """
     if images_shown == 0 and train.lr_first_step == "zero":
         return 0.0
@@ -61,8 +62,8 @@ def optimizer_step(
 ) -> Tensor:
     """Set the learning rate, unscale, clip and update the weights; returns the gradient norm before clipping.
 
-    With a `scaler` a step whose gradients are not finite leaves weights and optimizer as they are, and so does one
-    that the clipping rule skips. Nothing waits for the device.
+    With a `scaler` a step whose gradients are not finite leaves weights and optimizer as
+    they are, and so does one that the clipping rule skips. Nothing waits for the device.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(train, images_shown)
@@ -72,7 +73,8 @@ def optimizer_step(
     left_out = found_inf if too_large is None else too_large
     if found_inf is not None and too_large is not None:
         left_out = torch.maximum(found_inf, too_large)
-    optimizer.found_inf = left_out  # type: ignore[attr-defined]  # the fused kernel skips the step where this is 1
+    # The fused kernel skips the step where this is 1, without a wait for the GPU.
+    optimizer.found_inf = left_out  # type: ignore[attr-defined]
     optimizer.step()
     if scaler is not None and found_inf is not None:
         scaler.update(found_inf)

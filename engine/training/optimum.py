@@ -1,5 +1,5 @@
-"""The optimal loss of the training images at the bins of a schedule: measured once, kept in the training's
-folder."""
+"""The optimal loss of the training images at the bins of a schedule:
+measured once, kept in the training's folder."""
 
 import json
 
@@ -47,8 +47,8 @@ def training_optimum(
 
 
 def measured(experiment: Experiment, images: ImageSet, bins: Bins, device: torch.device) -> bytes:
-    """The file's content: noise levels, optimal squared errors of x0 per dimension, and their standard
-    errors."""
+    """The file's content: noise levels, optimal squared
+    errors of x0 per dimension, and their standard errors."""
     labelled = experiment.model.class_conditional
     points, labels = points_of(images, mirrored=experiment.data.x_flip, labelled=labelled)
     found = optimal_loss(

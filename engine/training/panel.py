@@ -1,5 +1,5 @@
-"""The picture after every snapshot: fixed latents, fixed deterministic sampler, so only the weights
-change."""
+"""The picture after every snapshot: fixed latents, fixed
+deterministic sampler, so only the weights change."""
 
 from contextlib import suppress
 

@@ -17,8 +17,8 @@ from torch import Tensor
 def power_gamma(sigma_rel: float) -> float:
     """Exponent gamma of the profile whose standard deviation is `sigma_rel` of its length.
 
-    sigma_rel^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3)), solved as a cubic: 0.05 gives 16.97, 0.10 gives
-    6.94.
+    sigma_rel^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3)), solved as a cubic:
+    0.05 gives 16.97, 0.10 gives 6.94.
     """
     precision = sigma_rel**-2
     return float(np.roots([1, 7, 16 - precision, 12 - precision]).real.max())
@@ -54,8 +54,8 @@ def _columns(profiles: Sequence[Profile]) -> tuple[Tensor, Tensor]:
 
 
 def mixing_weights(tracked: Sequence[Profile], wanted: Profile) -> Tensor:
-    """Coefficients float64 [len(tracked)], adding up to 1, whose mixture of profiles is nearest to the wanted
-    one.
+    """Coefficients float64 [len(tracked)], adding up to 1,
+    whose mixture of profiles is nearest to the wanted one.
 
     Some may be negative. Profiles are scaled to length 1 first, which keeps the equations well conditioned.
     """

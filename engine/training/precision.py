@@ -1,8 +1,8 @@
 """The loss scale of half-precision training, and what is raised when training has diverged.
 
-fp16 cannot hold numbers below 6e-8, and gradients are often smaller. So the loss is multiplied by a large
-scale before the backward pass and the gradients are divided by it afterwards, in fp32 and before they are
-clipped.
+fp16 cannot hold numbers below 6e-8, and gradients are often smaller. So the
+loss is multiplied by a large scale before the backward pass and the
+gradients are divided by it afterwards, in fp32 and before they are clipped.
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ MAX_SKIPPED_STEPS = 100
 
 
 class NonFiniteLoss(RuntimeError):
-    """Training diverged: the loss, the weights, or the gradients of many steps in a row became NaN or
-    infinite."""
+    """Training diverged: the loss, the weights, or the
+    gradients of many steps in a row became NaN or infinite."""
 
 
 class LossScaler:

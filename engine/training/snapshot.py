@@ -83,9 +83,9 @@ def load_snapshot(
 ) -> Precision:
     """Load a snapshot's weights into `net`; a power-function average that was not tracked is reconstructed.
 
-    Returns the precision they are to be used in: fp32 if the training had fallen back to it, else the
-    settings'. Raises FileNotFoundError when a snapshot is missing, ValueError when the training does not keep
-    such weights.
+    Returns the precision they are to be used in: fp32 if the training had fallen
+    back to it, else the settings'. Raises FileNotFoundError when a snapshot is
+    missing, ValueError when the training does not keep such weights.
     """
     check_weights(weights, train)
     weights = canonical_weights(weights, train)

@@ -20,8 +20,8 @@ def starting_state(
     device: torch.device,
     optimum: Optimum | None = None,
 ) -> TrainingState:
-    """The state to train on from, on `device`. Raises FileNotFoundError when the training to start from is
-    not there.
+    """The state to train on from, on `device`.
+    Raises FileNotFoundError when the training to start from is not there.
 
     Of another training the averaged weights of its last snapshot are taken. `optimum` is what
     `training_optimum` found.

@@ -59,8 +59,8 @@ class LossModel(nn.Module):
         objective = self.experiment.objective
         batch = Noised(x0, eps, sigma, label, augment)
         diffusion = partial(objective.losses_at, images_shown, self.denoiser, batch)
-        # What a network adds to the loss is weighed for a mean over pixels; where an image's errors are summed
-        # instead, it must grow with them.
+        # What a network adds to the loss is weighed for a mean over pixels;
+        # where an image's errors are summed instead, it must grow with them.
         pixels = x0[0].numel() if objective.design.pixels == "sum" else 1
         return self.experiment.model.losses(
             diffusion, self.denoiser.net, images_shown=images_shown, pixels=pixels
@@ -92,8 +92,8 @@ class TrainingStep:
         """Of the last step, before clipping."""
 
     def __call__(self) -> Tensor:
-        """Run the step and return this worker's part of the mean of each loss, without waiting for the
-        device."""
+        """Run the step and return this worker's part of the
+        mean of each loss, without waiting for the device."""
         settings = self.experiment.train
         state = self.state
         images_shown = state.step * settings.batch_size
@@ -144,11 +144,11 @@ class TrainingStep:
         return loss if self.state.scaler is None else loss * self.state.scaler.scale
 
     def sum_over_workers(self) -> None:
-        """Make the mean of the workers' gradients, which DistributedDataParallel takes, their sum: the whole
-        batch's.
+        """Make the mean of the workers' gradients, which DistributedDataParallel takes, their sum:
+        the whole batch's.
 
-        A larger loss would do the same, but half precision would overflow the earlier the more workers there
-        are.
+        A larger loss would do the same, but half precision
+        would overflow the earlier the more workers there are.
         """
         if self.world.size > 1:
             torch._foreach_mul_(
@@ -183,8 +183,8 @@ class TrainingStep:
         return self.model.no_sync()
 
     def microbatches(self, images_shown: int) -> Iterator[tuple[Tensor, bool]]:
-        """Positions in the training stream of each forward pass of this worker, and whether it is the
-        last."""
+        """Positions in the training stream of each forward
+        pass of this worker, and whether it is the last."""
         settings = self.experiment.train
         share = settings.batch_size // self.world.size
         first = images_shown + self.world.rank * share

@@ -19,8 +19,8 @@ def load(root: Path, split: Split) -> "tuple[Tensor, Tensor]":
 
 
 def read_idx(root: Path, file: str) -> "Tensor":
-    """A uint8 tensor from a file in MNIST's IDX format: four bytes whose last is the rank, big-endian sizes,
-    values."""
+    """A uint8 tensor from a file in MNIST's IDX format:
+    four bytes whose last is the rank, big-endian sizes, values."""
     import numpy as np
     import torch
 

@@ -1,4 +1,5 @@
-"""Published weights of feature extractors: where they are looked for, and what to say when they are not there.
+"""Published weights of feature extractors:
+where they are looked for, and what to say when they are not there.
 
 Imports no torch, so a plan can ask.
 """
@@ -42,7 +43,8 @@ class PublishedWeights:
         return Path(given) if given else None
 
     def find(self, path: Path | None = None) -> Path:
-        """The file that is named, else the kept one; WeightsNotFound where neither is there. Fetches nothing."""
+        """The file that is named, else the kept one;
+        WeightsNotFound where neither is there. Fetches nothing."""
         named = self.named(path)
         if named is None and not self.kept_at().is_file():
             raise WeightsNotFound(f"no weights: {self.ways}")
@@ -62,7 +64,8 @@ class PublishedWeights:
             raise WeightsNotFound(f"cannot read weights {file}: {error.strerror}; {self.ways}") from None
 
     def problem(self) -> str | None:
-        """Why a run on this machine would not find them, in words; None where it would, or would fetch them."""
+        """Why a run on this machine would not find them, in words;
+        None where it would, or would fetch them."""
         named = self.named()
         if named is not None:
             missing = f"{self.variable} names {named}, which is not there"

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class AgreementWithManySteps(Metric):
-    """The solver's error alone, not the model's: of samplers that draw no noise, where `eval.consistency` asks."""
+    """The solver's error alone, not the model's:
+    of samplers that draw no noise, where `eval.consistency` asks."""
 
     name = "agreement"
     position = 40

@@ -33,7 +33,8 @@ class Distance(Metric):
         return {_name(cell): frechet_distance(cell.reference.gaussian, generated)}
 
     def left_out(self, cell: Cell) -> Mapping[str, tuple[float, ...]]:
-        """Distances without each block of images; none where there are too few images or dimensions too many."""
+        """Distances without each block of images;
+        none where there are too few images or dimensions too many."""
         from engine.metrics.jackknife import leave_one_out
 
         values = leave_one_out(cell.reference.gaussian, cell.features)

@@ -15,8 +15,8 @@ FEWEST = 10
 
 
 class InceptionScore(Metric):
-    """Asked for as `is`. `inception_score` with Inception's published weights and 50,000 images or more, otherwise
-    with the count or the extractor in its name. Real images play no part."""
+    """Asked for as `is`. `inception_score` with Inception's published weights and 50,000 images
+    or more, otherwise with the count or the extractor in its name. Real images play no part."""
 
     name = SHORT
     position = 22

@@ -1,5 +1,5 @@
-"""The kernel distance, of Inception features KID: a distance whose estimate is unbiased at any number of images
-[Bińkowski et al. 2018]."""
+"""The kernel distance, of Inception features KID:
+a distance whose estimate is unbiased at any number of images [Bińkowski et al. 2018]."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING

@@ -1,4 +1,5 @@
-"""The variational bound on the likelihood of real images under DDPM's own steps [P1 Eq. 4-7; playbook 5.5]."""
+"""The variational bound on the likelihood of real images
+under DDPM's own steps [P1 Eq. 4-7; playbook 5.5]."""
 
 import json
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ class VariationalBound(Metric):
         return (f"nelbo_{rule.split}",)
 
     def corrected_parts(self, experiment: ExperimentView) -> tuple[str, ...]:
-        """The last term of a walk to timestep 0 that knows Cov[x0 | x]: it had P6's convention, others P1's."""
+        """The last term of a walk to timestep 0 that knows Cov[x0 | x]: it had P6's convention."""
         rule = experiment.eval.likelihood
         chain = experiment.sample.as_ddpm()
         if not self.measured_in(experiment) or rule is None or chain is None or rule.decoder != "walk":

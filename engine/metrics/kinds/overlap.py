@@ -1,7 +1,7 @@
 """How generated and real images overlap in a feature space.
 
-Precision and recall [Kynkäänniemi et al. 2019], density and coverage [Naeem et al. 2020], from one table of
-distances.
+Precision and recall [Kynkäänniemi et al. 2019], density and
+coverage [Naeem et al. 2020], from one table of distances.
 """
 
 from collections.abc import Mapping

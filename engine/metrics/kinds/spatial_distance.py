@@ -1,5 +1,5 @@
-"""sFID: the Frechet distance of features that keep places in the image apart [Nash et al. 2021; ADM's
-evaluator]."""
+"""sFID: the Frechet distance of features that keep places
+in the image apart [Nash et al. 2021; ADM's evaluator]."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,8 +14,8 @@ SHORT = "sfd"
 
 
 class SpatialDistance(Metric):
-    """Asked for as `sfid`: that is its name with Inception's published weights and 50,000 images or more, otherwise
-    the count or the extractor is in its name."""
+    """Asked for as `sfid`: that is its name with Inception's published weights and
+    50,000 images or more, otherwise the count or the extractor is in its name."""
 
     name = PUBLISHED
     position = 26
@@ -28,8 +28,8 @@ class SpatialDistance(Metric):
         return (score_name(PUBLISHED, SHORT, rule.extractor, rule.num_samples),) if asked else ()
 
     def needs(self, protocol: ProtocolView, num_real: int) -> Iterator[ConfigConflict]:
-        """An extractor that has such features. Too few images for their covariance are no conflict: as of FID,
-        the number is then biased, and its name says how many there were."""
+        """An extractor that has such features. Too few images for their covariance are no conflict:
+        as of FID, the number is then biased, and its name says how many there were."""
         if not EXTRACTORS[protocol.extractor].spatial_dims:
             able = ", ".join(name for name, one in EXTRACTORS.items() if one.spatial_dims)
             reason = f"sfid reads spatial features, which {able} has and {protocol.extractor} has not"

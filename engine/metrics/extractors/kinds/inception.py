@@ -32,8 +32,8 @@ def build(
 ) -> "NetworkExtractor":
     """Inception-v3 pool3 with weights from the path `weights`, the environment or the published file.
 
-    Weights that are not the published ones are named `other_inception`, so that no distance under them is
-    called fid.
+    Weights that are not the published ones are named
+    `other_inception`, so that no distance under them is called fid.
     """
     from engine.metrics.features import NetworkExtractor
     from engine.metrics.inception import load_inception  # takes seconds to import
