@@ -1,4 +1,5 @@
-"""The rules of the house: who may import whom, on which floors, how long things are, what the top level holds."""
+"""The rules of the house: who may import whom, on which
+floors, how long things are, what the top level holds."""
 
 import ast
 import subprocess

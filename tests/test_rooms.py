@@ -1,5 +1,5 @@
-"""The floors of orchestrator/: a room knows rooms of lower floors only, typing and imports inside functions
-included."""
+"""The floors of orchestrator/: a room knows rooms of lower
+floors only, typing and imports inside functions included."""
 
 import ast
 import re

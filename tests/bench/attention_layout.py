@@ -1,9 +1,9 @@
 """What the layout of q, k and v costs self-attention: side by side in memory, as it is, and as strided views.
 
-Run `python tests/bench/attention_layout.py [REPEATS]`. Of contiguous images, the strided views keep the fused
-kernel out, so that every score is held in memory; channels-last images have q, k and v side by side already.
-Both are measured in one run, in turn, on one core, so that their ratio means something. Nothing here is
-asserted.
+Run `python tests/bench/attention_layout.py [REPEATS]`. Of contiguous images, the
+strided views keep the fused kernel out, so that every score is held in memory;
+channels-last images have q, k and v side by side already. Both are measured in one run,
+in turn, on one core, so that their ratio means something. Nothing here is asserted.
 """
 
 import sys
@@ -64,8 +64,8 @@ def training_seconds(net: SelfAttention, images: Tensor) -> float:
 
 
 def compare(heads: int, images: Tensor, repeats: int) -> list[str]:
-    """Strided / side by side = ratio: milliseconds forward, forward and backward, mebibytes; then their
-    difference."""
+    """Strided / side by side = ratio: milliseconds forward, forward and backward, mebibytes;
+    then their difference."""
     norm = GroupNorm(CHANNELS, min_channels=4, eps=1e-6)
     strided, own = (kind(CHANNELS, heads, norm) for kind in (StridedAttention, SelfAttention))
     strided.load_state_dict(own.state_dict())

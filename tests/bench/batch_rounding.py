@@ -1,5 +1,5 @@
-"""How much a network's output and the final images change, by rounding alone, with the number of images in a
-batch.
+"""How much a network's output and the final images change,
+by rounding alone, with the number of images in a batch.
 
 Run: python tests/bench/batch_rounding.py [--shapes 1 8 64 128] [--images 64] [--steps 12] Networks of the
 digits recipe's size with random weights, one thread, fp32. Every shape is compared with the protocol's batch
@@ -31,8 +31,8 @@ MODELS: list[Model] = [DdpmPlusPlus(**UNET), UNet(**UNET, num_heads=2)]
 
 
 def subject(model: Model) -> tuple[Experiment, Denoiser]:
-    """An experiment on digits and its network, whose weights are all random, also those that begin at
-    zero."""
+    """An experiment on digits and its network, whose weights
+    are all random, also those that begin at zero."""
     sections = {"model": model, "objective": EdmObjective(), "train": Train(total_kimg=1, snapshot_kimg=1)}
     protocol = EvaluationProtocol(num_samples=PROTOCOL, batch_size=PROTOCOL)
     experiment = Experiment(
@@ -47,8 +47,8 @@ def subject(model: Model) -> tuple[Experiment, Denoiser]:
 
 @torch.inference_mode()
 def outputs(denoiser: Denoiser, count: int, shape: int) -> Tensor:
-    """The network's raw outputs for `count` images at every level, `shape` at a time, the last batch
-    repeated."""
+    """The network's raw outputs for `count` images at every
+    level, `shape` at a time, the last batch repeated."""
     noise, found = normal(SEED, Purpose.LATENT, torch.arange(count), (1, 8, 8)), []
     for sigma in LEVELS:
         for chunk in (sigma * noise).split(shape):

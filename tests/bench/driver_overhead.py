@@ -1,5 +1,5 @@
-"""What Ray and the store cost beyond the work itself: the same units as a bare Python loop and through the
-driver.
+"""What Ray and the store cost beyond the work itself:
+the same units as a bare Python loop and through the driver.
 
 Run `python tests/bench/driver_overhead.py [CELLS]`. Both are measured in one run, on one core each, so that
 their ratio means something; absolute times depend on the machine. Nothing here is asserted.
@@ -92,8 +92,8 @@ def bare_loops(plan: Plan, root: Path) -> tuple[float, float]:
 
 
 def through_ray(plan: Plan, store: Store) -> tuple[float, float]:
-    """The same through the driver, one unit at a time: seconds of both phases, Ray itself being up
-    already."""
+    """The same through the driver, one unit at a time:
+    seconds of both phases, Ray itself being up already."""
     from orchestrator.execution.draining import Draining
     from orchestrator.execution.job import Job
     from orchestrator.execution.run_units import run_cells, run_trainings

@@ -112,8 +112,8 @@ def seconds(net: DitNet, inputs: tuple[Tensor, ...]) -> float:
 
 
 def executed_share(net: DyDitNet, ratio: float) -> float:
-    """FLOPs of the whole pass, routers included, over the static network's, at this ratio of attention and
-    MLPs."""
+    """FLOPs of the whole pass, routers included, over the
+    static network's, at this ratio of attention and MLPs."""
     assert isinstance(net.config, DyDit)
     static = forward_cost(net.config.static, LATENTS).macs
     routed = net.layout.depth * (attention_cost(net.layout).macs + mlp_cost(net.layout).macs)

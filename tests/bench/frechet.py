@@ -1,10 +1,10 @@
-"""What a Frechet distance costs: ours, with and without the reference's factor, beside SciPy's sqrtm, in one
-run.
+"""What a Frechet distance costs: ours, with and without the
+reference's factor, beside SciPy's sqrtm, in one run.
 
-Run: python tests/bench/frechet.py [--dims 2048] [--count 4096] [--repeats 1] Covariances of random features
-with standard deviations over two decades, given to all routes. One thread; medians of processor time, which
-on an idle machine is the time on the clock. "ours, first" also factors the reference; every later cell costs
-"ours, again".
+Run: python tests/bench/frechet.py [--dims 2048] [--count 4096] [--repeats 1] Covariances
+of random features with standard deviations over two decades, given to all routes. One
+thread; medians of processor time, which on an idle machine is the time on the clock.
+"ours, first" also factors the reference; every later cell costs "ours, again".
 """
 
 import argparse

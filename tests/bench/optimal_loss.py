@@ -1,5 +1,5 @@
-"""What the exact optimal loss costs: its throughput beside the matrix products alone, and how it grows with
-the data.
+"""What the exact optimal loss costs: its throughput beside
+the matrix products alone, and how it grows with the data.
 
 Run: python tests/bench/optimal_loss.py [--dims 784] [--points 1000,4000,16000,50000] [--draws 512] [--repeats
 2] Two products in float64 are needed for each draw and point: of x with the points, and of their

@@ -1,5 +1,5 @@
-"""What precision, recall, density and coverage cost: in tiles, and the obvious way with whole matrices, in
-one run.
+"""What precision, recall, density and coverage cost:
+in tiles, and the obvious way with whole matrices, in one run.
 
 Run: python tests/bench/precision_recall.py [--count 10000] [--dims 64] Both get the same random float32
 features. The obvious way takes torch.cdist of float64 features three times, a sort for the radii and
@@ -61,8 +61,8 @@ def in_float32(a: Tensor, b: Tensor) -> Tensor:
 
 
 def compare_float32(real: Tensor, fake: Tensor) -> None:
-    """Print how far float32 products are off for near pairs, how many decisions they turn, and what they
-    save."""
+    """Print how far float32 products are off for near pairs,
+    how many decisions they turn, and what they save."""
     centre = real.mean(dim=0)
     a, b = real[:2048] - centre, fake[:2048] - centre
     radii = Manifold.of(a, K).squared_radii[:, None]

@@ -1,5 +1,5 @@
-"""What a grid of samplers costs in one pass: seconds and evaluations against each sampler alone, in the same
-run.
+"""What a grid of samplers costs in one pass:
+seconds and evaluations against each sampler alone, in the same run.
 
 Run: python tests/bench/sampler_grid.py [--steps 18] [--cases 1x16 8x64 859x64 ...] [--alone 20] A case is
 CELLSxIMAGES: cells drawn at random from the different ones in P3's Table 5, on an untrained network of the

@@ -1,8 +1,8 @@
-"""What a training step costs with each network, plain against faster or smaller settings: images a second and
-memory.
+"""What a training step costs with each network, plain against faster or smaller settings:
+images a second and memory.
 
-Run: python tests/bench/train_step.py [--published] [--device cuda] [--compile default] [--kinds unet dit]
-[--batch 16]
+Run: python tests/bench/train_step.py [--published] [--device
+cuda] [--compile default] [--kinds unet dit] [--batch 16]
 
 A step is forward, backward, optimizer and average, as training runs it, on 32x32 colour images of random
 bytes. All settings of a network take their steps in turn in one run, so that ratios mean something; the
@@ -141,8 +141,8 @@ def compare(name: str, model: Model, device: torch.device, batch: int, choice: C
 
 
 def in_turn(steps: dict[str, TrainingStep], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every step of every setting, one setting after the other, after one step that nobody
-    times."""
+    """Seconds of every step of every setting, one setting
+    after the other, after one step that nobody times."""
     rounds = [{words: seconds(step) for words, step in steps.items()} for _ in range(repeats + 1)][1:]
     return {words: [times[words] for times in rounds] for words in steps}
 

@@ -66,8 +66,8 @@ def test_the_file_is_there(name: str) -> None:
     "path", sorted((ROOT / "engine").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_a_file_that_rests_on_a_released_program_says_by_which_test(path: Path) -> None:
-    """Add a row to docs/code-bases.md: the file, what it claims, and a test that rests on something else than our
-    code."""
+    """Add a row to docs/code-bases.md: the file, what it claims,
+    and a test that rests on something else than our code."""
     found = claims(path)
     if found:
         assert str(path.relative_to(ROOT)) in files_of(HELD) | files_of(WITHOUT), found

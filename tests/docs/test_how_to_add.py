@@ -1,8 +1,9 @@
-"""The pages "how to add": their files are written into a fresh copy of the project and their commands are run there.
+"""The pages "how to add": their files are written into a
+fresh copy of the project and their commands are run there.
 
-A fenced block whose first line is `# file: PATH` is a file; a `console` block has commands behind `$ `, and below a
-command lines that its output must hold, where `...` stands for anything. Between the two, nothing of the copy changes:
-that no other product file has to be touched is what is shown.
+A fenced block whose first line is `# file: PATH` is a file; a `console` block has commands behind
+`$ `, and below a command lines that its output must hold, where `...` stands for anything. Between
+the two, nothing of the copy changes: that no other product file has to be touched is what is shown.
 """
 
 import os

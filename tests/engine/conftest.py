@@ -1,5 +1,5 @@
-"""Shared by all tests of the engine: networks this small lose more by waiting for a second thread than it
-computes."""
+"""Shared by all tests of the engine: networks this small
+lose more by waiting for a second thread than it computes."""
 
 from collections.abc import Iterator
 

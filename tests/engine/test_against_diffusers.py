@@ -66,8 +66,8 @@ def test_deterministic_solvers_agree_step_by_step(sampler: Euler | Heun, schedul
     for step, timestep in enumerate(scheduler.timesteps):
         x = scheduler.step(ORACLE.denoise(x, float(repeated[step])), timestep, x).prev_sample
     ours = sampler.sample(ORACLE.denoise, latents.double(), lambda step: torch.empty(0))
-    # float32 states of size up to 80 * 4, contracted to about 0.5 by the end: 36 evaluations at 6e-8
-    # relative.
+    # float32 states of size up to 80 * 4, contracted to about 0.5 by the end:
+    # 36 evaluations at 6e-8 relative.
     assert torch.allclose(x.double(), ours, rtol=0, atol=2e-5)
 
 
@@ -92,8 +92,8 @@ def test_ddim_steps_agree(eta: float) -> None:
 
 
 class Wide:
-    """Predictions beyond [-1, 1], so that clipping matters, with a learned variance; remembers every
-    state."""
+    """Predictions beyond [-1, 1], so that clipping matters, with a learned variance;
+    remembers every state."""
 
     def __init__(self, table: tuple[float, ...], steps: tuple[int, ...]) -> None:
         self.levels = [table[t] for t in reversed(steps)]
@@ -134,13 +134,13 @@ def largest_step_error(scheduler: Any, sampler: ChainSampler, **options: Any) ->
 
 
 TABLE_ERROR = 3e-7
-"""Error of their float32 alpha_bar, linear schedule: a walk of 100 roundings of 3e-8, after which the product
-falls."""
+"""Error of their float32 alpha_bar, linear schedule:
+a walk of 100 roundings of 3e-8, after which the product falls."""
 
-# One step from a common state, both of size 5 at most. How fast a weight moves with alpha_bar: the root of
-# the smallest 1 - alpha_bar, 1e-4, by 1 / (2 * 0.01) = 50; ratios over the smallest 1 - alpha_bar above
-# timestep 0, 0.13, by at most 1 / 0.13^2 = 60. Two states and a noise, each with a weight of at most one of
-# each.
+# One step from a common state, both of size 5 at most. How fast a weight moves
+# with alpha_bar: the root of the smallest 1 - alpha_bar, 1e-4, by 1 / (2 * 0.01) =
+# 50; ratios over the smallest 1 - alpha_bar above timestep 0, 0.13, by at most 1 /
+# 0.13^2 = 60. Two states and a noise, each with a weight of at most one of each.
 STEP_ERROR = 5 * 3 * (50 + 60) * TABLE_ERROR
 
 

@@ -1,4 +1,5 @@
-"""A list of kinds takes what an installed package offers, and says in words what is wrong with what is none."""
+"""A list of kinds takes what an installed package offers,
+and says in words what is wrong with what is none."""
 
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace

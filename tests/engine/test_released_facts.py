@@ -1,4 +1,5 @@
-"""Small facts of released programs that docstrings claim, restated here from the programs and not from our code."""
+"""Small facts of released programs that docstrings claim,
+restated here from the programs and not from our code."""
 
 import math
 
@@ -19,8 +20,8 @@ SHAPE = NetShape(4, 32, 1000)
 
 
 def test_edm_rounds_to_bytes_by_adding_half_and_cutting_off() -> None:
-    """`(images * 127.5 + 128).clip(0, 255)` as bytes: numpy's cast cuts off. improved-diffusion's `(x + 1) * 127.5` is
-    half a level lower."""
+    """`(images * 127.5 + 128).clip(0, 255)` as bytes: numpy's cast cuts off.
+    improved-diffusion's `(x + 1) * 127.5` is half a level lower."""
     x = np.linspace(-1.2, 1.2, 4801, dtype=np.float32)
     edms = np.clip(x * np.float32(127.5) + np.float32(128), 0, 255).astype(np.uint8)
     assert np.array_equal(to_uint8(torch.from_numpy(x)).numpy(), edms)
@@ -30,8 +31,8 @@ def test_edm_rounds_to_bytes_by_adding_half_and_cutting_off() -> None:
 
 @pytest.mark.parametrize("num_timesteps", [1000, 4000])
 def test_the_first_timesteps_variance_is_the_seconds_in_p1s_code(num_timesteps: int) -> None:
-    """`posterior_log_variance_clipped = log(append(posterior_variance[1], posterior_variance[1:]))`, betas linear from
-    0.1 / T to 20 / T."""
+    """`posterior_log_variance_clipped = log(append(posterior_variance[1],
+    posterior_variance[1:]))`, betas linear from 0.1 / T to 20 / T."""
     betas = np.linspace(0.1 / num_timesteps, 20 / num_timesteps, num_timesteps)
     bars = np.cumprod(1 - betas)
     posterior = betas[1:] * (1 - bars[:-1]) / (1 - bars[1:])

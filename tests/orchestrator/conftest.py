@@ -1,5 +1,5 @@
-"""A tiny sweep and a store whose units' folders are written by hand, with the files that the workers
-write."""
+"""A tiny sweep and a store whose units' folders are
+written by hand, with the files that the workers write."""
 
 import io
 import json
@@ -97,8 +97,8 @@ class FakeStore:
         return whole_plan(self.sweep, self.store)
 
     def changed(self, old: str, new: str, varies: str | None = None) -> "FakeStore":
-        """The same store under a grid whose text has `new` in the place of `old` and may vary another knob
-        group."""
+        """The same store under a grid whose text has `new` in
+        the place of `old` and may vary another knob group."""
         text = self.sweep.source
         assert old in text
         text = text.replace(old, new)

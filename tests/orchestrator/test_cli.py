@@ -1,5 +1,5 @@
-"""The command line: exit codes, words instead of tracebacks, help with examples, and nothing heavy at the
-start."""
+"""The command line: exit codes, words instead of tracebacks,
+help with examples, and nothing heavy at the start."""
 
 import json
 import os

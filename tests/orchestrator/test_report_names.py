@@ -1,5 +1,5 @@
-"""The names a grid's `report:` may hold are the report's own, and the report's names of fields are the
-grid's."""
+"""The names a grid's `report:` may hold are the report's
+own, and the report's names of fields are the grid's."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,5 @@
-"""A package that offers a kind of every sort, installed for real: its kinds plan, run and report like built-in ones.
+"""A package that offers a kind of every sort, installed for real:
+its kinds plan, run and report like built-in ones.
 
 Its name and version are part of the identity of everything that its kinds make.
 """

@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def build_wheel(source: Path, folder: Path, *, version: str | None = None) -> Path:
-    """The wheel of the package in `source`, by what its pyproject.toml says; `version` stands in for its own."""
+    """The wheel of the package in `source`, by what its pyproject.toml says;
+    `version` stands in for its own."""
     described = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     version = version or described["version"]
     distribution = described["name"].replace("-", "_")

@@ -329,8 +329,8 @@ def sampler_cells(count: int = 12, wobble: float = 0.05) -> list[dict[str, Any]]
 
 
 def chain_cells(channels: Sequence[int] = (16,)) -> list[dict[str, Any]]:
-    """DDPM under two covariances and DDIM, at three numbers of steps; OCM's gains shrink as steps are
-    added."""
+    """DDPM under two covariances and DDIM, at three numbers of steps;
+    OCM's gains shrink as steps are added."""
     found = []
     for width in channels:
         for steps in (5, 10, 20):
@@ -349,8 +349,8 @@ def chain_cells(channels: Sequence[int] = (16,)) -> list[dict[str, Any]]:
 
 
 def size_cells(floor: float = 0.5, seeds: Sequence[int] = (0,), **changes: Any) -> list[dict[str, Any]]:
-    """Four widths whose loss lies 1000 F^-0.25 above `floor`, where F = MACs x 96,000 images; `changes` are
-    axes."""
+    """Four widths whose loss lies 1000 F^-0.25 above `floor`, where F = MACs x 96,000 images;
+    `changes` are axes."""
     found = []
     for width in (8, 16, 32, 64):
         macs = 1000 * width**2
@@ -365,8 +365,8 @@ def size_cells(floor: float = 0.5, seeds: Sequence[int] = (0,), **changes: Any) 
 
 
 def panel_of_latents(shade: int) -> bytes:
-    """A sample grid of 8 x 8 images whose columns have grey levels of their own, one-pixel white lines
-    between."""
+    """A sample grid of 8 x 8 images whose columns have grey
+    levels of their own, one-pixel white lines between."""
     image = Image.new("L", (8 * 33 - 1, 8 * 33 - 1), 255)
     for row in range(8):
         for column in range(8):
@@ -377,8 +377,8 @@ def panel_of_latents(shade: int) -> bytes:
 
 
 def latents_cells() -> list[dict[str, Any]]:
-    """Two widths under two deterministic solvers at two costs, with the agreement of each and its sample
-    grid."""
+    """Two widths under two deterministic solvers at two
+    costs, with the agreement of each and its sample grid."""
     agreements = {("euler", 9): 0.5, ("euler", 35): 0.9, ("heun", 5): 0.25, ("heun", 18): 0.95}
     found = []
     for channels, penalty in ((16, 0.0), (32, 0.125)):

@@ -43,8 +43,8 @@ def kept_bytes(model: Model, shape: dict[str, int], batch: int, mixed: bool) -> 
 
 
 def kept_by(net: nn.Module, forward: Callable[[], Tensor], mixed: bool) -> int:
-    """Bytes of all different tensors that `forward` keeps, parameters and their half-precision copies
-    apart."""
+    """Bytes of all different tensors that `forward` keeps,
+    parameters and their half-precision copies apart."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
     sizes = {parameter.shape for parameter in net.parameters()}
     kept: dict[int, Tensor] = {}

@@ -118,8 +118,8 @@ def test_weights_and_biases_start_uniform_on_root_one_over_fan_in():
 def test_label_weights_start_standard_normal():
     torch.manual_seed(0)
     weight = AdmNet(SMALL, NetShape(resolution=8, in_channels=1, num_classes=200)).map_label.weight
-    # n = 12,800 normal values: mean and variance are within four standard errors, 1 / sqrt(n) and sqrt(2 /
-    # n).
+    # n = 12,800 normal values: mean and variance are within four standard errors, 1 / sqrt(n)
+    # and sqrt(2 / n).
     assert abs(weight.mean().item()) < 4 / math.sqrt(weight.numel())
     assert abs(weight.var().item() - 1) < 4 * math.sqrt(2 / weight.numel())
 

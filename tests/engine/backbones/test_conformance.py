@@ -61,17 +61,17 @@ def relative_error(value, reference):
 
 
 def roundings(model):
-    """How many times a feature is rounded on the longest way through: about 12 elementwise or matrix steps
-    (norm, activation, linear or convolution in and out, modulation, sums) a residual block or MLP, as many
-    for attention."""
+    """How many times a feature is rounded on the longest way through: about 12
+    elementwise or matrix steps (norm, activation, linear or convolution in
+    and out, modulation, sums) a residual block or MLP, as many for attention."""
     if model.kind in UNETS:
         return sum(24 if block.attention else 12 for block in unet_layout(model, NetShape(**IMAGES)).blocks)
     return 12 * model.depth if isinstance(model, Mlp) else 24 * model.depth
 
 
 def steady(kind):
-    """Changes under which no choice inside a network hangs on the rounding of features: DyDiT's tokens'
-    does."""
+    """Changes under which no choice inside a network hangs on the rounding of features:
+    DyDiT's tokens' does."""
     return {"routes": ("heads", "groups")} if CONFIGS[kind] is DyDit else {}
 
 
@@ -172,9 +172,9 @@ def test_bf16_autocast_stays_within_its_roundings_of_fp32(kind):
         reference = net(*arguments)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             output = net(*arguments)
-    # bf16 keeps 8 bits: a rounding moves a value by 2^-8 of it at most. Independent ones add like a random
-    # walk, and the norms keep a relative error from growing between blocks. The lower end shows that autocast
-    # was in force.
+    # bf16 keeps 8 bits: a rounding moves a value by 2^-8 of it at most.
+    # Independent ones add like a random walk, and the norms keep a relative error
+    # from growing between blocks. The lower end shows that autocast was in force.
     error = relative_error(output, reference)
     assert 2.0**-10 < error < roundings(model) ** 0.5 * 2.0**-8
 

@@ -81,8 +81,8 @@ def test_a_fresh_network_answers_almost_zero():
     net = small_net()
     with torch.no_grad():
         output = net(torch.randn(4, 1, 8, 8), torch.zeros(4), torch.arange(4))
-    # The last layer sums 9 * 8 normalised features, each at most sqrt(4 * 64) (one spike in a group of 256
-    # values).
+    # The last layer sums 9 * 8 normalised features, each at most sqrt(4 * 64)
+    # (one spike in a group of 256 values).
     bound = 9 * 8 * math.sqrt(4 * 64) * 1e-5 * limit(net.last)
     assert 0 < output.abs().max() < bound
 

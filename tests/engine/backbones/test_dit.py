@@ -1,5 +1,5 @@
-"""DiT is the published network: its initialisation, positions, order of patches, attention, and every
-output."""
+"""DiT is the published network: its initialisation,
+positions, order of patches, attention, and every output."""
 
 import math
 
@@ -96,8 +96,8 @@ def test_images_are_patches_put_back(channels: int, size: int) -> None:
     x = random(2, channels, 8, 8)
     patches = to_patches(x, size)
     assert patches.shape == (2, (8 // size) ** 2, channels * size**2)
-    # Channels stand first inside a patch of the input, as in a convolution, and last inside one of the
-    # output.
+    # Channels stand first inside a patch of the input, as
+    # in a convolution, and last inside one of the output.
     turned = patches.unflatten(-1, (channels, size * size)).transpose(-1, -2).flatten(-2)
     assert torch.equal(to_images(turned, size), x)
 
@@ -218,8 +218,8 @@ def test_a_divided_width_is_rounded_up_to_suit(
 
 
 def copied_to_theirs(net: DitNet, theirs: nn.Module) -> None:
-    """Give an independent DiT our weights; it keeps q, k, v apart, embeddings in every block, and "no label"
-    last."""
+    """Give an independent DiT our weights; it keeps q, k, v
+    apart, embeddings in every block, and "no label" last."""
     conditions, weights = net.conditions, {}
 
     def copy(name: str, weight: Tensor, bias: Tensor) -> None:
@@ -258,8 +258,8 @@ def test_every_output_is_that_of_an_independent_implementation(learned_variance:
         num_embeds_ada_norm=10,
         norm_eps=1e-6,
     ).eval()
-    # Their table of positions is their own, and the same: float64 rounded to float32, beside angles in
-    # float32.
+    # Their table of positions is their own, and the same:
+    # float64 rounded to float32, beside angles in float32.
     assert torch.allclose(theirs.pos_embed.pos_embed[0], positions(4, 24), rtol=0, atol=4e-7)
     copied_to_theirs(net, theirs)
     for block in theirs.transformer_blocks:

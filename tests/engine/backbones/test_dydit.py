@@ -36,8 +36,8 @@ def randomise(module: nn.Module, seed: int) -> None:
 
 @torch.no_grad()
 def choose_tokens(block: DyDitBlock, run: Callable[[], Any], share: float) -> None:
-    """Let a block choose about this share of the tokens that `run` shows it, or exactly all (1) or none
-    (0)."""
+    """Let a block choose about this share of the tokens that `run` shows it, or exactly all (1)
+    or none (0)."""
     assert block.token_router is not None
     last, seen = block.token_router[-1], []
     hook = last.register_forward_hook(lambda module, arguments, found: seen.append(found))
@@ -98,8 +98,8 @@ def block_states() -> list[tuple[str, list[float], list[float], float]]:
 def test_a_gathered_block_is_the_masked_one(
     state: tuple[str, list[float], list[float], float], dtype: torch.dtype, rounding: float
 ) -> None:
-    """Sums have the same terms in another order, without the zeros: every step differs by a rounding at
-    most."""
+    """Sums have the same terms in another order, without the zeros:
+    every step differs by a rounding at most."""
     _, heads, groups, share = state
     block = DyDitBlock(LAYOUT, DyDit(**SMALL)).to(dtype).eval()
     randomise(block, seed=2)

@@ -1,5 +1,5 @@
-"""The budget of a DyDiT: its schedule, its penalty and gradient, and the complete network's loss of the
-warm-up."""
+"""The budget of a DyDiT: its schedule, its penalty and
+gradient, and the complete network's loss of the warm-up."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,8 +43,8 @@ def denoiser(model: DyDit, objective: Objective | None = None) -> tuple[Denoiser
 
 
 def passes(net: DyDitNet, ratio: Tensor, seen: list[bool]) -> Callable[[], Terms]:
-    """Stands for a loss: one pass that executes `ratio`, and a loss of 1 for the complete network, else of
-    3."""
+    """Stands for a loss: one pass that executes `ratio`,
+    and a loss of 1 for the complete network, else of 3."""
 
     def losses() -> Terms:
         seen.append(net.is_complete)

@@ -106,5 +106,8 @@ def test_cost_refuses_an_image_that_cannot_be_halved_often_enough():
 
 
 def test_counting_imports_no_torch():
-    code = "import sys, engine.backbones.registry, engine.backbones.unets.layout; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, engine.backbones.registry, "
+        "engine.backbones.unets.layout; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,7 @@
 """What stays in fp32 when layers run in bf16: embeddings of a U-Net, and the sums inside attention.
 
-That norms do is a claim about every backbone, that the loss does one about the denoiser; both are tested with
-them.
+That norms do is a claim about every backbone, that the loss does one about the denoiser;
+both are tested with them.
 """
 
 from typing import Any
@@ -67,8 +67,8 @@ def flat_attention(kind: str) -> tuple[nn.Module, Tensor]:
 
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_attention_adds_thousands_of_weights_in_fp32(kind: str) -> None:
-    """A bf16 sum of 4,096 ones stops at 256, where the next one is half a last bit: the mean would be 16
-    times off."""
+    """A bf16 sum of 4,096 ones stops at 256, where the next one is half a last bit:
+    the mean would be 16 times off."""
     net, images = flat_attention(kind)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         output = net(images)

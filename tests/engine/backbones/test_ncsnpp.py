@@ -132,8 +132,8 @@ def test_frequencies_are_normal_with_standard_deviation_16():
         NcsnPlusPlus(channels=256, channel_mult=(1,), num_blocks=1), SHAPE
     ).frequencies
     assert frequencies.shape == (256,)
-    # n = 256 values: mean and variance are within four standard errors, 1 / sqrt(n) and sqrt(2 / n) of unit
-    # ones.
+    # n = 256 values: mean and variance are within four standard errors, 1 / sqrt(n)
+    # and sqrt(2 / n) of unit ones.
     assert abs(frequencies.mean().item() / 16) < 4 / math.sqrt(256)
     assert abs(frequencies.var().item() / 16**2 - 1) < 4 * math.sqrt(2 / 256)
 

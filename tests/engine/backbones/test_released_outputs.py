@@ -30,7 +30,8 @@ from engine.process.processes import DiscreteProcess, EdmProcess, TimeScaleName
 KEPT = Path(__file__).parents[2] / "data"
 ELSEWHERE = Path(os.environ.get("ORCH_VECTORS", "/nonexistent"))
 
-# Of the largest output: they and we sum the same products in fp32, in another order, through some twenty layers.
+# Of the largest output: they and we sum the same products
+# in fp32, in another order, through some twenty layers.
 TOLERANCE = 16 * 2.0**-23
 
 

@@ -31,8 +31,8 @@ CASES: list[tuple[Model, NetShape]] = [
 
 
 def kept_bytes(model: Model, shape: NetShape, batch: int, mixed: bool) -> int:
-    """Bytes of all different tensors that a training pass keeps, parameters and their half-precision copies
-    apart."""
+    """Bytes of all different tensors that a training pass
+    keeps, parameters and their half-precision copies apart."""
     net = model.build(shape).train()
     images = torch.randn(batch, shape.in_channels, shape.resolution, shape.resolution)
     label = torch.zeros(batch, dtype=torch.long) if model.class_conditional else None

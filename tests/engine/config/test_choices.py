@@ -1,7 +1,7 @@
 """Every named choice of an experiment is told, whichever kinds it is made of.
 
-Which fields are a choice is read from the JSON Schema here, a way of its own: a list of names, a switch, or something
-that may be absent. A field that is added anywhere is found; one that is told nowhere fails.
+Which fields are a choice is read from the JSON Schema here, a way of its own: a list of names, a switch,
+or something that may be absent. A field that is added anywhere is found; one that is told nowhere fails.
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,8 @@ def is_choice(schema: dict[str, Any]) -> bool:
 
 
 def choices_in(section: BaseModel, path: str) -> Iterator[tuple[str, Any]]:
-    """Fields of a section and of those inside it that its JSON Schema says are a choice, with their values."""
+    """Fields of a section and of those inside it that its
+    JSON Schema says are a choice, with their values."""
     properties = type(section).model_json_schema()["properties"]
     for field in type(section).model_fields:
         value = getattr(section, field)

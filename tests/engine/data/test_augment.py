@@ -25,8 +25,8 @@ GATES["shift_y"] = "shifts"
 
 
 def draws_for(**values):
-    """Draws of one image [1, 13] that make the named values, angles in radians, and nothing else, for 0 < p <
-    1."""
+    """Draws of one image [1, 13] that make the named values,
+    angles in radians, and nothing else, for 0 < p < 1."""
     draws = torch.full((1, NUM_DRAWS), 1 - 1e-9, dtype=torch.float64)
     for name, value in values.items():
         if name in GATES:
@@ -61,9 +61,9 @@ MASS = 8 * math.pi
 
 
 def moments(image):
-    """Sum, mean (x, y) from the centre and covariance [2, 2] of the middle of an image taken as a density; y
-    points down. Only the middle half of the sides counts: when an image shrinks to half, its mirrored copies
-    begin there."""
+    """Sum, mean (x, y) from the centre and covariance [2, 2] of the middle of an
+    image taken as a density; y points down. Only the middle half of the sides
+    counts: when an image shrinks to half, its mirrored copies begin there."""
     side = image.shape[-1]
     density = image[0, 0, side // 4 : -side // 4, side // 4 : -side // 4].double()
     away = torch.arange(len(density), dtype=torch.float64) - (len(density) - 1) / 2
@@ -86,8 +86,8 @@ EDM_FIXED_POINT = -0.5
 
 
 def landing(linear, x, y, shift=(0.0, 0.0)):
-    """Where the mass at (x, y) lands when EDM turns and stretches by `linear` [2, 2] and then moves by `shift`,
-    all in pixels: up through the filter, about the fixed point, moved, down through the filter."""
+    """Where the mass at (x, y) lands when EDM turns and stretches by `linear` [2, 2] and then moves by
+    `shift`, all in pixels: up through the filter, about the fixed point, moved, down through the filter."""
     before = [2 * x + ON_THE_WAY_UP - EDM_FIXED_POINT, 2 * y + ON_THE_WAY_UP - EDM_FIXED_POINT]
     fine = [sum(entry * value for entry, value in zip(row, before, strict=True)) for row in linear]
     return [
@@ -114,8 +114,8 @@ def test_the_filter_is_orthonormal_to_its_even_shifts():
 def test_the_filter_has_six_vanishing_moments_and_sum_root_two():
     k, taps = torch.arange(12, dtype=torch.float64), torch.tensor(SYM6, dtype=torch.float64)
     assert taps.sum().item() == pytest.approx(math.sqrt(2), abs=1e-11)
-    # Errors of 1e-12 a tap (see above), times the largest power of k, over 12 taps; the seventh moment is
-    # 342.
+    # Errors of 1e-12 a tap (see above), times the largest power of k, over 12 taps;
+    # the seventh moment is 342.
     for order in range(6):
         assert abs(((-1) ** k * k**order * taps).sum()) < 12 * 11**order * 1e-12
     assert abs(((-1) ** k * k**6 * taps).sum()) > 100
@@ -219,8 +219,8 @@ def test_a_translation_by_whole_pixels_moves_the_mirrored_image_right_and_down()
     images = random_images(1, channels=3, height=8, width=16)
     moved, _ = augment(images, draws_for(shift_x=1.0, shift_y=2.0), 0.5)
     expected = F.pad(images, (2, 0, 2, 0), mode="reflect")[:, :, :8, :16]
-    # Positions among about 100 fine pixels carry errors of a few 100 * 2^-24, times slopes of at most about
-    # 2.
+    # Positions among about 100 fine pixels carry errors of
+    # a few 100 * 2^-24, times slopes of at most about 2.
     torch.testing.assert_close(moved, expected, rtol=0, atol=100 * 2.0**-20)
 
 
@@ -229,8 +229,8 @@ def test_images_and_labels_are_those_of_edms_own_pipe(probability):
     vectors = np.load(DATA / "edm_augment.npz")
     images = torch.from_numpy(vectors["images"]).float() / 127.5 - 1
     augmented, labels = augment(images, torch.from_numpy(vectors["draws"]), float(probability))
-    # Both resample in fp32: sums of 12 products twice up and twice down, at positions among 200 fine pixels that
-    # carry errors of 200 * 2^-24 pixels times slopes of at most 1 a fine pixel: 1.2e-5.
+    # Both resample in fp32: sums of 12 products twice up and twice down, at positions among 200 fine
+    # pixels that carry errors of 200 * 2^-24 pixels times slopes of at most 1 a fine pixel: 1.2e-5.
     expected = torch.from_numpy(vectors[f"expected_p{probability}"])
     torch.testing.assert_close(augmented, expected, rtol=0, atol=200 * 2.0**-24)
     torch.testing.assert_close(
@@ -241,7 +241,8 @@ def test_images_and_labels_are_those_of_edms_own_pipe(probability):
 @pytest.mark.parametrize("side", [28, 32, 64])
 def test_half_a_turn_moves_a_centred_blob_as_far_as_edms_does(side):
     turned = augment(blob(side=side), draws_for(angle=math.pi - 1e-12), 0.5)[0]
-    # Measured on EDM's pipe at these sizes: 0.098 pixels up and left. The blob's tails are cut off at 7 pixels.
+    # Measured on EDM's pipe at these sizes: 0.098 pixels up and left.
+    # The blob's tails are cut off at 7 pixels.
     assert moments(turned)[1] == pytest.approx([-0.098, -0.098], abs=2e-3)
 
 
@@ -279,8 +280,8 @@ def test_a_stretch_widens_along_its_axis_and_narrows_across(axis, expected):
 def test_the_image_is_flipped_turned_stretched_and_moved_in_this_order():
     draws = draws_for(x_flip=1, angle=math.pi / 2, stretch=5.0, shift_x=0.5)
     mean = moments(augment(blob(x=-8.0), draws, 0.5)[0])[1]
-    # Flipped to (8, 0), turned to (0, -8), stretched to (0, -4), moved by a sixteenth of 96 pixels to (6,
-    # -4).
+    # Flipped to (8, 0), turned to (0, -8), stretched to (0,
+    # -4), moved by a sixteenth of 96 pixels to (6, -4).
     expected = landing([[0, 2], [-0.5, 0]], 8, 0, shift=(6, 0))
     assert mean == pytest.approx(expected, abs=SAMPLED)
 

@@ -151,8 +151,8 @@ def test_the_unit_range_ends_at_minus_one_and_one():
 
 
 def test_numbers_go_to_the_nearest_byte_and_stay_in_range():
-    # Byte b stands for x = b / 127.5 - 1, so b - 1 and b meet at (b - 0.5) / 127.5 - 1; here for b = 1 and b
-    # = 128.
+    # Byte b stands for x = b / 127.5 - 1, so b - 1 and b meet at (b - 0.5) / 127.5 - 1;
+    # here for b = 1 and b = 128.
     borders = torch.tensor([0.5 / 127.5 - 1, 0.0], dtype=torch.float64)
     assert to_uint8(borders + 1e-12).tolist() == [1, 128]
     assert to_uint8(borders - 1e-12).tolist() == [0, 127]

@@ -74,7 +74,8 @@ def measured(
 def test_the_kernel_distance_of_digits_from_digits_is_nothing_beside_its_spread(
     tmp_path: Path, digits: ImageSet
 ) -> None:
-    """Digits in another order are of one distribution; the estimate is unbiased, and spreads by its subsets."""
+    """Digits in another order are of one distribution;
+    the estimate is unbiased, and spreads by its subsets."""
     extractor = build_extractor("pixels", digits, files=LocalFiles(tmp_path))
     assert isinstance(extractor, NetworkExtractor)
     protocol = EvaluationProtocol(extractor="pixels", num_samples=1000, metrics=("kid",))

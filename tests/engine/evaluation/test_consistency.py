@@ -1,5 +1,5 @@
-"""The same latents, several numbers of steps: the score's scale, and what it says of good and bad
-samplers."""
+"""The same latents, several numbers of steps:
+the score's scale, and what it says of good and bad samplers."""
 
 import io
 import math
@@ -59,8 +59,8 @@ def images(seed: int, count: int = 200) -> Tensor:
 def test_the_same_images_agree_fully_and_other_images_not_at_all() -> None:
     x = images(0)
     assert agreement(x, x) == 1
-    # The mean of 200 squared distances, each 2 chi-square with 16 degrees: relative spread sqrt(2 / 16 / 200)
-    # = 0.025.
+    # The mean of 200 squared distances, each 2 chi-square with 16 degrees:
+    # relative spread sqrt(2 / 16 / 200) = 0.025.
     assert abs(agreement(x, images(1))) < 5 * 0.025
 
 

@@ -1,5 +1,5 @@
-"""Choosing a snapshot: the lowest score, the later of equals, never one that is not finite. What a DyDiT
-executes."""
+"""Choosing a snapshot: the lowest score, the later of equals, never one that is not finite.
+What a DyDiT executes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,5 @@
-"""Metrics that need no generated image: what a protocol asks for is measured once and kept with the
-training."""
+"""Metrics that need no generated image: what a protocol
+asks for is measured once and kept with the training."""
 
 import json
 from collections.abc import Callable
@@ -120,8 +120,8 @@ def test_the_gap_is_what_the_loss_has_above_its_optimum(tmp_path: Path, digits: 
     found = measure(snapshot(tmp_path, loss_gap=rule), digits, tmp_path)
     assert set(found) == {"optimal_loss_gap", "model_loss", "optimal_loss"}
     assert found["model_loss"] == pytest.approx(found["optimal_loss"] + found["optimal_loss_gap"], rel=1e-12)
-    # A fresh network predicts eps = 0, whose squared error is 1 on average: 32 x 4 draws of 64 pixels are
-    # near.
+    # A fresh network predicts eps = 0, whose squared error is 1 on average:
+    # 32 x 4 draws of 64 pixels are near.
     assert found["model_loss"] == pytest.approx(1.0, abs=5 * (2 / (32 * 4 * 64)) ** 0.5)
     again = loss_gap(snapshot(tmp_path, loss_gap=rule), digits)
     assert again.excess == found["optimal_loss_gap"]
@@ -141,6 +141,6 @@ def test_at_large_noise_the_optimum_is_the_variance_within_a_class(tmp_path: Pat
     points = to_unit(digits.images).double().flatten(1)
     own = torch.stack([points[digits.labels == label].var(0, correction=0).mean() for label in digits.labels])
     found = diagnosis(snapshot(tmp_path), digits, (1e4,), 4_096)
-    # Draws choose images at random, so classes by their size: the mean over images, with its own standard
-    # error.
+    # Draws choose images at random, so classes by their size:
+    # the mean over images, with its own standard error.
     assert found.optimal_loss[0] == pytest.approx(float(own.mean()), abs=5 * float(own.std()) / 4_096**0.5)

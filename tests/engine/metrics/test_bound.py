@@ -1,5 +1,5 @@
-"""The variational bound of Gaussian data against closed forms, of bytes against their entropy, and its
-bookkeeping."""
+"""The variational bound of Gaussian data against closed
+forms, of bytes against their entropy, and its bookkeeping."""
 
 import json
 import math
@@ -57,8 +57,8 @@ def sampler_of(covariance: str, **walk: Any) -> Ddpm:
 def expected_terms(sampler: Ddpm) -> Tensor:
     """Means over Gaussian data and noise of the prior's and the steps' terms, to rounding.
 
-    The terms are quadratic in x0 and eps, of which only the variances count: those of x0 = +-STD and eps =
-    +-1.
+    The terms are quadratic in x0 and eps, of which only the variances count:
+    those of x0 = +-STD and eps = +-1.
     """
     x0 = torch.tensor([STD, STD, -STD, -STD], dtype=torch.float64).reshape(4, 1, 1, 1)
     eps = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64).reshape(4, 1, 1, 1)
@@ -96,8 +96,8 @@ def test_terms_of_gaussian_data_have_their_closed_form_at_every_covariance(
     first = sampler.alpha_bars[0]
     prior = 0.5 * (first * (STD**2 - 1) - math.log1p(-first)) / math.log(2)
     expected = [prior, *(closed_form_kl(covariance, *bars) for bars in pairwise(sampler.alpha_bars[:-1]))]
-    # Rounding 1e-16 of alpha_bar is 1e-12 of 1 - alpha_bar ~ 1e-4, and as much of x0_weight's small
-    # differences.
+    # Rounding 1e-16 of alpha_bar is 1e-12 of 1 - alpha_bar
+    # ~ 1e-4, and as much of x0_weight's small differences.
     torch.testing.assert_close(
         expected_terms(sampler), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12
     )
@@ -147,8 +147,9 @@ def bound_of_bytes(images: Tensor, covariance: str, decoder: DecoderName) -> Bou
 def cost_of(decoder: DecoderName) -> float:
     """What the decoder's variance costs in bits per dimension, for data of N(0, NARROW^2).
 
-    Given the last state x0 has variance v, and the decoder is a Gaussian of variance r v: that costs (1 / r - 1 + ln
-    r) / 2 nats. Integrated over bins of width w both widen by w^2 / 12, 5 % of v and 10 % of r v: the cost shrinks.
+    Given the last state x0 has variance v, and the decoder is a Gaussian of
+    variance r v: that costs (1 / r - 1 + ln r) / 2 nats. Integrated over bins of
+    width w both widen by w^2 / 12, 5 % of v and 10 % of r v: the cost shrinks.
     """
     sampler = sampler_of("ocm", num_steps=10)
     sigma2 = (1 - sampler.alpha_bars[-2]) / sampler.alpha_bars[-2]
@@ -181,8 +182,8 @@ def test_the_walks_own_variance_fits_long_steps_and_costs_next_to_nothing() -> N
 
 
 class Net(nn.Module):
-    """A network of two weights that answers eps and a v that differs from pixel to pixel; labels shift its
-    eps."""
+    """A network of two weights that answers eps and a v that differs from pixel to pixel;
+    labels shift its eps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,8 +225,8 @@ def test_on_the_full_chain_a_learned_range_has_the_terms_of_the_training_objecti
         assert fraction is not None
         error = (x0_hat.clamp(-1, 1) if clip_x0 else x0_hat) - x0
         expected = bound_terms(CHAIN, torch.full((3,), timestep), x0, error, fraction)
-        # Both in float64; 1 - alpha_bar ~ 1e-3 loses three digits, and the square of a difference of roots
-        # three more.
+        # Both in float64; 1 - alpha_bar ~ 1e-3 loses three digits,
+        # and the square of a difference of roots three more.
         torch.testing.assert_close(bound.terms[:, 1 + place], expected, rtol=1e-9, atol=1e-12)
 
 

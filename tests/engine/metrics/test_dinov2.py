@@ -35,8 +35,8 @@ def small(grid: int = 16) -> Dinov2:
 
 
 def torchvisions(net: Dinov2) -> VisionTransformer:
-    """torchvision's transformer with the same function. It has no layer scale, so that is multiplied into the linear
-    map before it."""
+    """torchvision's transformer with the same function.
+    It has no layer scale, so that is multiplied into the linear map before it."""
     theirs = VisionTransformer(
         image_size=224, patch_size=14, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=128, num_classes=7
     ).eval()
@@ -82,8 +82,9 @@ def test_a_grey_image_is_one_with_three_equal_channels() -> None:
 
 
 def test_images_are_resized_as_pillow_does_and_scaled_by_imagenets_numbers() -> None:
-    """Pillow rounds to bytes after each of its two passes: half a level, which the second pass weighs by at most 1.25
-    (the sum of the absolute taps), and half a level again. It also cuts off, so no level is near 0 or 255."""
+    """Pillow rounds to bytes after each of its two passes: half a level, which
+    the second pass weighs by at most 1.25 (the sum of the absolute taps),
+    and half a level again. It also cuts off, so no level is near 0 or 255."""
     image = bytes_of(1, 3, 300) // 4 + 96
     pillow = Image.fromarray(image[0].permute(1, 2, 0).numpy()).resize((224, 224), Image.Resampling.BICUBIC)
     expected = (
@@ -110,8 +111,8 @@ def cubic(x: float) -> float:
 
 
 def test_positions_are_resampled_at_the_scale_of_the_release() -> None:
-    """Of 37 places at a scale of 16.1 / 37, place i is read at (i + 1/2) 37 / 16.1 - 1/2; without the 0.1 it would be
-    37 / 16, and up to 0.22 places off. Places beyond the border are those on it."""
+    """Of 37 places at a scale of 16.1 / 37, place i is read at (i + 1/2) 37 / 16.1 - 1/2; without the
+    0.1 it would be 37 / 16, and up to 0.22 places off. Places beyond the border are those on it."""
     net = Dinov2(width=4, depth=1, heads=1).requires_grad_(False)
     net.pos_embed.copy_(drawn(1, 1370, 4))
     weights = torch.zeros(16, 37, dtype=torch.float64)

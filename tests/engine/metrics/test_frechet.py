@@ -14,8 +14,8 @@ EPS = torch.finfo(torch.float64).eps
 
 
 def features_with_moments(mean: Tensor, root: Tensor) -> Tensor:
-    """2d vectors with this mean and the covariance root @ root.T: mean +- sqrt((N - 1) / 2) * columns of the
-    root."""
+    """2d vectors with this mean and the covariance root @ root.T:
+    mean +- sqrt((N - 1) / 2) * columns of the root."""
     dims = len(mean)
     spread = math.sqrt((2 * dims - 1) / 2) * root.T
     return torch.cat([mean + spread, mean - spread])
@@ -43,8 +43,8 @@ def test_mean_and_covariance_equal_torch():
 
 
 def test_frechet_distance_of_gaussians_that_commute_equals_the_closed_form():
-    # With a common eigenbasis the distance is |m1 - m2|^2 + sum_i (s1_i - s2_i)^2, s being standard
-    # deviations.
+    # With a common eigenbasis the distance is |m1 - m2|^2
+    # + sum_i (s1_i - s2_i)^2, s being standard deviations.
     basis = rotation(4)
     s1, s2 = torch.tensor([1.0, 2.0, 3.0, 0.5]).double(), torch.tensor([2.0, 2.0, 0.1, 4.0]).double()
     m1, m2 = torch.tensor([0.0, 1.0, -2.0, 3.0]).double(), torch.tensor([1.0, 1.0, 1.0, 1.0]).double()
@@ -77,9 +77,9 @@ def test_the_distance_is_symmetric():
 
 @pytest.mark.parametrize("count", [200, 5])
 def test_the_distance_to_itself_is_zero_within_rounding(count):
-    # Eigenvalues of S1^1/2 S2 S1^1/2 are exact up to about d * eps * L^2 (L: largest of S); under the root, d
-    # of them make an error of at most 2 * d * sqrt(d * eps) * L. Five vectors in eight dimensions leave zero
-    # eigenvalues.
+    # Eigenvalues of S1^1/2 S2 S1^1/2 are exact up to about d * eps * L^2 (L:
+    # largest of S); under the root, d of them make an error of at most 2 * d *
+    # sqrt(d * eps) * L. Five vectors in eight dimensions leave zero eigenvalues.
     one = gaussian(random_features(count, 8))
     largest = float(torch.linalg.eigvalsh(one.covariance)[-1])
     assert 0 <= frechet_distance(one, one) <= 2 * 8 * math.sqrt(8 * EPS) * largest
@@ -87,8 +87,8 @@ def test_the_distance_to_itself_is_zero_within_rounding(count):
 
 @pytest.mark.parametrize("sizes", [[100], [1, 99], [30, 70], [33, 33, 34], [10] * 10])
 def test_statistics_merged_over_any_split_equal_the_whole(sizes):
-    # Products of float32 numbers are exact in float64; sums of 100 of them in any order differ by below 100
-    # eps.
+    # Products of float32 numbers are exact in float64;
+    # sums of 100 of them in any order differ by below 100 eps.
     features = random_features(100, 7)
     whole, merged = FeatureStats.of(features), FeatureStats.empty(7)
     for part in features.split(sizes):

@@ -1,5 +1,5 @@
-"""Inception-v3 with random weights: its features, where weights come from, and what is said when there are
-none."""
+"""Inception-v3 with random weights: its features, where
+weights come from, and what is said when there are none."""
 
 import hashlib
 import os
@@ -132,8 +132,8 @@ def hooked(network: InceptionPool3, layer: str, images: torch.Tensor) -> torch.T
 
 
 def test_spatial_features_are_seven_channels_of_mixed_6_at_every_place(network):
-    """The graph's mixed_6 is its seventh mixed block, which torch-fidelity calls Mixed_6d; ADM's evaluator keeps
-    [..., :7] of [17, 17, 192] and flattens it."""
+    """The graph's mixed_6 is its seventh mixed block, which torch-fidelity calls Mixed_6d;
+    ADM's evaluator keeps [..., :7] of [17, 17, 192] and flattens it."""
     images = noise(2, 3)
     maps = hooked(network, "Mixed_6d.branch1x1", images)
     assert maps.shape == (2, 192, 17, 17)

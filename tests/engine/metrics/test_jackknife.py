@@ -1,5 +1,5 @@
-"""Leave-one-out distances: which features get them, what they are, and that their intervals say what they
-claim."""
+"""Leave-one-out distances: which features get them, what
+they are, and that their intervals say what they claim."""
 
 import math
 
@@ -47,22 +47,22 @@ def test_each_value_is_the_distance_of_the_features_outside_a_block(count: int) 
     numbers = torch.arange(count).tensor_split(BLOCKS)
     for value, left_out in zip(leave_one_out(reference, features), numbers, strict=True):
         others = features[~torch.isin(torch.arange(count), left_out)]
-        # Sums of 200 numbers, added in another order: rounding of some 200 * 1e-16, amplified by a root at
-        # most.
+        # Sums of 200 numbers, added in another order:
+        # rounding of some 200 * 1e-16, amplified by a root at most.
         assert value == pytest.approx(frechet_distance(reference, gaussian(others)), abs=1e-6)
 
 
 def cells_on(latents: Tensor, seed: int, share: float) -> tuple[Tensor, Tensor]:
-    """Features of two samplers: a share of their variance comes from the latents, the rest is each one's
-    own."""
+    """Features of two samplers: a share of their variance
+    comes from the latents, the rest is each one's own."""
     own = normal(2 * len(latents), DIMS, seed).view(2, *latents.shape)
     mixed = math.sqrt(share) * latents + math.sqrt(1 - share) * own
     return 1.1 * mixed[0] + 0.1, 1.15 * mixed[1] + 0.05
 
 
 def repeated(share: float, repeats: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Over many draws of two cells: the difference of their distances, its paired and its unpaired standard
-    error."""
+    """Over many draws of two cells: the difference of their
+    distances, its paired and its unpaired standard error."""
     reference, nothing = gaussian(normal(5000, DIMS, seed=0)), {0: (0.0,) * BLOCKS}
     found = []
     for seed in range(1, repeats + 1):
@@ -80,8 +80,8 @@ def test_the_paired_interval_covers_and_is_narrower_than_the_unpaired_one() -> N
     # share has a standard deviation of 1.5 %: within 4 of them.
     covered = ((gaps - gaps.mean()).abs() <= STANDARD_ERRORS * paired).double().mean()
     assert 0.89 < covered <= 1
-    # The standard deviation of 200 draws is known within 5 %, the errors' mean square within 1 / sqrt(9 *
-    # 100) = 3 %.
+    # The standard deviation of 200 draws is known within 5 %,
+    # the errors' mean square within 1 / sqrt(9 * 100) = 3 %.
     assert paired.square().mean().sqrt() == pytest.approx(float(gaps.std()), rel=0.2)
     assert unpaired.mean() > 2 * paired.mean()
     assert ((gaps - gaps.mean()).abs() <= STANDARD_ERRORS * unpaired).double().mean() > 0.995

@@ -46,8 +46,8 @@ def all_signs(like: Tensor) -> Tensor:
 
 
 def gaussian_log_density(x: Tensor, std: float) -> Tensor:
-    """ln density [B] of the generator that starts from N(0, HIGH^2) and has the exact denoiser of N(0, std^2)
-    data.
+    """ln density [B] of the generator that starts from N(0, HIGH^2)
+    and has the exact denoiser of N(0, std^2) data.
 
     Its ODE multiplies by a number, so it is a Gaussian too.
     """
@@ -158,8 +158,8 @@ def test_a_uniform_distribution_over_bytes_costs_eight_bits() -> None:
 
     measured = ode_likelihood(uniform, BYTES, None, seed=0, batch_size=256, num_steps=64)
     over_the_edge = mass(dequantised(BYTES, 0, torch.arange(256)), LOW).log2().flatten()
-    # The prior leaves out the data's variance 1/3: (z^2 - 1) / 6 / HIGH^2 nats at most, z = 2.9 for 256
-    # quantiles.
+    # The prior leaves out the data's variance 1/3: (z^2 - 1)
+    # / 6 / HIGH^2 nats at most, z = 2.9 for 256 quantiles.
     tolerance = 7.4 / 6 / HIGH**2 / math.log(2) + 2 * measured.solver_error
     assert tolerance < 1e-3
     assert float((measured.values - (8 - over_the_edge)).abs().max()) < tolerance

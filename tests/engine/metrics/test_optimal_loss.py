@@ -23,8 +23,8 @@ LINE = torch.tensor([[-1.0], [0.25], [1.5]], dtype=torch.float64)
 
 
 def integrated(points: list[float], sigma: float) -> float:
-    """J* of points on a line: the integral over x of the mixture's density times the variance of x0 given
-    x."""
+    """J* of points on a line: the integral over x of the
+    mixture's density times the variance of x0 given x."""
     centres = np.array(points)
 
     def term(x: float) -> float:
@@ -159,8 +159,8 @@ def test_optimal_loss_is_zero_at_low_noise_and_the_data_variance_at_high(estimat
     low, high = optimal_loss(
         points, [1e-3, 1e3], num_draws=2048, seed=0, estimator=estimator, subset_size=100
     )
-    # No two points are within 0.05 = 50 sigma; SNIS, whose subsets lack half of the sources, sees their
-    # neighbours.
+    # No two points are within 0.05 = 50 sigma;
+    # SNIS, whose subsets lack half of the sources, sees their neighbours.
     assert float(torch.nn.functional.pdist(points).min()) > 0.05
     assert estimator == "snis" or abs(low.value) < 1e-12
     # D* moves from the mean by less than (tr Cov)|x - mean| / sigma^2, and the mean of 100 of 200 points has
@@ -173,8 +173,8 @@ def test_optimal_loss_is_zero_at_low_noise_and_the_data_variance_at_high(estimat
 def test_many_dimensions_are_stable_at_all_noise_levels(estimator: EstimatorName) -> None:
     points = torch.rand(128, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     low, high = optimal_loss(points, [1e-3, 1e3], num_draws=70, seed=0, estimator=estimator, subset_size=64)
-    # Rounding: 2^-53 |x0|^2 a product, of terms that grow as 1 / sigma^2 only in the exponent; |x0|^2 / 3072
-    # is 1 / 3.
+    # Rounding: 2^-53 |x0|^2 a product, of terms that grow as 1
+    # / sigma^2 only in the exponent; |x0|^2 / 3072 is 1 / 3.
     assert abs(low.value) < 1e-13
     variance = float(points.double().var(dim=0, correction=0).mean())
     # Among 128 random directions tr(Cov^2) is tr(Cov)^2 / 127: J* is below the variance by 3072 / 3 / 127 /

@@ -50,8 +50,8 @@ def test_a_point_on_the_border_of_a_ball_is_inside():
 
 
 def test_density_counts_all_balls_a_point_lies_in_and_coverage_all_balls_found():
-    # At k = 2 the balls of real are [-2, 2], [0, 2], [0, 4] and [1, 199]: 3 lies in the last two, the others
-    # in all.
+    # At k = 2 the balls of real are [-2, 2], [0, 2], [0, 4] and [1, 199]:
+    # 3 lies in the last two, the others in all.
     real, fake = line(0, 1, 2, 100), line(1, 1.5, 3)
     found = compare(real, fake, k=2)
     assert found.precision == 1.0
@@ -66,8 +66,8 @@ def test_equal_distributions_have_density_one_and_coverage_one_minus_a_power_of_
     generator = torch.Generator().manual_seed(0)
     real, fake = torch.randn(2, 2000, 2, generator=generator)
     found = compare(real, fake, k=3)
-    # Shares of 2,000 have a standard deviation of 0.0074, or up to twice that where neighbouring balls go
-    # together.
+    # Shares of 2,000 have a standard deviation of 0.0074, or
+    # up to twice that where neighbouring balls go together.
     assert found.coverage == pytest.approx(1 - 2**-3, abs=5 * 0.015)
     assert found.density == pytest.approx(1, abs=0.1)
 

@@ -89,16 +89,16 @@ def test_a_large_set_keeps_the_first_features_but_all_statistics(tmp_path, monke
 
 
 def test_real_digits_against_themselves_are_perfect(reference, extractor, digits):
-    # Rounding alone: 2 * d * sqrt(d * eps) * L, where L is the covariance's largest eigenvalue (see
-    # test_frechet).
+    # Rounding alone: 2 * d * sqrt(d * eps) * L, where L is
+    # the covariance's largest eigenvalue (see test_frechet).
     largest = float(torch.linalg.eigvalsh(reference.stats.covariance)[-1])
     bound = 2 * 64 * math.sqrt(64 * torch.finfo(torch.float64).eps) * largest
     metrics = measure(extractor, reference, digits.images, k=3).metrics
     assert list(metrics) == ["fd_classifier", "precision", "recall", "density", "coverage"]
     assert 0 <= metrics["fd_classifier"] <= bound
     assert (metrics["precision"], metrics["recall"], metrics["coverage"]) == (1.0, 1.0, 1.0)
-    # Each image lies in its own ball and in k others on average; 0.001 leaves room for five borders that
-    # round.
+    # Each image lies in its own ball and in k others on average;
+    # 0.001 leaves room for five borders that round.
     assert metrics["density"] == pytest.approx(4 / 3, abs=1e-3)
 
 

@@ -164,8 +164,8 @@ def test_cost_with_a_head_equals_the_modules_parameters_and_counted_macs_exactly
     ("head", "parameters"), [("simple", 1_859), ("complex", 75_971), ("released_complex", 108_867)]
 )
 def test_a_head_on_64_channels_has_the_parameters_of_the_released_code(head, parameters):
-    """P6's code: norm 2 C and convolution 27 C + 3; its residual block two norms, two convolutions 9 C^2 + C and a
-    linear layer from 4 C to 2 C. The plain residual block is ours."""
+    """P6's code: norm 2 C and convolution 27 C + 3; its residual block two norms, two convolutions
+    9 C^2 + C and a linear layer from 4 C to 2 C. The plain residual block is ours."""
     model = TypeAdapter(Model).validate_python({"kind": "unet", "channels": 64})
     with torch.device("meta"):
         net = attach_head(model.build(NetShape(**IMAGES)), head, 3)

@@ -55,9 +55,9 @@ def test_a_narrow_bin_far_in_the_tail_keeps_its_cost_and_its_gradient_in_single_
 @pytest.mark.parametrize("log_variance", [-9.2, -3.0, 1.0])
 def test_single_precision_agrees_with_double(log_variance: float) -> None:
     single, double = grid(0.1, log_variance, torch.float32), grid(0.1, log_variance, torch.float64)
-    # The bin's mass is a difference of logarithms near ln 2, each right to 6e-8. It is 2 / 255 density wide,
-    # so its relative error, which is the absolute one of the cost, is below 1e-7 * 255 std = 4e-5 at std
-    # 1.65.
+    # The bin's mass is a difference of logarithms near ln 2, each right to
+    # 6e-8. It is 2 / 255 density wide, so its relative error, which is the
+    # absolute one of the cost, is below 1e-7 * 255 std = 4e-5 at std 1.65.
     torch.testing.assert_close(single.double(), double, rtol=2e-5, atol=5e-5)
 
 
@@ -83,8 +83,8 @@ def test_divergence_of_gaussians_equals_torch_distributions() -> None:
 
 
 def test_divergence_of_nearly_equal_variances_keeps_its_digits_in_single_precision() -> None:
-    # KL = r^2 / 4 to first order in the log ratio r; with r = 1e-3 that is 2.5e-7, less than one ulp of 1 +
-    # r.
+    # KL = r^2 / 4 to first order in the log ratio r;
+    # with r = 1e-3 that is 2.5e-7, less than one ulp of 1 + r.
     zero, ratio = torch.zeros(1), torch.tensor([1e-3])
     assert float(gaussian_kl(zero, ratio, zero, zero)) == pytest.approx(2.5e-7, rel=1e-3)
 

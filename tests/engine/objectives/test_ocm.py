@@ -101,8 +101,8 @@ def gaussian_denoiser(head="simple", variance_model=None):
 
 
 def trained(denoiser, steps, copies=64, objective=OBJECTIVE):
-    """Adam on the head, its rate falling linearly to 0 so that the noise of the signs is averaged at the
-    end."""
+    """Adam on the head, its rate falling linearly to 0 so
+    that the noise of the signs is averaged at the end."""
     params = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(params, lr=0.02)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
@@ -238,7 +238,8 @@ def test_a_trained_npr_head_knows_the_exact_posterior_variance_of_a_correlated_g
         variance = denoiser.posterior(batch.x.double(), batch.sigma).x0_variance
     exact = torch.stack([exact_variance(sigma) for sigma in SIGMAS])
     error = variance.reshape(100, 3, 1, 2, 2) / exact - 1
-    # A squared normal number strays from its mean by sqrt(2) of it; 8,500 of them leave 1.5 %, and this is four.
+    # A squared normal number strays from its mean by sqrt(2) of it;
+    # 8,500 of them leave 1.5 %, and this is four.
     assert error.mean(0).abs().max() < 0.06
 
 

@@ -1,5 +1,5 @@
-"""Weighted regression: the exact denoiser of Gaussian data has the loss its closed form says, for every
-objective."""
+"""Weighted regression: the exact denoiser of Gaussian data
+has the loss its closed form says, for every objective."""
 
 import pytest
 import torch
@@ -86,8 +86,8 @@ def test_the_exact_denoisers_loss_is_the_weighted_posterior_variance(objective: 
 def test_one_per_pixel_where_the_target_has_unit_variance_and_x_says_nothing_about_it(
     objective: Objective,
 ) -> None:
-    # EDM: at every level, where sigma_data fits. L_simple and flow matching: where the image is drowned or
-    # absent.
+    # EDM: at every level, where sigma_data fits.
+    # L_simple and flow matching: where the image is drowned or absent.
     sigma = SIGMA if objective.kind == "edm" else torch.tensor([1e-4], dtype=torch.float64)
     design = objective.design
     precond = Preconditioning(design.process, design.target, design.sigma_data)
@@ -154,8 +154,8 @@ def test_the_bf16_loss_differs_from_the_fp32_one_by_no_more_than_its_roundings(o
         sizes = net.sizes((columns(c.c_in, batch.x) * batch.x).float()).double()
         error = Denoiser(net, precond).output(batch.x, SIGMA, None).target.double()
     error = error - (columns(c.p, batch.x0) * batch.x0 + columns(c.q, batch.x0) * batch.eps)
-    # bf16 rounds by 2^-9: the weights, the images and the bias, then the output. The sum itself is kept in
-    # fp32.
+    # bf16 rounds by 2^-9: the weights, the images and the bias, then the output.
+    # The sum itself is kept in fp32.
     change = 4 * 2**-9 * sizes
     squares = (2 * error.abs() * change + change.square()).flatten(1)
     weight = target_weight(design.weighting, SIGMA, c.c_out)

@@ -1,5 +1,5 @@
-"""The bound on Gaussian data against its closed form, and which part of the network each objective
-teaches."""
+"""The bound on Gaussian data against its closed form,
+and which part of the network each objective teaches."""
 
 import math
 
@@ -25,8 +25,8 @@ CHAINS = [("linear", 1000), ("cosine", 1000), ("cosine", 4000), ("linear", 50)]
 
 
 class GaussianNet(nn.Module):
-    """The best eps_hat for x0 ~ N(0, STD^2), off by `bias`, and one v for all pixels; sees x_t and the
-    timestep."""
+    """The best eps_hat for x0 ~ N(0, STD^2), off by `bias`, and one v for all pixels;
+    sees x_t and the timestep."""
 
     def __init__(self, chain: DiscreteProcess, v: float, bias: float = 0.0) -> None:
         super().__init__()
@@ -209,8 +209,8 @@ def test_the_gradient_leads_v_towards_the_exact_variance(place: float) -> None:
     t = round(place * 999)
     beta, beta_tilde, _, exact = textbook(chain, t)
     best = 2 * math.log(exact / beta_tilde) / math.log(beta / beta_tilde) - 1
-    # Sampling noise is half a per cent of the errors' share in the slope; a quarter of the range away it is
-    # no matter.
+    # Sampling noise is half a per cent of the errors' share in the slope;
+    # a quarter of the range away it is no matter.
     for v, sign in ((best - 0.5, -1), (best + 0.5, 1)):
         net = GaussianNet(chain, v)
         slope = gradient(terms_of("hybrid", net, gaussian_batch(chain, t, 2000))["vlb"].mean(), net)[1]
@@ -267,7 +267,8 @@ def test_training_on_digits_teaches_v_and_lowers_the_bound() -> None:
             for v in (output.variance, torch.zeros_like(output.variance))
         )
     print(
-        f"{learned.mean():.3f}, {fixed.mean():.3f} bits/dim at v = 0, mean |v| {output.variance.abs().mean():.3f}"
+        f"{learned.mean():.3f}, {fixed.mean():.3f} bits/dim at "
+        f"v = 0, mean |v| {output.variance.abs().mean():.3f}"
     )
     gain = fixed - learned
     assert float(output.variance.abs().mean()) > 0.1

@@ -73,7 +73,8 @@ def test_draws_have_the_density_cut_to_its_range(
     cumulative = torch.cumulative_trapezoid(density(ln_sigma), ln_sigma)
     if not cut:
         assert float(cumulative[-1]) == pytest.approx(1, abs=1e-7)
-    # The share of the cut density below the u-quantile is u: the rule's error is the grid's, 2e-4 wide, squared.
+    # The share of the cut density below the u-quantile is u:
+    # the rule's error is the grid's, 2e-4 wide, squared.
     found = levels.sigma(DRAWS, EDM).log()
     assert bool((found.diff() > 0).all())
     assert low <= float(found.min())

@@ -1,5 +1,5 @@
-"""Distributions of the training noise level, compared with their distribution functions on evenly spread
-draws."""
+"""Distributions of the training noise level, compared with
+their distribution functions on evenly spread draws."""
 
 import math
 from collections.abc import Callable
@@ -73,10 +73,10 @@ def test_draws_follow_the_distribution(
     sigma = levels.sigma(DRAWS, process)
     assert sigma.dtype == torch.float64
     assert bool((sigma.diff() > 0).all())
-    # The distribution function at the u-quantile is u: Kolmogorov's distance of these draws is half a slice,
-    # exactly. Quantiles are inverted with 1e-16 relative, amplified by at most ln(5000) in exponents, and by
-    # 1 / t = 4,000 in times as small as half a slice; sigma - 0.002 loses 80 / 0.04 at the first draw of the
-    # linear ones.
+    # The distribution function at the u-quantile is u: Kolmogorov's distance of these
+    # draws is half a slice, exactly. Quantiles are inverted with 1e-16 relative,
+    # amplified by at most ln(5000) in exponents, and by 1 / t = 4,000 in times as small
+    # as half a slice; sigma - 0.002 loses 80 / 0.04 at the first draw of the linear ones.
     assert float((cdf(sigma) - DRAWS).abs().max()) < 1e-11
 
 

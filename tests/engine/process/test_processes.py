@@ -36,8 +36,8 @@ def test_noise_rises_with_time_over_exactly_the_stated_range(process: ProcessBas
     steps = sigma.diff()
     assert bool((steps > 0 if not isinstance(process, DiscreteProcess) else steps >= 0).all())
     low, high = process.sigma_range
-    # exp, expm1 and tan of float64: a few roundings, amplified by ln(sigma_max / sigma_min) < 10 in the
-    # exponent.
+    # exp, expm1 and tan of float64: a few roundings, amplified by ln(sigma_max / sigma_min)
+    # < 10 in the exponent.
     assert float(sigma[0]) == pytest.approx(low, rel=1e-14, abs=0)
     assert float(sigma[-1]) == pytest.approx(high, rel=1e-14)
 
@@ -113,8 +113,8 @@ def test_noise_levels_between_timesteps_get_the_nearest_in_log_and_beyond_the_en
 
 
 def test_published_ranges_of_noise_levels() -> None:
-    # VP with epsilon_t = 1e-5: 0.001 and 152.2; VE as configured; iDDPM's chain u_{M-1} = 0.00643, u_0 =
-    # 20291.
+    # VP with epsilon_t = 1e-5: 0.001 and 152.2; VE as configured;
+    # iDDPM's chain u_{M-1} = 0.00643, u_0 = 20291.
     low, high = VpProcess().sigma_range
     assert (round(low, 5), round(high, 1)) == (0.001, 152.2)
     assert VeProcess().sigma_range == (0.02, 100.0)

@@ -100,9 +100,9 @@ def test_zero_terminal_snr_agrees_with_an_independent_implementation(schedule: s
     theirs = scheduling.rescale_zero_terminal_snr(betas)
     ours = torch.tensor(alpha_bars(schedule, 1000, zero_terminal_snr=True), dtype=torch.float64)
     assert theirs[-1] == 1.0
-    # Their roots of alpha_bar come from a float32 product of a thousand factors, and each of their betas is
-    # rounded to float32 again: relative errors of 1000 * 2^-24 twice, on values of at most 1 that are
-    # squared.
+    # Their roots of alpha_bar come from a float32 product of a thousand
+    # factors, and each of their betas is rounded to float32 again: relative
+    # errors of 1000 * 2^-24 twice, on values of at most 1 that are squared.
     alpha_bar = (1 - theirs.double()).cumprod(0)
     assert torch.allclose(alpha_bar, ours, rtol=0, atol=4 * 1000 * 2**-24)
 

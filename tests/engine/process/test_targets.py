@@ -70,8 +70,8 @@ def test_conversions_undo_each_other(source: TargetName, to: TargetName, process
     value, x = value_of(source, SIGMA, process), x_unit(SIGMA)
     there = convert(value, x, SIGMA, source, to, process, SIGMA_DATA)
     back = convert(there, x, SIGMA, to, source, process, SIGMA_DATA)
-    # The error of the way there, amplified by the coefficient of the value on the way back, and the way
-    # back's own.
+    # The error of the way there, amplified by the coefficient
+    # of the value on the way back, and the way back's own.
     a, b = unit_scales(SIGMA)
     known, asked = (mix(name, SIGMA, process, SIGMA_DATA) for name in (to, source))
     amplified = ((asked.p * b - asked.q * a) / (known.p * b - known.q * a)).abs() * error_bound(
@@ -98,8 +98,8 @@ def test_without_noise_conversions_are_exact_or_refused(
             convert(X0, X0, sigma, source, to, process, SIGMA_DATA)
     elif source != "score":
         found = convert(value_of(source, sigma, process), X0, sigma, source, to, process, SIGMA_DATA)
-        # One product by pi / 2 and its division are the most that is rounded; u = eps - x0 rounds with its
-        # own size.
+        # One product by pi / 2 and its division are the most that is rounded;
+        # u = eps - x0 rounds with its own size.
         assert torch.allclose(found, value_of(to, sigma, process), rtol=4 * ROUNDING, atol=8 * ROUNDING)
 
 
@@ -110,8 +110,8 @@ def test_in_pure_noise_conversions_are_exact_or_refused(
 ) -> None:
     sigma = column(math.inf)
     scaled = not isinstance(process, EdmProcess)
-    # With unscaled images the score -eps / sigma is 0 there; with scaled ones b = a sigma is 0 times
-    # infinity.
+    # With unscaled images the score -eps / sigma is 0 there;
+    # with scaled ones b = a sigma is 0 times infinity.
     defined = source == to or (source in KNOWS_X0_IN_PURE_NOISE and not (to == "score" and scaled))
     if not defined:
         with pytest.raises(ValueError, match=f"{source} does not determine {to} at sigma = inf; v does"):

@@ -108,7 +108,8 @@ class Settings(NamedTuple):
 
 
 def sampled(denoise: Denoise, it: Settings) -> Array:
-    """Alg. 1 with Alg. 2's churn, for any sigma(t) and s(t) and the second-order step with alpha of P3 D.2."""
+    """Alg. 1 with Alg. 2's churn, for any sigma(t) and s(t)
+    and the second-order step with alpha of P3 D.2."""
     law, times = it.law, [it.law.time(level) for level in it.levels] + [0.0]
     num_steps = len(it.levels)
 
@@ -252,8 +253,9 @@ def distance(schedule: Any, scaling: Any, grid: Any, sampler: type[Heun] | type[
 
 
 def test_at_18_steps_the_columns_are_other_samplers() -> None:
-    # Published for a trained network: vp/vp 4.9 % (Euler) and 1.8 % (Heun), ve 57 % and 105 %. On Gaussian data
-    # the sizes differ; that vp is a small change, Heun's smaller than Euler's, and ve a large one, does not.
+    # Published for a trained network: vp/vp 4.9 % (Euler) and 1.8 % (Heun),
+    # ve 57 % and 105 %. On Gaussian data the sizes differ; that vp is a small
+    # change, Heun's smaller than Euler's, and ve a large one, does not.
     vp = [distance("vp", "vp", "vp", kind) for kind in (Euler, Heun)]
     ve = [distance("ve", "none", "ve", kind) for kind in (Euler, Heun)]
     print(vp, ve)
@@ -275,7 +277,8 @@ def test_settings_that_do_nothing_rename_nothing() -> None:
 
 
 def test_churn_has_no_upper_limit_unless_one_is_set() -> None:
-    # EDM's S_max defaults to infinity: with 80, the first levels of the other columns got no churn in silence.
+    # EDM's S_max defaults to infinity: with 80, the first
+    # levels of the other columns got no churn in silence.
     assert EdmStochastic(num_steps=18, grid="ve", s_churn=5).churned_steps == (0, 18)
     assert EdmStochastic(num_steps=18, grid="ve", s_churn=5, s_tmax=80.0).churned_steps == (1, 18)
     infinite = EdmStochastic(num_steps=18, s_churn=5, s_tmax=math.inf)

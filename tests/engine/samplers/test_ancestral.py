@@ -1,5 +1,5 @@
-"""DDPM and DDIM with every variance: closed forms on Gaussian data, special cases and which samplers are
-one."""
+"""DDPM and DDIM with every variance: closed forms on
+Gaussian data, special cases and which samplers are one."""
 
 import json
 import math
@@ -63,8 +63,8 @@ def marginal(alpha_bar: float) -> float:
 
 
 def output_variance(sampler: ChainSampler, covariance: Any, eta: float) -> float:
-    """Variance of the samples of N(0, STD^2) data: every step is linear in x, so variances obey a
-    recursion."""
+    """Variance of the samples of N(0, STD^2) data:
+    every step is linear in x, so variances obey a recursion."""
     variance = 1.0
     for alpha_bar, alpha_bar_next in pairwise(sampler.alpha_bars):
         step, shrink = (
@@ -84,8 +84,8 @@ def test_reverse_variance_with_the_exact_covariance_is_that_of_the_gaussian() ->
     step = ReverseStep(alpha_bar, alpha_bar_next)
     cov = torch.tensor(STD**2 * (1 - alpha_bar) / marginal(alpha_bar), dtype=torch.float64)
     variance = float(step.noise_std("ocm", Posterior(torch.empty(0), x0_variance=cov))) ** 2
-    # Var[x_s | x_t] = V_s - (alpha_bar_t / alpha_bar_s) V_s^2 / V_t of two jointly normal variables, to
-    # rounding.
+    # Var[x_s | x_t] = V_s - (alpha_bar_t / alpha_bar_s)
+    # V_s^2 / V_t of two jointly normal variables, to rounding.
     exact = marginal(alpha_bar_next) - alpha_bar / alpha_bar_next * marginal(alpha_bar_next) ** 2 / marginal(
         alpha_bar
     )
@@ -98,8 +98,8 @@ def test_ddim_coefficients_at_eta_1_are_the_posterior_means_of_ddpm() -> None:
         step, beta = ReverseStep(alpha_bar, alpha_bar_next), 1 - alpha_bar / alpha_bar_next
         of_x0 = math.sqrt(alpha_bar_next) * beta / (1 - alpha_bar)
         of_x = math.sqrt(alpha_bar / alpha_bar_next) * (1 - alpha_bar_next) / (1 - alpha_bar)
-        # 1 - alpha_bar loses the digits of alpha_bar: 1e-16 / 1e-4 at the first timestep, and once more in
-        # the root.
+        # 1 - alpha_bar loses the digits of alpha_bar:
+        # 1e-16 / 1e-4 at the first timestep, and once more in the root.
         assert step.x0_weight == pytest.approx(of_x0, rel=1e-11)
         assert step.eps_weight / math.sqrt(1 - alpha_bar) == pytest.approx(of_x, rel=1e-11)
 
@@ -140,9 +140,9 @@ def test_full_ddim_at_eta_1_is_full_ddpm(clip: bool) -> None:
 def test_few_steps_with_the_exact_covariance_keep_the_data_variance(num_steps: int, eta: float) -> None:
     sampler = Ddim(num_steps=num_steps, eta=eta, covariance="ocm", clip_pixels=None)
     sigma_squared = (1 - TABLE[0]) / TABLE[0]
-    # Every marginal is exact but two ends: x_T starts at variance 1 instead of marginal(alpha_bar_T), 3e-5
-    # off and shrinking, and the last step takes the mean of x0 at timestep 0, of variance STD^4 / (STD^2 +
-    # sigma_0^2).
+    # Every marginal is exact but two ends: x_T starts at variance 1 instead of
+    # marginal(alpha_bar_T), 3e-5 off and shrinking, and the last step takes
+    # the mean of x0 at timestep 0, of variance STD^4 / (STD^2 + sigma_0^2).
     expected = STD**4 / (STD**2 + sigma_squared)
     assert output_variance(sampler, "ocm", eta) == pytest.approx(expected, abs=(1 - STD**2) * TABLE[-1])
     x = drawn(sampler, count=1000, shape=(1, 8, 8))
@@ -196,8 +196,8 @@ def test_noise_that_lands_on_timestep_0_moves_pixels_by_one_grey_level_on_averag
         drawn(Ddpm(num_steps=2, covariance="ocm", clip_pixels=c)) for c in (None, 1.0, 2.0)
     )
     noise = normal(0, Purpose.SAMPLER_STEP, torch.arange(16), SHAPE, 0)
-    # The step from 0 to x0 multiplies by the oracle's sqrt(alpha_bar) STD^2 / marginal; nothing is clipped at
-    # 4 sigma.
+    # The step from 0 to x0 multiplies by the oracle's sqrt(alpha_bar) STD^2 / marginal;
+    # nothing is clipped at 4 sigma.
     shrink = math.sqrt(TABLE[0]) * STD**2 / marginal(TABLE[0])
     assert torch.allclose(doubled - limited, shrink * pixel_std(1.0) * noise, rtol=0, atol=1e-14)
     assert float((free - limited).abs().mean()) > 10 * pixel_std(1.0)
@@ -209,7 +209,8 @@ def test_noise_that_lands_on_timestep_0_moves_pixels_by_one_grey_level_on_averag
 def last_noise_std(sampler: ChainSampler) -> float:
     """Standard deviation of the noise that lands on timestep 0, seen in what it does to the image.
 
-    The exact denoiser is linear and nothing is clipped: the last step multiplies by sqrt(alpha_bar) STD^2 / marginal.
+    The exact denoiser is linear and nothing is clipped:
+    the last step multiplies by sqrt(alpha_bar) STD^2 / marginal.
     """
     calls = []
 
@@ -240,7 +241,8 @@ def test_analytic_dpms_baseline_beta_lands_on_timestep_0_with_as_little_noise(pi
 
 
 def test_a_limit_above_the_noise_does_nothing() -> None:
-    # beta_tilde on timestep 0 is below 1 - alpha_bar_0 = 1e-4, whose root is 1.02 times the limit of one grey level.
+    # beta_tilde on timestep 0 is below 1 - alpha_bar_0 = 1e-4,
+    # whose root is 1.02 times the limit of one grey level.
     assert 1 < math.sqrt(1 - TABLE[0]) / pixel_std(1.0) < 1.03
     for pixels, acts in ((1.0, True), (1.1, False)):
         every = Ddpm(num_steps=10, clip_pixels=pixels, clip_pixels_for="every_covariance")

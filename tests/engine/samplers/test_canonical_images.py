@@ -63,8 +63,8 @@ CHOICES: dict[str, dict[str, list[Any]]] = {
 
 
 class Asked:
-    """A denoiser far from linear that often overshoots [-1, 1] and knows every kind of variance; counts its
-    calls."""
+    """A denoiser far from linear that often overshoots [-1, 1] and knows every kind of variance;
+    counts its calls."""
 
     def __init__(self, covariance: str) -> None:
         self.phase, self.calls = {"ocm": 0.0, "analytic": 1.0}.get(covariance, 2.0), 0

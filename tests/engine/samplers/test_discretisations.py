@@ -53,8 +53,8 @@ def test_ve_levels_are_those_of_the_process_at_even_times() -> None:
 
 
 def test_iddpm_levels_are_those_of_the_cosine_schedule() -> None:
-    # u_j belongs to timestep M - j; sin^2 there is cos^2 here, and clipping beta at 0.999 is clipping the
-    # ratio at C_1.
+    # u_j belongs to timestep M - j; sin^2 there is cos^2 here,
+    # and clipping beta at 0.999 is clipping the ratio at C_1.
     table = iddpm_table()
     assert list(reversed(table[:-1])) == pytest.approx(vp_sigmas("cosine", 1000), rel=1e-9)
     assert (table[0], table[999]) == pytest.approx((20291, 0.00643), rel=1e-3)
@@ -84,8 +84,8 @@ def test_solvers_keep_their_order_on_every_smooth_grid(
         sampler = kind(num_steps=num_steps, grid=grid)
         first, last = sampler.sigmas[0], sampler.sigmas[-2]
         exact = ORACLE.ode_endpoint(LATENTS * first, first)
-        # The last step is Euler's to 0 whatever N. On Gaussian data it is short by std / sqrt(std^2 +
-        # last^2).
+        # The last step is Euler's to 0 whatever N.
+        # On Gaussian data it is short by std / sqrt(std^2 + last^2).
         end = exact * 0.5 / math.sqrt(0.25 + last**2)
         return float((sampler.sample(ORACLE.denoise, LATENTS, no_noise) - end).abs().mean())
 
@@ -95,8 +95,8 @@ def test_solvers_keep_their_order_on_every_smooth_grid(
 
 
 def test_on_the_iddpm_grid_heun_improves_with_the_number_of_steps() -> None:
-    # Its indices are rounded, so steps of a few indices are uneven and no order can be read off beyond 100
-    # steps.
+    # Its indices are rounded, so steps of a few indices are
+    # uneven and no order can be read off beyond 100 steps.
     def error(num_steps: int) -> float:
         sampler = Heun(num_steps=num_steps, grid="iddpm")
         exact = ORACLE.ode_endpoint(LATENTS * sampler.sigmas[0], sampler.sigmas[0])

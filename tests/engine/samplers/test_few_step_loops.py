@@ -38,8 +38,8 @@ def edm_levels(n: int) -> list[float]:
 
 
 def assert_same(sampler: SamplerBase, expected: Tensor) -> None:
-    # The same sums in another order: float64 rounding, 2e-16 a step, at noise levels of 80; weights are known to
-    # 1e-13 where solutions of small systems and quotients of small differences go into them.
+    # The same sums in another order: float64 rounding, 2e-16 a step, at noise levels of 80; weights are
+    # known to 1e-13 where solutions of small systems and quotients of small differences go into them.
     assert torch.allclose(sampler.sample(D, LATENTS, noise), expected, rtol=0, atol=1e-10)
 
 

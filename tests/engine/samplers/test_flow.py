@@ -43,8 +43,8 @@ def no_noise(step: int) -> Tensor:
 def measured_order(
     samplers: list[SamplerBase], oracle: GaussianOracle | MixtureOracle, sigma_max: float
 ) -> float:
-    """Order from three runs, each of twice the steps: 2 slope(2N) - slope(N), without the 1 / N term of the
-    slope."""
+    """Order from three runs, each of twice the steps: 2 slope(2N)
+    - slope(N), without the 1 / N term of the slope."""
     exact = oracle.ode_endpoint(LATENTS * sigma_max, sigma_max)
     errors = [float((one.sample(oracle.denoise, LATENTS, no_noise) - exact).abs().mean()) for one in samplers]
     coarse, fine = (math.log2(a / b) for a, b in pairwise(errors))
@@ -70,9 +70,9 @@ def test_edm_solvers_keep_their_order_on_a_mixture(kind: type[Euler | Heun], ord
 
 
 def test_unit_variance_data_stays_where_it_is_on_the_vp_path() -> None:
-    # x_t keeps the law N(0, 1), so u = 0. The one error is TERMINAL_SIGMA for infinity: at t = 1 x0_hat =
-    # 2^-27 x, and -pi / 2 times that is u; Euler's single step takes all of it. 1.6 leaves rounding its
-    # place.
+    # x_t keeps the law N(0, 1), so u = 0. The one error is TERMINAL_SIGMA
+    # for infinity: at t = 1 x0_hat = 2^-27 x, and -pi / 2 times that is u;
+    # Euler's single step takes all of it. 1.6 leaves rounding its place.
     for method in METHODS:
         x = Flow(num_steps=1, method=method, path="vp").sample(GaussianOracle(1.0).denoise, LATENTS, no_noise)
         assert torch.allclose(x, LATENTS, rtol=1.6 / TERMINAL_SIGMA, atol=0)
@@ -158,8 +158,8 @@ def test_a_flow_that_starts_below_pure_noise_starts_as_edm_does(path: Any) -> No
 
     x = sampler.sample(denoise, LATENTS, no_noise)
     assert levels[0] == pytest.approx(80.0, rel=1e-12)
-    # The same start and the same ODE as EDM's: equal endpoints, up to RK4's error measured above at half the
-    # steps.
+    # The same start and the same ODE as EDM's:
+    # equal endpoints, up to RK4's error measured above at half the steps.
     assert torch.allclose(x, MIXTURE.ode_endpoint(LATENTS * 80.0, 80.0), rtol=0, atol=2e-6)
 
 

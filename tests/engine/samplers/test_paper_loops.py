@@ -1,4 +1,5 @@
-"""Each sampler against its paper's loop, written down plainly here and calling nothing of the sampler's steps."""
+"""Each sampler against its paper's loop, written down
+plainly here and calling nothing of the sampler's steps."""
 
 import math
 from collections.abc import Callable
@@ -27,8 +28,8 @@ def noise(step: int) -> Tensor:
 
 
 class Network:
-    """Any smooth function of x and sigma does for D; it need not denoise well. Its x0_hat passes 1 in places, so
-    that clipping acts."""
+    """Any smooth function of x and sigma does for D; it need not denoise well.
+    Its x0_hat passes 1 in places, so that clipping acts."""
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         return 1.5 * torch.tanh(x / (0.5 + sigma)) + 0.1 * torch.sin(3 * x / (1 + sigma))
@@ -41,8 +42,8 @@ D = Network()
 
 
 def assert_same(sampler: SamplerBase, expected: Tensor) -> None:
-    # The same sums in another order: float64 rounding, 2e-16 a step, grows with the largest noise level (80, or
-    # 157 of a chain) and the steps.
+    # The same sums in another order: float64 rounding, 2e-16 a step, grows
+    # with the largest noise level (80, or 157 of a chain) and the steps.
     assert torch.allclose(sampler.sample(D, LATENTS, noise), expected, rtol=0, atol=1e-11)
 
 

@@ -58,8 +58,8 @@ def test_ddim_at_eta_0_is_first_order_in_its_own_noise_levels() -> None:
         exact = ORACLE.ode_endpoint(start / math.sqrt(table[-1]), sigma)
         return float((sampler.sample(ORACLE.denoise, start, no_noise) - exact).abs().max())
 
-    # Steps that divide 999 give evenly spaced timesteps; the final jump to x0 is below the error at these
-    # sizes.
+    # Steps that divide 999 give evenly spaced timesteps;
+    # the final jump to x0 is below the error at these sizes.
     assert 0.85 < math.log2(error(38) / error(112)) / math.log2(111 / 37) < 1.15
 
 

@@ -1,4 +1,5 @@
-"""What samplers say of themselves: whether they add noise, their family, and under which name else they run."""
+"""What samplers say of themselves: whether they add noise,
+their family, and under which name else they run."""
 
 import itertools
 

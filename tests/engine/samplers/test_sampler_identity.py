@@ -15,8 +15,8 @@ from engine.samplers.heun import Heun
 from engine.samplers.registry import SAMPLERS
 from engine.samplers.sigma_grid import sigma_grid
 
-# The 18-step grid with sigma 0.002 .. 80 and rho 7 [P3 Eq. 5], computed independently to three or four
-# digits.
+# The 18-step grid with sigma 0.002 .. 80 and rho 7 [P3
+# Eq. 5], computed independently to three or four digits.
 EDM_18 = [
     80,
     57.59,

@@ -151,8 +151,8 @@ def frechet(images: Tensor) -> float:
 
 
 def test_a_perfect_network_of_the_exponential_chain_gives_better_digits_within_its_levels() -> None:
-    # Published beside the rule: 0.554 as it is and 0.400 within the levels, a ratio of 1.39, in another feature
-    # space and with other latents. Here, on pixels: 0.344 and 0.241, a ratio of 1.42.
+    # Published beside the rule: 0.554 as it is and 0.400 within the levels, a ratio of 1.39, in
+    # another feature space and with other latents. Here, on pixels: 0.344 and 0.241, a ratio of 1.42.
     process = DiscreteProcess(schedule="exponential")
     assert process.sigma_range == pytest.approx(EXPONENTIAL, rel=1e-4)
     denoise = Denoiser(PerfectEps(process.sigmas), Preconditioning(process, "eps"))

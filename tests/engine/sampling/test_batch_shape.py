@@ -26,11 +26,11 @@ SILU_SLOPE = 1.1
 
 
 class Convolution(torch.nn.Module):
-    """A small network whose slope is known, in single precision; its double answers without rounding to speak
-    of.
+    """A small network whose slope is known, in single precision;
+    its double answers without rounding to speak of.
 
-    At another batch than 64 it sums its features in another order, as libraries do on some machines and
-    shapes.
+    At another batch than 64 it sums its features in another
+    order, as libraries do on some machines and shapes.
     """
 
     def __init__(self) -> None:
@@ -51,8 +51,8 @@ class Convolution(torch.nn.Module):
 
     @property
     def slope(self) -> float:
-        """Largest change of an output for a change of at most 1 of every input: layers' largest sums
-        multiply."""
+        """Largest change of an output for a change of at most 1 of every input:
+        layers' largest sums multiply."""
         sums = [
             float(layer.weight.detach().abs().sum(dim=(1, 2, 3)).max()) for layer in (self.first, self.last)
         ]
@@ -67,8 +67,8 @@ def x0_hat_exact(net: Convolution, x: Tensor, sigma: float) -> Tensor:
 
 @torch.inference_mode()
 def images_and_rounding(net: Convolution, batch_size: int) -> tuple[dict[int, Tensor], dict[float, float]]:
-    """Images of a common pass at a batch shape; and per noise level, how far x0_hat was from the exact one
-    there."""
+    """Images of a common pass at a batch shape;
+    and per noise level, how far x0_hat was from the exact one there."""
     packed, rounding, images = (
         PackedSteps(Guided(Denoiser(net, Preconditioning(EdmProcess(), "F")), None), batch_size),
         {},
@@ -103,7 +103,7 @@ def test_images_at_another_batch_shape_stay_within_the_networks_measured_roundin
             c = Preconditioning(EdmProcess(), "F")(torch.tensor([sigma], dtype=torch.float64))
             slope, part = float(c.c_skip.abs() + (c.c_out * c.c_in).abs() * net.slope), 1 - sigma_next / sigma
             difference = (1 - part) * difference + part * (slope * difference + here[sigma] + there[sigma])
-        # Sums in float64 are left out above: the largest state is 80 times the latents, of 1e-16 relative
-        # rounding.
+        # Sums in float64 are left out above: the largest state
+        # is 80 times the latents, of 1e-16 relative rounding.
         assert 0 < float((found[number] - expected[number]).abs().max()) <= difference + 1e-12
         assert difference * 127.5 < 0.5  # grey levels: nothing to be seen

@@ -123,8 +123,8 @@ def test_a_shared_pass_of_few_images_fills_its_batches_with_several_steps(
 
 
 def chain_samplers(seed: int) -> list[SamplerBase]:
-    """DDPM, OCM and DDIM walks down the same few timesteps, in any order; some differ in their last noise
-    only."""
+    """DDPM, OCM and DDIM walks down the same few timesteps, in any order;
+    some differ in their last noise only."""
     draw = random.Random(seed)
     chain = {"num_steps": draw.choice([3, 5]), "tau": draw.choice(["linear", "quadratic", "trailing"])}
     variances = ["beta", "beta_tilde", "ocm", "learned_range"]

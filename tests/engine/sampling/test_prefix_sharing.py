@@ -181,8 +181,8 @@ def test_a_bounded_number_of_states_of_every_level_waits(seed: int, steps_per_ba
 
     sample_shared(tree, counted, LATENTS, noise, lambda number, x: None, steps_per_batch)
     assert len(made) > 300
-    # Those of every level but the last, those that steps under way left, and the one that the newest step
-    # left.
+    # Those of every level but the last, those that steps
+    # under way left, and the one that the newest step left.
     assert max(alive) <= steps_per_batch * (levels - 1) + steps_per_batch + 1
 
 
@@ -198,15 +198,16 @@ def test_one_step_at_a_time_the_states_that_wait_are_those_of_the_waiting_tensor
         return [Posterior(ask.x) for ask in asked]
 
     sample_shared(tree, counted, LATENTS, noise, lambda number, x: None)
-    # A last branch holds the state it leaves from, which waits for no other, and the step before it names its
-    # own.
+    # A last branch holds the state it leaves from, which waits
+    # for no other, and the step before it names its own.
     assert tree.waiting_tensors() <= max(alive) <= tree.waiting_tensors() + 2
     assert tree.waiting_tensors() <= tree.waiting_tensors(steps_per_batch=2) == levels
 
 
 @dataclass(frozen=True)
 class Remember(HistoryStep):
-    """A step of one question that leaves a history, told apart by its name, and lists the tensors it leaves."""
+    """A step of one question that leaves a history, told
+    apart by its name, and lists the tensors it leaves."""
 
     name: int
     made: list[weakref.ref[Tensor]] = field(compare=False, repr=False)
@@ -233,7 +234,8 @@ def test_histories_are_counted_among_the_tensors_that_wait(seed: int, steps_per_
         return [Posterior(ask.x) for ask in asked]
 
     sample_shared(tree, counted, LATENTS, noise, lambda number, x: None, steps_per_batch)
-    # Besides what waits: what steps under way left, and what the newest step left; the latents are not listed.
+    # Besides what waits: what steps under way left, and what the newest step left;
+    # the latents are not listed.
     beside = (steps_per_batch + 1) * (1 + longest)
     counted_once = tree.waiting_tensors(steps_per_batch)
     assert max(alive) <= steps_per_batch * counted_once + beside
@@ -285,8 +287,8 @@ def test_the_whole_stochastic_grid_costs_what_its_distinct_beginnings_cost(
 
 
 def test_a_deterministic_sampler_shares_up_to_the_first_churned_step() -> None:
-    # At 8 steps the noise levels are 80, 38.2, 16.3, 6.0, 1.8, 0.40, 0.056, 0.002: churn below 1 begins at
-    # step 5.
+    # At 8 steps the noise levels are 80, 38.2, 16.3, 6.0, 1.8, 0.40, 0.056, 0.002:
+    # churn below 1 begins at step 5.
     churned = EdmStochastic(num_steps=8, s_churn=2, s_tmax=1.0)
     assert churned.churned_steps == (5, 8)
     # 5 Heun steps in common, then 2 Heun steps and Euler's last one each.

@@ -1,5 +1,5 @@
-"""Trainings small enough for unit tests: seconds on one core, and four steps that take a tenth of a
-second."""
+"""Trainings small enough for unit tests: seconds on one
+core, and four steps that take a tenth of a second."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,8 +128,8 @@ class ShortRuns:
         return unpack((self.root / name / CHECKPOINT).read_bytes())
 
     def kept(self, name: str = "run") -> dict[str, bytes]:
-        """All that a training leaves behind, but curves and timings: files of weights, and the checkpoint's
-        state."""
+        """All that a training leaves behind, but curves and timings:
+        files of weights, and the checkpoint's state."""
         found = {path.name: path.read_bytes() for path in (self.root / name / "snapshots").iterdir()}
         tensors, metadata = self.checkpoint(name)
         state = {key: repr(metadata[key]).encode() for key in ("step", "precision", "scaler")}

@@ -107,8 +107,8 @@ def test_a_network_without_the_flag_never_does(kind: str, short: Any) -> None:
 
 
 def kept_by(net: nn.Module, function: Callable[[], Any]) -> int:
-    """Bytes of all different tensors that autograd keeps, parameters and their half-precision copies
-    apart."""
+    """Bytes of all different tensors that autograd keeps,
+    parameters and their half-precision copies apart."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
     sizes = {parameter.shape for parameter in net.parameters()}
     kept: dict[int, Tensor] = {}
@@ -161,8 +161,8 @@ def inputs_and_largest_inside(
 def test_inputs_and_the_largest_inside_are_counted_within_10_per_cent(
     kind: str, mixed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for `activation_bytes`, embeddings are left out; an input that the largest inside keeps too counts
-    twice."""
+    """As for `activation_bytes`, embeddings are left out;
+    an input that the largest inside keeps too counts twice."""
     counted = BATCH * SIZES[kind].checkpointed_bytes(DIGITS, 2 if mixed else 4)
     assert counted == pytest.approx(
         inputs_and_largest_inside(SIZES[kind], DIGITS, mixed, monkeypatch), rel=0.1

@@ -15,8 +15,8 @@ SHAPES = [(4, 3, 3, 3), (4,), (5, 4), (1, 6), ()]
 
 
 def parameters(scale: float = 1.0) -> list[nn.Parameter]:
-    """Parameters of many shapes whose gradients are `scale` times standard normal numbers, and one without
-    gradient."""
+    """Parameters of many shapes whose gradients are `scale`
+    times standard normal numbers, and one without gradient."""
     generator = torch.Generator().manual_seed(0)
     params = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
     for param in params:
@@ -113,7 +113,8 @@ def test_adaptive_clipping_lets_a_unit_that_starts_at_zero_learn() -> None:
 
 
 def one_step(norm: float, precision: str = "fp32") -> tuple[nn.Parameter, dict[str, torch.Tensor]]:
-    """A weight of 1 and Adam's state after a first step whose gradient has this norm, where 2 is the largest."""
+    """A weight of 1 and Adam's state after a first step
+    whose gradient has this norm, where 2 is the largest."""
     train = Train(
         total_kimg=1,
         snapshot_kimg=1,

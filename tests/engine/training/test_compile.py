@@ -1,5 +1,5 @@
-"""torch.compile in training: the network alone, in place, to within rounding; and a word at once where it
-cannot work.
+"""torch.compile in training: the network alone, in place, to within rounding;
+and a word at once where it cannot work.
 
 Compiling even the smallest network for a CPU takes half a minute, so most of these are slow.
 """
@@ -124,7 +124,10 @@ def test_where_nothing_can_be_compiled_one_line_says_so(monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_the_compiler_is_not_loaded_where_nothing_is_compiled() -> None:
     """It takes as long as torch itself, and every process that samples would wait for it."""
-    code = "import sys, engine.evaluation.evaluate, engine.training.loop; sys.exit('torch._dynamo' in sys.modules)"
+    code = (
+        "import sys, engine.evaluation.evaluate, engine.training.loop; "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -120,8 +120,8 @@ def test_a_power_average_has_the_relative_width_it_is_named_after() -> None:
             weights[step] = 1 - decay
         times = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
         mean = (weights * times).sum()
-        # Moving each step's weight to its middle errs by the square of half a step: 1 / 4000 of the width at
-        # most.
+        # Moving each step's weight to its middle errs by the square of half a step:
+        # 1 / 4000 of the width at most.
         assert float((weights * (times - mean).square()).sum().sqrt()) == pytest.approx(width, rel=1 / 4000)
 
 

@@ -1,5 +1,5 @@
-"""When training diverges it stops and says where, or half precision goes back to the last checkpoint, on in
-fp32."""
+"""When training diverges it stops and says where, or half
+precision goes back to the last checkpoint, on in fp32."""
 
 import math
 from collections.abc import Callable
@@ -122,8 +122,8 @@ def test_divergence_stops_training_when_no_fallback_is_left(
 
 
 def test_too_many_skipped_steps_are_a_divergence_too(short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a scale of 2^100 gradients overflow, though the loss is finite; here the first such step is one
-    too many."""
+    """With a scale of 2^100 gradients overflow, though the loss is finite;
+    here the first such step is one too many."""
     monkeypatch.setattr(precision, "INITIAL_LOG2_SCALE", 100.0)
     monkeypatch.setattr(precision, "MAX_SKIPPED_STEPS", 0)
     with pytest.raises(NonFiniteLoss, match="the gradients of the last 1 steps were not finite"):

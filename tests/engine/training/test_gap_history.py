@@ -89,8 +89,8 @@ def test_before_its_history_draws_are_the_objectives_own_bit_for_bit(objective: 
 
 
 def test_draws_have_the_weighted_gaps_as_density_and_the_objectives_own_for_its_share() -> None:
-    """At even points the share of draws in a bin is its probability, to one point for each of its two
-    ends."""
+    """At even points the share of draws in a bin is its
+    probability, to one point for each of its two ends."""
     made, count = history(gaps=GAPS), 60_000
     weight = made.target_weight(made.centres)
     expected = weight * GAPS.clamp(min=0)
@@ -162,8 +162,8 @@ def test_noise_beyond_the_first_level_of_the_ceiling_never_gets_the_low_noise_te
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_steered_draws_weigh_errors_by_the_target_weight(objective: Any) -> None:
-    """An error of 1 in every pixel costs `loss_unit`; times the draw's weight that is w, over pixels as
-    before."""
+    """An error of 1 in every pixel costs `loss_unit`;
+    times the draw's weight that is w, over pixels as before."""
     design = objective.design
     drawer = LevelDrawer(design, 100, CPU, gaussian_optimum(design))
     levels = drawer.draw(even(100), torch.arange(100))
@@ -215,12 +215,12 @@ def test_the_table_is_the_optimal_loss_and_is_measured_once(
 
 
 def test_the_table_of_gaussian_data_is_the_closed_form(tmp_path: Path, short: Any) -> None:
-    """Points of a 2-pixel Gaussian, quantised finely beside the noise, so many that the set is as good as its
-    law.
+    """Points of a 2-pixel Gaussian, quantised finely beside
+    the noise, so many that the set is as good as its law.
 
-    The law's variance is (s^2 + 1 / 3 of a byte squared) sigma^2 / (...): quantisation adds 2e-5 of s^2. A
-    set of n points has a variance off by sqrt(2 / 2n), here 1.6 %; the table's own error is 4 standard errors
-    at most.
+    The law's variance is (s^2 + 1 / 3 of a byte squared) sigma^2 / (...):
+    quantisation adds 2e-5 of s^2. A set of n points has a variance off by sqrt(2
+    / 2n), here 1.6 %; the table's own error is 4 standard errors at most.
     """
     n, s = 4000, 0.25
     x = s * normal(0, Purpose.LATENT, torch.arange(n), (1, 1, 2))
@@ -270,8 +270,8 @@ def test_a_large_set_is_estimated_from_subsets(
 
 
 def test_training_records_the_networks_own_error_of_its_target(short: Any) -> None:
-    """At the first step F is 0, as the last layer's weights are: its error is the mean square of the target
-    itself."""
+    """At the first step F is 0, as the last layer's weights are:
+    its error is the mean square of the target itself."""
     schedule = LossGapSchedule(num_bins=2, history=8)
     experiment = short.speck(EdmObjective(training_schedule=schedule, p_std=0.5), microbatch_size=None)
     optimum = training_optimum(experiment, short.digits, LocalFiles(short.root), ALONE, CPU)

@@ -129,8 +129,8 @@ def test_weighed_draws_have_the_mean_of_uniform_ones() -> None:
     assert float((shares - probabilities).abs().max()) <= 1 / count
     weights = torch.zeros(STEPS, dtype=torch.float64).scatter_(0, levels.bin, levels.weight)
     torch.testing.assert_close((probabilities * weights * values).sum(), values.mean(), rtol=1e-12, atol=0)
-    # The weight is at most 1 / uniform_share = 1000, but here at most 20 or so: T terms off by w_t f_t /
-    # count each.
+    # The weight is at most 1 / uniform_share = 1000, but here at most 20 or so:
+    # T terms off by w_t f_t / count each.
     error = float((weights * values).sum()) / count
     assert abs(float((levels.weight * values[levels.bin]).mean() - values.mean())) <= error
 

@@ -1,5 +1,5 @@
-"""Averages found after training: their mathematics, and how near they come to averages tracked during
-training."""
+"""Averages found after training: their mathematics, and
+how near they come to averages tracked during training."""
 
 from pathlib import Path
 
@@ -81,8 +81,8 @@ def test_inner_products_equal_numerical_integrals() -> None:
 def test_a_tracked_average_is_its_own_mixture() -> None:
     tracked = [Profile(width, images) for width in TRACKED for images in SETTINGS.snapshot_images]
     coefficients = mixing_weights(tracked, tracked[25])
-    # The scaled equations have a condition number of 1,600 with 20 snapshots: 1e-12 is 3 times 1,600
-    # roundings.
+    # The scaled equations have a condition number of 1,600 with 20 snapshots:
+    # 1e-12 is 3 times 1,600 roundings.
     torch.testing.assert_close(coefficients, torch.eye(40, dtype=torch.float64)[25], rtol=0, atol=1e-12)
 
 
@@ -125,8 +125,8 @@ def test_an_untracked_width_is_reconstructed_within_the_misfit_of_its_profile(
 ) -> None:
     """|integral of (p - q) theta| <= |p - q| |theta - c| by Cauchy and Schwarz, as p and q have the same integral.
 
-    Nothing is added for the steps: an average is the exact integral of its profile times weights that stay
-    for a step.
+    Nothing is added for the steps: an average is the exact
+    integral of its profile times weights that stay for a step.
     """
     images = [count for count in SETTINGS.snapshot_images if count <= number * STEPS // SNAPSHOTS * BATCH]
     tracked, wanted = [Profile(w, count) for w in TRACKED for count in images], Profile(width, images[-1])

@@ -1,5 +1,5 @@
-"""A training that is killed in the middle and goes on ends as if nothing had happened, whatever state it
-carries."""
+"""A training that is killed in the middle and goes on ends
+as if nothing had happened, whatever state it carries."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from engine.process.noise_levels import LogNormal, LossSecondMoment
 from engine.process.processes import EdmProcess
 from engine.process.training_schedule import LossGapSchedule
 
-# Two timesteps and two losses remembered of each: the history is full when the training is killed, after 16
-# images.
+# Two timesteps and two losses remembered of each:
+# the history is full when the training is killed, after 16 images.
 VLB = VlbObjective(num_timesteps=2, noise_levels=LossSecondMoment(history=2, uniform_share=0.1))
 STRATIFIED = RegressionObjective(process=EdmProcess(), target="F", noise_levels=LogNormal(stratified=True))
 GAP = EdmObjective(training_schedule=LossGapSchedule(num_bins=2, history=2))

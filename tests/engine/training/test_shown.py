@@ -112,8 +112,8 @@ def test_training_tells_the_network_the_augmentations(short: Any, told: list[Tol
 
 
 def test_what_the_network_is_told_changes_what_it_learns(short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same augmented images without their labels give other weights: the labels are not just passed
-    around."""
+    """The same augmented images without their labels give other weights:
+    the labels are not just passed around."""
     experiment = labelled(short, augment=0.5)
     short.run(experiment, "told")
     real: Callable[..., Output] = Denoiser.output

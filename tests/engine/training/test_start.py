@@ -1,5 +1,5 @@
-"""A training that starts from another: the parent's averaged weights, and OCM's head on a network that stays
-frozen."""
+"""A training that starts from another: the parent's averaged
+weights, and OCM's head on a network that stays frozen."""
 
 from typing import Any
 
@@ -30,8 +30,8 @@ SIMPLE = SimpleObjective(num_timesteps=20)
 
 SIZE: dict[str, Any] = {"depth": 1, "width": 16, "num_heads": 2, "patch_size": 4, "dropout": 0.1}
 BUDGET: dict[str, Any] = {"dense_kimg": 0.008, "ramp_kimg": 0.016, "complete_kimg": 0.016}
-"""A budget that falls during four steps of 8 images, of which the first two have the complete network's
-loss."""
+"""A budget that falls during four steps of 8 images, of
+which the first two have the complete network's loss."""
 
 
 def dydit(short: Any, start_model: Dit | DyDit | None = None, **changes: Any) -> Experiment:
@@ -201,8 +201,8 @@ def test_a_noise_levels_history_remembers_a_dydits_diffusion_loss_alone(short: A
     values = step().tolist()
     means = dict(zip(step.names, values, strict=True))
     assert means["loss"] > 1e4 * means["diffusion"]
-    # Eight losses of four timesteps, no ring of which is full: draws are uniform, and what is left of each
-    # ring is 0.
+    # Eight losses of four timesteps, no ring of which is full:
+    # draws are uniform, and what is left of each ring is 0.
     assert state.levels.history.losses.sum().item() / 8 == pytest.approx(means["diffusion"], rel=1e-6)
 
 

@@ -88,8 +88,8 @@ def test_two_workers_train_what_one_trains(name: str, both_ways: tuple[Any, dict
 def test_with_several_microbatches_each_only_the_order_of_sums_differs(
     both_ways: tuple[Any, dict[str, Any]],
 ) -> None:
-    """Four terms are added as (a + b) + (c + d) instead of ((a + b) + c) + d: a few parts in 2^24 of a
-    gradient.
+    """Four terms are added as (a + b) + (c + d) instead of ((a + b) + c)
+    + d: a few parts in 2^24 of a gradient.
 
     Four steps add their errors up, and the later ones feel the earlier ones: 1e-5 of how far the weights have
     come is some forty times one rounding. A microbatch that was lost or counted twice would change it by

@@ -1,4 +1,5 @@
-"""A bound is trained after a warm-up with L_simple [playbook 3.3]: one loss before, the other after, to the bit."""
+"""A bound is trained after a warm-up with L_simple [playbook 3.3]:
+one loss before, the other after, to the bit."""
 
 from pathlib import Path
 

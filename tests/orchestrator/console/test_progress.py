@@ -66,8 +66,8 @@ def test_eta_weighs_what_is_left_by_cost_and_corrects_predictions(
 
 
 def test_eta_lets_trainings_wait_for_their_own_places(fake: Any, console: Any, wall: list[float]) -> None:
-    """With two workers a training, one training runs at a time though two cells do: a waiting one is no
-    cell."""
+    """With two workers a training, one training runs at a time though two cells do:
+    a waiting one is no cell."""
     shown, (first, _, *cells) = view(fake, console, [100, 100, 10, 10, 10, 10], {"train": 1, "sample": 2})
     with shown:
         shown.unit_started(cells[0])

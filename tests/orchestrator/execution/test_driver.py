@@ -1,5 +1,5 @@
-"""`orch sweep` around the units: nothing runs when nothing is missing, and everything is brought up to
-date."""
+"""`orch sweep` around the units: nothing runs when nothing
+is missing, and everything is brought up to date."""
 
 import json
 from pathlib import Path

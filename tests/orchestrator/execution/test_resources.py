@@ -1,5 +1,5 @@
-"""How much runs at once: never so much that workers wait for each other, never something that cannot
-start."""
+"""How much runs at once: never so much that workers wait
+for each other, never something that cannot start."""
 
 from typing import Any
 

@@ -55,8 +55,8 @@ EDM_LEVELS = (0.002, 80.0)
 
 
 def sweep_of(folder: Path, text: str, varies: str = "scale", smoke: bool = False) -> Sweep:
-    """A sweep around ANCHOR from the lines that follow its required keys; its smoke overlay sets total_kimg
-    and lr."""
+    """A sweep around ANCHOR from the lines that follow its required keys;
+    its smoke overlay sets total_kimg and lr."""
     for kind, content in [("recipes", ANCHOR), ("smoke", "train: {total_kimg: 111, lr: 0.5}")]:
         (folder / kind).mkdir()
         (folder / kind / "edm_digits.yaml").write_text(content)
@@ -114,8 +114,8 @@ def test_edm_recipe_follows_the_papers_table() -> None:
 
 
 def test_iddpm_recipe_has_the_papers_ema_and_length() -> None:
-    """EMA 0.9999 a step and 500,000 steps [playbook 4.2 A]; the half-life is rounded to a whole kimg, below
-    1e-3."""
+    """EMA 0.9999 a step and 500,000 steps [playbook 4.2 A];
+    the half-life is rounded to a whole kimg, below 1e-3."""
     train = read_recipe(PACKAGED / "recipes" / "iddpm_cifar10.yaml").train
     halflife_kimg = train.batch_size / 1000 * math.log(0.5) / math.log(0.9999)
     assert train.ema_halflife_kimg == pytest.approx(halflife_kimg, rel=1e-3)
@@ -326,8 +326,8 @@ def test_full_table_5_grid_expands_to_its_distinct_points(tmp_path: Path) -> Non
 
 
 def test_a_grid_of_a_billion_points_is_refused_without_expanding_it(tmp_path: Path) -> None:
-    """Building 1e9 points would take hours and all memory; 10 s is far from both and from the milliseconds it
-    takes."""
+    """Building 1e9 points would take hours and all memory;
+    10 s is far from both and from the milliseconds it takes."""
     values = list(range(1, 1001))
     text = f"axes:\n  train.lr: {values}\n  train.batch_size: {values}\n  train.lr_rampup_kimg: {values}"
     started = time.perf_counter()

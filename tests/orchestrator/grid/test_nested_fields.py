@@ -1,5 +1,5 @@
-"""Fields of sections inside sections: an inner kind brings its own fields and their defaults, an outer one
-decides."""
+"""Fields of sections inside sections: an inner kind brings
+its own fields and their defaults, an outer one decides."""
 
 from pathlib import Path
 from typing import Any
@@ -176,8 +176,8 @@ def test_set_reaches_sections_that_are_off_and_the_start(tmp_path: Path) -> None
 
 
 def test_each_sampler_of_a_panel_is_checked_with_each_training(tmp_path: Path) -> None:
-    """What fits is accepted beside what is only refused elsewhere: learned_range where a variance is
-    learned."""
+    """What fits is accepted beside what is only refused elsewhere:
+    learned_range where a variance is learned."""
     panel = "panel: [{kind: ddpm, num_steps: 5, schedule: cosine, covariance: [beta, learned_range]}]"
     points = points_of(
         tmp_path, "objective", f"axes: {{objective.kind: [hybrid, vlb]}}\n{panel}", name="iddpm_digits"

@@ -92,8 +92,8 @@ def test_guided_evaluations_count_twice(fake: Any) -> None:
 
 
 def test_a_head_costs_its_backbone_and_itself(head: Any) -> None:
-    """A norm of 8 channels and a 3x3 convolution from them to the grey pixel, with its bias, at 8x8
-    pixels."""
+    """A norm of 8 channels and a 3x3 convolution from them
+    to the grey pixel, with its bias, at 8x8 pixels."""
     parent, child = (model_cost(unit.experiment) for unit in head.plan().trainings)
     assert child.params - parent.params == 2 * 8 + 8 * 9 + 1
     assert child.macs - parent.macs == 8 * 9 * 64

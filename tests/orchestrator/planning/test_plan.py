@@ -230,8 +230,8 @@ def test_measure_start_uses_the_samplers_valid_for_the_parent(head: Any) -> None
 
 
 def test_the_parents_unit_is_readable_when_its_sampler_needs_the_child(head: Any) -> None:
-    """The child's sampler may need what only the child learns; its parent is sampled only to choose a
-    snapshot."""
+    """The child's sampler may need what only the child learns;
+    its parent is sampled only to choose a snapshot."""
     plan = head.plan()
     assert plan.cells[0].experiment.sample.covariance == "ocm"
     for unit in plan.trainings:

@@ -1,4 +1,5 @@
-"""Named choices are in the plan and in the manifest, and so in the report: cells that differ, side by side."""
+"""Named choices are in the plan and in the manifest, and so in the report:
+cells that differ, side by side."""
 
 from io import StringIO
 from typing import Any

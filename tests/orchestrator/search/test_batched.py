@@ -1,5 +1,5 @@
-"""A search over samplers: Optuna's proposals come in batches, are written down first and never measured
-twice."""
+"""A search over samplers: Optuna's proposals come in
+batches, are written down first and never measured twice."""
 
 from pathlib import Path
 from typing import Any

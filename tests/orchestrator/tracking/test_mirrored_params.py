@@ -1,5 +1,5 @@
-"""What MLflow is told of a training that starts from another and of the weights that are sampled; MLflow
-stands in."""
+"""What MLflow is told of a training that starts from another and of the weights that are sampled;
+MLflow stands in."""
 
 from typing import Any
 from unittest.mock import MagicMock
@@ -49,8 +49,8 @@ def test_params_of_a_cell_name_its_weights_also_when_they_do_not_vary(finished: 
 
 
 def test_a_row_added_at_a_mirrored_checkpoint_is_sent(fake: Any) -> None:
-    """A fall back to fp32 writes its row at the last checkpoint. MLflow drops rows that it has, so all are
-    sent."""
+    """A fall back to fp32 writes its row at the last checkpoint.
+    MLflow drops rows that it has, so all are sent."""
     unit = fake.plan().trainings[0]
     fake.begin(unit, (1.0, 2.0))
     made, client = mirrored(fake)

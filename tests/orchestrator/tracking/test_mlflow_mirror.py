@@ -19,8 +19,8 @@ SECRET = "hunter2"
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A database with MLflow's tables, and no server configured: making them takes seconds, copying does
-    not."""
+    """A database with MLflow's tables, and no server configured:
+    making them takes seconds, copying does not."""
     from mlflow.tracking import MlflowClient
 
     path: Path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"

@@ -1,5 +1,5 @@
-"""The level of the protocol beside every number of images, and three sample sets with lowest, mean and
-spread."""
+"""The level of the protocol beside every number of images,
+and three sample sets with lowest, mean and spread."""
 
 import pytest
 
@@ -76,8 +76,8 @@ def test_a_table_of_losses_is_of_no_level(size_sweep):
 def test_three_sample_sets_are_shown_with_mean_lowest_and_spread(name, row, at, write, make_scale_cells):
     table = TABLES[name].build(overview(write(three_sets(make_scale_cells())).read()))
     shown = [cell.text for cell in table.rows[row]]
-    # Heun 40 at C = 16: 7.75, 7.85, 8.25; mean 7.95; squares about it 0.04 + 0.01 + 0.09 = 0.14, of 2: std
-    # 0.265.
+    # Heun 40 at C = 16: 7.75, 7.85, 8.25; mean 7.95;
+    # squares about it 0.04 + 0.01 + 0.09 = 0.14, of 2: std 0.265.
     assert shown[at] == "7.95"
     assert {"7.75", "0.265"} <= set(shown)
     assert "3 sampling seeds: sampling noise only, no interval" in table.caption

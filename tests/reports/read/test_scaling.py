@@ -34,8 +34,8 @@ def test_a_floor_flattens_the_law_and_bends_it_away_from_the_line():
 
 
 def test_the_fit_is_least_squares_with_the_textbooks_interval():
-    # ln F = 0, 1, 2, 3 and ln y = 0, 1, 1, 2: slope 3 / 5, squares left over 0.2, of 2; t(0.975, 2) =
-    # 4.302652730.
+    # ln F = 0, 1, 2, 3 and ln y = 0, 1, 1, 2: slope 3 / 5, squares left over 0.2, of 2;
+    # t(0.975, 2) = 4.302652730.
     law = fit(np.exp([0.0, 1.0, 2.0, 3.0]), np.exp([0.0, 1.0, 1.0, 2.0]))
     half = 4.302652730 * math.sqrt(0.2 / 2 / 5)
     assert (law.exponent, law.r_squared) == pytest.approx((0.6, 0.9), abs=1e-14)

@@ -121,8 +121,8 @@ def test_noise_common_to_both_cells_cancels_in_the_paired_error():
 
 def test_blocks_are_averaged_over_seeds_before_they_are_compared():
     zero = {(0, 0): (0.0, 0.0), (0, 1): (0.0, 0.0)}
-    # Independent latents of two sampling seeds: means of blocks 2 and 3, half of (3 - 2) ** 2 / 2 under the
-    # root.
+    # Independent latents of two sampling seeds: means of blocks 2 and 3, half of (3 - 2)
+    # ** 2 / 2 under the root.
     assert paired_error({(0, 0): (1.0, 3.0), (0, 1): (3.0, 3.0)}, zero) == pytest.approx(0.5, rel=1e-15)
 
 

@@ -18,8 +18,8 @@ HEUN = {"kind": "heun", "num_steps": 18}
 
 
 def dynamic_cell(make_cell, budget, distance, seed=0, **extra):
-    """A DyDiT that executes 0.02 more than its budget, in proportional time; without a budget, its static
-    DiT."""
+    """A DyDiT that executes 0.02 more than its budget, in proportional time;
+    without a budget, its static DiT."""
     axes = {"model.kind": "dydit", "model.flops_ratio": budget} if budget else {"model.kind": "dit"}
     axes |= {"train.seed": seed} if extra.pop("seeded", False) else {}
     share = budget + 0.02 if budget else 1.0
@@ -41,8 +41,8 @@ def texts(table):
 def test_each_budget_has_its_executed_share_work_time_and_published_speed_up(write, make_cell):
     budgets = ((None, 5.0), (0.7, 5.5), (0.5, 8.0))
     table = table_of(write([dynamic_cell(make_cell, budget, value) for budget, value in budgets]))
-    # MACs: 1e7 (0.1 + 0.9 share); the static one takes 4 ms, a share of it with the share; Table 8's rows of
-    # DiT-S.
+    # MACs: 1e7 (0.1 + 0.9 share); the static one takes 4 ms, a share of it with the share;
+    # Table 8's rows of DiT-S.
     assert texts(table) == [
         ["dit", "none", "—", "10.0 M", "5.00", "4.00", "1.00", "DiT-S", "1.00", "+0.00"],
         ["dydit", "0.5", "0.520", "5.68 M", "8.00", "2.08", "1.92", "DyDiT-S", "1.54", "+7.29"],
@@ -145,8 +145,8 @@ def test_published_speed_ups_and_fid_changes_follow_from_the_columns_beside_them
     own = table[table["model"].str.endswith(f"-{size}")]
     (static,) = (row for row in own.itertuples() if row.model == f"DiT-{size}")
     for row in own.itertuples():
-        # Printed times may be off by 0.005 s; the ratio was cut or rounded to 0.01. Each FID is rounded by
-        # 0.005.
+        # Printed times may be off by 0.005 s; the ratio was cut or rounded to 0.01.
+        # Each FID is rounded by 0.005.
         least = (static.seconds_per_image - 0.005) / (row.seconds_per_image + 0.005) - 0.01
         most = (static.seconds_per_image + 0.005) / (row.seconds_per_image - 0.005) + 0.01
         assert least <= row.acceleration <= most

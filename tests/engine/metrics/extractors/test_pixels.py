@@ -1,5 +1,5 @@
-"""The projection of the pixels: fixed, of equal bits everywhere, and near enough to a map that keeps
-distances."""
+"""The projection of the pixels: fixed, of equal bits
+everywhere, and near enough to a map that keeps distances."""
 
 import math
 

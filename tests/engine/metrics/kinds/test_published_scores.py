@@ -166,7 +166,8 @@ def test_the_score_is_that_of_the_logits_and_named_with_the_count(tmp_path: Path
 def test_the_kernel_distance_is_of_the_whole_training_set_however_much_of_it_is_kept(
     num_real: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of more than 20,000 images the reference keeps 10,000; subsets are taken of all of them nevertheless."""
+    """Of more than 20,000 images the reference keeps 10,000;
+    subsets are taken of all of them nevertheless."""
     one = cell(tmp_path, num_real)
     real = one.extractor(one.real_images("train").images)
     few = subset_indices(1200, num_real, subsets=3)
