@@ -108,6 +108,8 @@ def _other_values(sampler: SamplerBase, field: str) -> Iterator[object]:
         yield not own
     elif isinstance(own, int):
         yield own + 1
+    elif isinstance(own, tuple):
+        yield None
     else:
         yield from (0.0, 0.5, 1.0, 0.9 * (own or 1.0), 1.1 * (own or 1.0), 30.0, None)
         yield from sampler.levels.get(field, ())

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from engine.evaluation.oracle import GaussianOracle
+from engine.evaluation.sampler_conformance import Check, check_canonical_form, check_cost
 from engine.noise import Purpose, normal
-from engine.samplers.base import NetworkFacts
+from engine.samplers.base import NetworkFacts, SamplerBase
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.timesteps import TAU_RULES, TauName, section_timesteps, timesteps
@@ -229,3 +230,16 @@ def test_a_rule_that_takes_more_or_fewer_steps_says_so() -> None:
 def test_rules_that_visit_the_same_timesteps_are_one_sampler() -> None:
     assert Ddim(num_steps=10, tau="even").canonical().form == Ddim(num_steps=10).canonical().form
     assert Ddim(num_steps=30, tau="released_linear").canonical().form != Ddim(num_steps=31).canonical().form
+
+
+@pytest.mark.parametrize("check", [check_cost, check_canonical_form], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Ddim(num_steps=6, tau="sections", sections=(1, 2, 3)),
+        Ddpm(num_steps=3, tau="listed", visit=(0, 400, 999)),
+    ],
+    ids=lambda sampler: sampler.label,
+)
+def test_samplers_with_steps_of_their_own_keep_their_word(check: Check, sampler: SamplerBase) -> None:
+    check(sampler)
