@@ -56,6 +56,8 @@ AXES = {
     "sample.rho": "ρ",
     "sample.guidance": "w",
     "sample.guidance_channels": "guided channels",
+    "sample.noise_schedule": "sigma(t)",
+    "sample.scaling": "s(t)",
     "sample.tau": "τ",
     "sample.schedule": "sampler's schedule",
     "sample.grid": "noise levels",

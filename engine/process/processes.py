@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from engine.frozen import Frozen
 from engine.kinds import Kinds
+from engine.process.off_table import OffTableName, nearest_timestep, told_timestep
 from engine.process.schedules import TERMINAL_SIGMA, ScheduleName, vp_sigmas
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ class DiscreteProcess(ProcessBase):
     time_scale: TimeScaleName = "thousand"
     """What the network is told for timestep t: thousand, 1000 t / T (P1's default); raw, t (P1's
     class-conditional ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
+    off_table: OffTableName = "nearest_log"
+    """The t for a noise level between those of two timesteps: the nearest in ln sigma, the nearest in sigma as EDM
+    rounds, or interpolated in ln sigma."""
 
     @property
     def told(self) -> TimeScaleName:
@@ -124,15 +128,13 @@ class DiscreteProcess(ProcessBase):
         return table[(time * self.num_timesteps).long().clamp(max=self.num_timesteps - 1)]
 
     def timestep(self, sigma: "Tensor") -> "Tensor":
-        """Index, int64, of the timestep nearest in log sigma; levels beyond the ends get the end."""
-        import torch
-
-        table = sigma.new_tensor(self.sigmas)
-        return torch.bucketize(sigma.contiguous(), (table[1:] * table[:-1]).sqrt())
+        """Index, int64, of the timestep nearest in log sigma, or in sigma with off_table `nearest`; levels beyond
+        the ends get the end."""
+        return nearest_timestep(sigma, sigma.new_tensor(self.sigmas), self.off_table)
 
     def c_noise(self, sigma: "Tensor") -> "Tensor":
-        """The nearest timestep, as `time_scale` tells it."""
-        timestep = self.timestep(sigma).double()
+        """The timestep that `off_table` gives, as `time_scale` tells it."""
+        timestep = told_timestep(sigma, sigma.new_tensor(self.sigmas), self.off_table)
         if self.time_scale == "raw":
             return timestep
         return timestep + 1 if self.time_scale == "shifted" else timestep * (1000 / self.num_timesteps)
