@@ -57,6 +57,11 @@ def neighbours(sampler: SamplerBase) -> list[SamplerBase]:
     return found
 
 
+def cheap_neighbours(sampler: SamplerBase) -> list[SamplerBase]:
+    """Those that cost at most 20 times the sampler itself, which are quick to run."""
+    return [one for one in neighbours(sampler) if one.evaluations <= 20 * sampler.evaluations]
+
+
 def at_steps(sampler: SamplerBase, counts: Sequence[int]) -> list[SamplerBase]:
     """The sampler with other numbers of steps, where it allows them."""
     return [one for count in counts for one in _valid(sampler, {"num_steps": count})]

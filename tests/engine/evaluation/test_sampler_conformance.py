@@ -41,6 +41,8 @@ VARIANTS: list[SamplerBase] = [
     Ddim(num_steps=8, covariance="analytic", clip="x0"),
     Ddpm(num_steps=8, covariance="learned_range"),
     Ddpm(num_steps=8, covariance="ocm"),
+    Ddpm(num_steps=8, covariance="npr"),
+    Ddpm(num_steps=8, covariance="direct", probes=2),
     Flow(num_steps=8, method="heun"),
     Flow(num_steps=8, method="rk4"),
     Flow(num_steps=8, method="rk4", path="vp"),
