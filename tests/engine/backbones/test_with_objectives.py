@@ -18,6 +18,7 @@ from engine.training.step import LossModel
 
 UNETS = sorted(kind for kind in BACKBONES if issubclass(BACKBONES[kind], UNetBase))
 OTHERS = sorted(set(BACKBONES) - set(UNETS))
+HEADS = ("ocm", "npr", "sn")
 PAIRS = [(kind, objective) for kind in sorted(BACKBONES) for objective in OBJECTIVES]
 
 
@@ -36,7 +37,7 @@ def experiment(kind, objective):
         train=train,
         sample=Heun(num_steps=2),
         eval=EvaluationProtocol(num_samples=16, batch_size=16),
-        start=Start(objective=simple, train=train) if objective.kind == "ocm" else None,
+        start=Start(objective=simple, train=train) if objective.kind in HEADS else None,
     )
 
 
@@ -52,7 +53,7 @@ def trained_looking(point):
     return net.train()
 
 
-@pytest.mark.parametrize(("kind", "objective"), [(k, o) for k, o in PAIRS if k in UNETS or o != "ocm"])
+@pytest.mark.parametrize(("kind", "objective"), [(k, o) for k, o in PAIRS if k in UNETS or o not in HEADS])
 def test_one_loss_is_finite_and_reaches_every_weight(kind, objective):
     point = experiment(kind, objective)
     net = trained_looking(point)
@@ -65,13 +66,16 @@ def test_one_loss_is_finite_and_reaches_every_weight(kind, objective):
     assert loss.isfinite().all()
     loss.mean().backward()
     trained = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
-    assert all(name.startswith("head.") == (objective == "ocm") for name in trained)
+    assert all(name.startswith("head.") == (objective in HEADS) for name in trained)
     for name, parameter in trained.items():
         assert parameter.grad.isfinite().all(), name
         assert parameter.dim() == 1 or parameter.grad.count_nonzero() > 0, name
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_ocm_is_refused_where_there_are_no_features_for_its_head(kind):
-    with pytest.raises(ValidationError, match=f"ocm reads a U-Net's last features, and {kind} has none"):
-        experiment(kind, "ocm")
+def test_a_head_is_refused_where_there_are_no_features_for_it(kind):
+    for head in HEADS:
+        with pytest.raises(
+            ValidationError, match=f"{head} reads a U-Net's last features, and {kind} has none"
+        ):
+            experiment(kind, head)
