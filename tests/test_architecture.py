@@ -106,6 +106,12 @@ def test_rooms_stand_on_floors_without_a_circle(package: str) -> None:
     assert sum(len(below) for below in arrows(package).values()) <= MAX_ROOM_ARROWS[package]
 
 
+def test_every_room_says_what_it_is() -> None:
+    for path in SOURCES:
+        if path.name == "__init__.py" and path.parent.parent.name in OURS:
+            assert ast.get_docstring(tree_of(path)), path
+
+
 def test_reports_know_records_and_nothing_else_of_the_engine() -> None:
     for module, path in MODULES.items():
         if module.startswith("reports"):

@@ -1,0 +1,1 @@
+"""Measuring trained models under the protocol: choosing the snapshot, asking the metrics, checking samplers."""

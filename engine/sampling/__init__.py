@@ -1,0 +1,1 @@
+"""Generation: keyed noise, batches of one shape, shared runs over common prefixes."""

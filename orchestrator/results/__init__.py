@@ -1,0 +1,1 @@
+"""From finished units in the store to a sweep's tables and manifest."""

@@ -1,0 +1,1 @@
+"""The mirror in MLflow: never the truth, rebuilt from the store."""

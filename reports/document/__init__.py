@@ -1,0 +1,1 @@
+"""What a report says: headline, facts, checks, limits, put together into one document."""
