@@ -3,11 +3,13 @@
 It keeps no state of its own: finished cells say where the walk has been, so a stopped search just goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.config.experiment import Experiment
 from orchestrator.grid import Overrides, Point, Sweep, points_for, search_dimensions
 from orchestrator.grid.fields import value_of
+from orchestrator.grid.override import InvalidFields, changed
 from orchestrator.grid.points import merged
 from orchestrator.search.objective import mean_distance
 from orchestrator.storage.store import Store
@@ -73,16 +75,34 @@ def current_walk(sweep: Sweep, store: Store) -> Walk:
 
 
 def start_position(sweep: Sweep) -> Position:
-    """The recipe's own values; the first option of a dimension that lacks them."""
+    """The recipe's own values; the first option of a dimension that lacks them.
 
-    def is_anchor(option: Overrides) -> bool:
+    A value that the recipe leaves open is matched by the option that is the same sampler: noise levels that are
+    not written are those that the network was shown.
+    """
+
+    def is_written(option: Overrides) -> bool:
         return all(value_of(sweep.anchor, field) == value for field, value in option.items())
+
+    def is_same_sampler(option: Overrides) -> bool:
+        if not all(field.startswith("sample.") for field in option):
+            return False
+        try:
+            return _sampler_form(changed(sweep.anchor, option)) == _sampler_form(sweep.anchor)
+        except InvalidFields:  # it fits other options of the search, not the recipe
+            return False
 
     position: list[int] = []
     for _, options in search_dimensions(sweep):
-        own = [number for number, option in enumerate(options) if is_anchor(option)]
+        own = [number for number, option in enumerate(options) if is_written(option)]
+        own = own or [number for number, option in enumerate(options) if is_same_sampler(option)]
         position.append(own[0] if own else 0)
     return tuple(position)
+
+
+def _sampler_form(experiment: Experiment) -> Mapping[str, object]:
+    """The canonical form of what is really sampled."""
+    return experiment.held_to_trained_levels().sample.canonical().form
 
 
 def points_at(sweep: Sweep, position: Position) -> tuple[Point, ...]:

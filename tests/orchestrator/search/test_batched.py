@@ -135,7 +135,7 @@ def test_a_smoke_run_searches_for_the_distance_it_measures(search: Any) -> None:
 
 def test_a_search_goes_on_over_longer_axes_and_not_over_others(search: Any) -> None:
     run(search, Lab(search))
-    longer = search.changed("60, 70, 80]", "60, 70, 80, 90]").changed("num_trials: 10", "num_trials: 12")
+    longer = search.changed("60, 70, 80]", "60, 70, 80, 75]").changed("num_trials: 10", "num_trials: 12")
     run(longer, Lab(longer))
     assert len(tried(longer)) == 12
     shifted = longer.changed("[10, 20,", "[5, 10, 20,")
