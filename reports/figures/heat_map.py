@@ -1,6 +1,7 @@
 """How much noise, and where: the best distance at each pair of churn parameters [P3 Table 5]."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,14 @@ def plot(overview: Overview) -> ReportFigure | None:
     return ReportFigure(figure, FIGURE.title, _caption(overview))
 
 
+def in_order(levels: Iterable[Any]) -> list[Any]:
+    """Levels rising; None, no upper limit, comes last."""
+    return sorted(levels, key=lambda level: math.inf if level is None else level)
+
+
 def best_at(overview: Overview, across: str, up: str) -> Any:
     """Lowest distance at each pair of levels [levels up, levels across], over all else; NaN where none."""
-    columns, rows = (sorted(overview.varied[field]) for field in (across, up))
+    columns, rows = (in_order(overview.varied[field]) for field in (across, up))
     best = np.full((len(rows), len(columns)), np.nan)
     for axes, one in grid_points(overview):
         value = one.mean(overview.distance)
@@ -54,7 +60,7 @@ def _plot_pane(
     axes: Any, overview: Overview, pair: tuple[str, str], best: Any, low: float, high: float
 ) -> Any:
     image = axes.imshow(best, origin="lower", aspect="auto", cmap="viridis", vmin=low, vmax=high)
-    across, up = (sorted(overview.varied[field]) for field in pair)
+    across, up = (in_order(overview.varied[field]) for field in pair)
     axes.set_xticks(range(len(across)), [value_text(value) for value in across], rotation=60)
     axes.set_yticks(range(len(up)), [value_text(value) for value in up])
     axes.set_xlabel(axis_label(pair[0]))

@@ -57,3 +57,10 @@ def test_a_written_level_outside_is_refused_and_allowed_by_name(tmp_path: Path) 
         plan_of(tmp_path, outside)
     plan = plan_of(tmp_path, outside.replace("}", ", beyond_trained_levels: true}"))
     assert {cell.experiment.sample.canonical().form["sigma_min"] for cell in plan.cells} == {0.01}
+
+
+def test_a_grid_may_write_no_upper_limit_of_churn_as_inf(tmp_path: Path) -> None:
+    panel = "{kind: edm_stochastic, num_steps: 10, grid: ve, s_churn: 10, s_tmax: [.inf, 80]}"
+    cells = plan_of(tmp_path, panel).cells
+    limits = [cell.experiment.sample.model_dump(mode="json")["s_tmax"] for cell in cells]
+    assert limits == [None, 80.0] * 2
