@@ -70,6 +70,19 @@ class ConformanceError(AssertionError):
     """A sampler does something else than it declares."""
 
 
+def check_fields(sampler: SamplerBase) -> None:
+    """What its fields accept it can do: a value that makes no sampler has to be refused while a grid is read."""
+    for one in neighbours(sampler):
+        try:
+            one.canonical()
+            one.program()
+        except Exception as error:
+            raise ConformanceError(
+                f"{one!r} is accepted, and fails when it is planned ({type(error).__name__}: {error}): "
+                "limit the field, as Field(gt=0) does, or refuse the combination in a validator"
+            ) from error
+
+
 def check_cost(sampler: SamplerBase) -> None:
     """The declared evaluations and `nfe` are those that a run asks for."""
     for one in at_steps(sampler, STEP_COUNTS):
@@ -227,6 +240,7 @@ def check_order(sampler: SamplerBase) -> None:
 
 CHECKS: tuple[Check, ...] = (
     check_names,
+    check_fields,
     check_cost,
     check_determinism,
     check_batch_split,

@@ -15,6 +15,7 @@ from engine.evaluation.sampler_conformance import (
     check_canonical_form,
     check_cost,
     check_determinism,
+    check_fields,
     check_history,
     check_names,
     check_order,
@@ -150,12 +151,26 @@ class KeepsWhatNobodyLooksAt(Euler):
         return (*before, MultistepStep(1, levels[0], "slope", WeightedSum(1.0, (levels[1] - levels[0],))))
 
 
+class DividesByItsField(Euler):
+    """Takes any number for a field that it divides by."""
+
+    stretch: float = 1.0
+
+    def program(self) -> tuple[Step, ...]:
+        return (*super().program(), Scale(self.stretch / self.stretch))
+
+
 @pytest.mark.parametrize(
     ("sampler", "check", "complaint"),
     [
         (CallsItselfSecondOrder(num_steps=8), check_order, "declares order 2 and has"),
         (CallsItselfFirstOrder(num_steps=8), check_order, "declares order 1 and has"),
         (EndsElsewhere(num_steps=8), check_order, "from the probability-flow ODE"),
+        (
+            DividesByItsField(num_steps=8),
+            check_fields,
+            r"stretch=0\.0.* is accepted, and fails .* limit the field",
+        ),
         (ForgetsTheLastEvaluation(num_steps=8), check_cost, "evaluations and asks"),
         (CallsItselfNoisy(num_steps=8), check_determinism, "does not call itself deterministic"),
         (HidesItsNoise(num_steps=8), check_determinism, "calls itself deterministic"),
