@@ -14,11 +14,9 @@ from orchestrator.grid.override import changed
 from orchestrator.grid.recipe import PACKAGED
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.training import describe
-from orchestrator.planning.unit import Unit
 from orchestrator.search.current_plan import whole_plan
 from orchestrator.storage.store import Store
 
-AXES = "axes: {sample.covariance: [ocm, beta]}"
 SCALE = "varies: scale\noff_playbook: true\naxes: {model.channels: [8, 16]}"
 SET = "{train.keep_raw: true, train.ema_extra_halflives_kimg: [2], train.ema_power: [0.05]}"
 WEIGHTS = """points:
@@ -194,128 +192,6 @@ def test_a_collapse_is_not_explained_by_what_all_points_share(fake: Any) -> None
     deterministic = weights.changed("  - {kind: heun, num_steps: 3}\n", "").plan().cells[0]
     assert deterministic.experiment.sample.canonical().reasons  # churn 0 is Heun, but no point says Heun
     assert deterministic.reasons == ("weights ema with half-life 1 kimg are the training's own average",)
-
-
-# A training that starts from another.
-
-
-def test_a_parent_is_planned_once_and_first_and_cells_depend_on_the_child(head: Any) -> None:
-    plan = head.plan()
-    parent, child = plan.trainings
-    assert counts(plan) == (2, 2, 2)
-    assert (child.parent_id, parent.parent_id) == (parent.train_id, "")
-    assert all(cell.training is child for cell in plan.cells)
-    assert (parent.label, child.label) == ("start training", "the recipe")
-    assert (parent.experiment.objective.kind, parent.experiment.start) == ("simple", None)
-
-
-def test_several_children_share_one_parent_unless_it_varies_too(head: Any) -> None:
-    heads = head.changed(
-        AXES, "axes: {objective.head: [simple, complex]}\nseeds: {train: [0, 1]}", "objective"
-    )
-    assert [unit.label for unit in heads.plan().trainings] == [
-        "start training", "head simple", "head simple, seed 1", "head complex", "head complex, seed 1",
-    ]  # fmt: skip
-    widths = head.changed(AXES, "off_playbook: true\naxes: {model.channels: [8, 16]}", "scale")
-    assert [unit.label for unit in widths.plan().trainings] == [
-        "start training, channels 8", "channels 8", "start training, channels 16", "channels 16",
-    ]  # fmt: skip
-
-
-def test_measure_start_uses_the_samplers_valid_for_the_parent(head: Any) -> None:
-    plan = head.changed("\naxes:", "\nmeasure_start: true\naxes:").plan()
-    parent = plan.trainings[0]
-    assert [cell.training.label for cell in plan.cells] == ["the recipe", "the recipe", "start training"]
-    assert [cell.experiment.sample.covariance for cell in plan.cells if cell.training is parent] == ["beta"]
-
-
-def test_the_parents_unit_is_readable_when_its_sampler_needs_the_child(head: Any) -> None:
-    """The child's sampler may need what only the child learns;
-    its parent is sampled only to choose a snapshot."""
-    plan = head.plan()
-    assert plan.cells[0].experiment.sample.covariance == "ocm"
-    for unit in plan.trainings:
-        told = Unit.from_json(Unit.of_training(unit, "runs", None, 1).to_json())
-        assert (told.spec, told.parent_id) == (unit.experiment, unit.parent_id)
-    told = Unit.from_json(Unit.of_cell(plan.cells[0], "runs", None, 1).to_json())
-    assert (told.spec, told.parent_id) == (plan.cells[0].experiment, plan.trainings[0].train_id)
-
-
-def test_a_parent_that_another_sweep_has_trained_is_cached(head: Any) -> None:
-    start = head.sweep.source.split("axes:")[0]
-    alone = "".join(line for line in start.splitlines(keepends=True) if "objective.kind: ocm" not in line)
-    other = head.changed(head.sweep.source, alone.replace("start.", ""))
-    (unit,) = other.plan().trainings
-    assert head.plan().training_state(head.plan().trainings[0]) == "train"
-    other.finish_training(unit)
-    plan = head.plan()
-    assert plan.trainings[0].train_id == unit.train_id
-    assert [plan.training_state(unit) for unit in plan.trainings] == ["cached", "train"]
-    assert plan.missing_trainings == plan.trainings[1:]
-
-
-# What is left to do.
-
-
-def test_a_finished_sweep_has_nothing_left(finished: Any) -> None:
-    plan = finished.plan()
-    assert (plan.missing_cells, plan.missing_trainings) == ((), ())
-    assert {plan.training_state(unit) for unit in plan.trainings} == {"cached"}
-
-
-def test_a_new_value_on_an_axis_leaves_every_other_unit_finished(finished: Any) -> None:
-    before, after = finished.plan(), finished.changed("[8, 16]", "[4, 8, 16]").plan()
-    assert counts(after) == (12, 6, 3)
-    assert before.finished <= after.finished
-    assert [unit.axes for unit in after.missing_trainings] == [{"model.channels": 4}]
-    assert {cell.training.train_id for cell in after.missing_cells} == {after.missing_trainings[0].train_id}
-
-
-def test_a_new_sampler_needs_no_training(finished: Any) -> None:
-    plan = finished.changed("s_churn: [0, 5, 6]", "s_churn: [0, 1, 5, 6]").plan()
-    assert (len(plan.missing_trainings), len(plan.missing_cells)) == (0, 2)
-
-
-def test_a_finished_training_without_a_selection_is_selected_not_trained(fake: Any) -> None:
-    ready, undecided = fake.plan().trainings
-    fake.finish_training(ready)
-    fake.finish_training(undecided, select=False)
-    plan = fake.plan()
-    assert [plan.training_state(unit) for unit in plan.trainings] == ["cached", "select"]
-    assert plan.missing_trainings == (undecided,)
-
-
-def test_another_selection_rule_reuses_the_weights(finished: Any) -> None:
-    plan = finished.changed("panel:", "set: {eval.selection.num_samples: 128}\npanel:").plan()
-    assert {plan.training_state(unit) for unit in plan.trainings} == {"select"}
-    assert plan.missing_cells == plan.cells
-
-
-def test_more_measured_images_reuse_weights_and_snapshots(finished: Any) -> None:
-    plan = finished.changed("panel:", "set: {eval.num_samples: 128}\npanel:").plan()
-    assert (plan.missing_trainings, plan.missing_cells) == ((), plan.cells)
-
-
-def test_a_cell_without_its_done_file_is_missing(finished: Any) -> None:
-    cell = finished.plan().cells[0]
-    (finished.path / cell.done_file).unlink()
-    assert (finished.path / f"cells/{cell.cell_id}/cell.json").exists()
-    assert finished.plan().missing_cells == (cell,)
-
-
-def test_a_selection_without_done_file_does_not_make_a_training_finished(finished: Any) -> None:
-    unit = finished.plan().trainings[0]
-    (finished.path / unit.done_file).unlink()
-    assert finished.plan().training_state(unit) == "train"
-
-
-def test_the_same_sweep_and_store_give_the_same_plan(finished: Any) -> None:
-    assert finished.plan() == finished.plan()
-
-
-def test_planning_writes_nothing(fake: Any) -> None:
-    fake.plan()
-    assert not fake.path.exists()
 
 
 # Words and imports.

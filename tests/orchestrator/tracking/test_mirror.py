@@ -1,110 +1,13 @@
-"""MLflow mirrors the store: completely, once, and without secrets. A real MLflow on sqlite, no server."""
+"""MLflow mirrors the store: completely and once. A real MLflow on sqlite, no server."""
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_runs import artifacts, everything, history, mirror, runs
 
-from orchestrator.planning.training import Training
-from orchestrator.tracking.connection import tracking_uri
-from orchestrator.tracking.live_mirror import LiveMirror
 from orchestrator.tracking.mirror import Mirror
-
-SECRET = "hunter2"
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A database with MLflow's tables, and no server configured:
-    making them takes seconds, copying does not."""
-    from mlflow.tracking import MlflowClient
-
-    path: Path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-        yield path
-
-
-@pytest.fixture(scope="module")
-def mirrored(empty_database: Path, fake_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A finished sweep, mirrored once; tests only look at it."""
-    made = with_database(fake_in(tmp_path_factory.mktemp("mirrored")), empty_database)
-    made.finish_everything()
-    mirror(made)
-    return made
-
-
-@pytest.fixture
-def small(fake: Any, empty_database: Path) -> Any:
-    """One training and its two cells, not begun, and an empty MLflow."""
-    return with_database(fake.changed("[8, 16]", "[8]"), empty_database)
-
-
-def with_database(fake: Any, database: Path) -> Any:
-    """Put an empty MLflow into the storage."""
-    fake.path.mkdir()
-    shutil.copy(database, fake.path / "mlflow.db")
-    return fake
-
-
-def mirror(fake: Any, status: str = "FINISHED") -> Mirror:
-    """Mirror the sweep's end state as a driver does."""
-    made = Mirror(fake.plan(), fake.store)
-    made.open()
-    made.close(status)
-    return made
-
-
-def client(fake: Any) -> Any:
-    """MLflow's own view."""
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(tracking_uri=tracking_uri(fake.store))
-
-
-def runs(fake: Any) -> dict[str, Any]:
-    """Every run of the sweep's experiment by its unit; a unit with two runs fails."""
-    experiment = client(fake).get_experiment_by_name("orch/tiny")
-    found = client(fake).search_runs([experiment.experiment_id])
-    units = [run.data.tags["orch.unit"] for run in found]
-    assert [unit for unit, count in Counter(units).items() if count > 1] == []
-    return dict(zip(units, found, strict=True))
-
-
-def history(fake: Any, run: Any) -> dict[str, list[tuple[int, float]]]:
-    """Every metric of a run: (step, value) in order."""
-    read = client(fake).get_metric_history
-    names = run.data.metrics
-    return {
-        name: sorted((entry.step, entry.value) for entry in read(run.info.run_id, name)) for name in names
-    }
-
-
-def artifacts(fake: Any, run: Any) -> list[str]:
-    return sorted(file.path for file in client(fake).list_artifacts(run.info.run_id))
-
-
-def everything(fake: Any) -> dict[str, Any]:
-    """What MLflow holds, without what names the database alone."""
-    found = runs(fake)
-    named = {run.info.run_id: unit for unit, run in found.items()}
-    return {
-        unit: {
-            "status": run.info.status,
-            "name": run.info.run_name,
-            "params": run.data.params,
-            "parent": named.get(run.data.tags.get("mlflow.parentRunId")),
-            "tags": {key: value for key, value in run.data.tags.items() if key.startswith("orch.")},
-            "metrics": history(fake, run),
-            "artifacts": artifacts(fake, run),
-        }
-        for unit, run in found.items()
-    }
 
 
 def test_a_run_for_the_sweep_is_parent_of_one_for_each_training_and_cell(mirrored: Any) -> None:
@@ -257,56 +160,4 @@ def test_more_metrics_than_one_request_holds_are_all_there(
     assert sum(map(len, history(small, runs(small)[unit.train_id]).values())) == 4 + 4 + 2 + 1
 
 
-# Where, and what must not be there.
-
-
-def test_the_database_lies_in_the_storage_unless_one_is_configured(
-    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert tracking_uri(small.store) == f"sqlite:///{small.path}/mlflow.db"
-    elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
-    shutil.move(small.path / "mlflow.db", tmp_path / "elsewhere.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
-    mirror(small)
-    assert (tracking_uri(small.store), set(runs(small))) == (elsewhere, {"sweep"})
-    assert not (small.path / "mlflow.db").exists()
-
-
-def test_no_credentials_reach_mlflow(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Environment, command and storage carry a password; none of it is written down."""
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr("sys.argv", ["orch", "sweep", "g.yaml", "--storage", f"s3://me:{SECRET}@host/bucket"])
-    small.finish_training(small.plan().trainings[0])
-    made = Mirror(small.plan(), replace(small.store, uri=f"s3://me:{SECRET}@host/bucket"))
-    made.open()
-    made.close("FINISHED")
-    assert SECRET not in str([run.to_dictionary() for run in runs(small).values()])
-    assert SECRET.encode() not in (small.path / "mlflow.db").read_bytes()
-
-
 # The thread beside the sweep.
-
-
-def mirrored_beside_the_sweep(small: Any) -> LiveMirror:
-    live = LiveMirror(Mirror(small.plan(), small.store))
-    live.start()
-    live.finish("FINISHED")
-    return live
-
-
-def test_the_live_mirror_ends_with_everything_mirrored(small: Any) -> None:
-    small.finish_training(small.plan().trainings[0])
-    live = mirrored_beside_the_sweep(small)
-    assert live.error is None
-    assert [run.info.status for run in runs(small).values()] == ["FINISHED", "FINISHED"]
-
-
-def test_an_error_of_mlflow_is_kept_and_does_not_stop_the_sweep(
-    small: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(self: Mirror, unit: Training) -> None:
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(Mirror, "_mirror_training", broken)
-    live = mirrored_beside_the_sweep(small)
-    assert str(live.error) == "no route to host"
