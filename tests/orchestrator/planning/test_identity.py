@@ -4,15 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from fixed_experiment import BASE
 
-from engine.backbones.ddpmpp.config import DdpmPlusPlus
-from engine.config.experiment import Data, EvaluationProtocol, Experiment, Likelihood, Selection, Start
+from engine.config.experiment import Experiment, Selection, Start
 from engine.config.train import Train
 from engine.config.weights import EmaWeights
-from engine.objectives.edm import EdmObjective
 from engine.objectives.simple import SimpleObjective
 from engine.samplers.ddim import Ddim
-from engine.samplers.ddpm import Ddpm
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.heun import Heun
@@ -20,23 +18,10 @@ from orchestrator.planning import identity
 from orchestrator.planning.identity import (
     canonical_json,
     cell_id,
-    cell_versions,
     non_default_fields,
     protocol_id,
     selection_id,
     train_id,
-    training_versions,
-)
-
-BASE = Experiment(
-    data=Data(name="digits"),
-    model=DdpmPlusPlus(
-        channels=8, channel_mult=(1, 2), num_blocks=1, attention_resolutions=(4,), dropout=0.05
-    ),
-    objective=EdmObjective(),
-    train=Train(batch_size=100, total_kimg=4, snapshot_kimg=2, lr=0.002),
-    sample=Heun(num_steps=18),
-    eval=EvaluationProtocol(num_samples=100),
 )
 
 
@@ -282,38 +267,3 @@ def test_the_default_selection_rule_is_spelled_out_in_the_identity() -> None:
         update={"selection": Selection(sampler=Heun(num_steps=18), num_samples=10_000)}
     )
     assert cell_of(BASE.model_copy(update={"eval": spelled})) == cell_of(BASE)
-
-
-def test_a_correction_renames_what_it_touches_and_nothing_else() -> None:
-    augmented = BASE.model_copy(update={"data": BASE.data.model_copy(update={"augment": 0.12})})
-    assert training_versions(BASE) == {}
-    assert training_versions(augmented) == {"augmentation": 2}
-    assert cell_versions(augmented) == {}
-
-
-def test_the_corrected_bound_renames_only_cells_that_it_changes() -> None:
-    def versions(likelihood: Likelihood | None, **sampler: Any) -> dict[str, int]:
-        protocol = BASE.eval.model_copy(update={"likelihood": likelihood})
-        chosen = Ddpm(num_steps=10, **sampler)
-        return cell_versions(BASE.model_copy(update={"eval": protocol, "sample": chosen}))
-
-    for covariance in ("analytic", "ocm"):
-        assert versions(Likelihood(), covariance=covariance) == {"bound": 2}
-        # No bound, one of P6's convention, or no timestep 0: nothing was corrected.
-        assert versions(None, covariance=covariance) == {}
-        assert versions(Likelihood(), covariance=covariance, guidance=2.0) == {}
-        assert versions(Likelihood(decoder="chain"), covariance=covariance) == {}
-        assert versions(Likelihood(), covariance=covariance, tau="trailing") == {}
-    for covariance in ("beta", "beta_tilde", "learned_range"):
-        assert versions(Likelihood(), covariance=covariance) == {}
-
-
-def test_conventions_of_bounds_never_share_a_protocol() -> None:
-    def protocol(**conventions: Any) -> str:
-        likelihood = Likelihood(**conventions)
-        rule = BASE.eval.model_copy(update={"likelihood": likelihood})
-        return protocol_id(BASE.model_copy(update={"eval": rule}))
-
-    found = [protocol(), protocol(decoder="chain"), protocol(normal="tanh")]
-    assert len(set(found)) == 3
-    assert protocol(decoder="walk", normal="exact") == found[0]
