@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from pydantic import JsonValue
 from torch import Tensor
 
 from engine.data.datasets import to_unit
@@ -22,7 +21,7 @@ from engine.posterior import Posterior
 from engine.process.covariance import ReverseStep, learned_range, reverse_betas
 from engine.process.decoder import DecoderName, NormalCdfName
 from engine.process.schedules import alpha_bars, sigma_of
-from engine.records.record import JsonObject
+from engine.records.bound import BoundRecord, BoundStep
 from engine.samplers.chain_step import NEEDED, require_variance
 from engine.samplers.ddpm import Ddpm
 from engine.samplers.steps import DenoiseFn, DenoiseRequest, NoiseFn, answer_request
@@ -68,11 +67,16 @@ class Bound:
         """Standard error of the total over images and the noise they met; None for a single image."""
         return standard_error(self.values)
 
-    def to_json(self) -> JsonObject:
-        """A plain dict of the means."""
-        steps: list[JsonValue] = [{"timestep": timestep, "kl": bits} for timestep, bits in self.kl.items()]
-        named = {"total": self.total, "stderr": self.stderr, "prior": self.prior, "decoder": self.decoder}
-        return {**named, "steps": steps, "num_images": len(self.terms)}
+    def record(self) -> BoundRecord:
+        """The means, as they are kept."""
+        return BoundRecord(
+            total=self.total,
+            stderr=self.stderr,
+            prior=self.prior,
+            decoder=self.decoder,
+            steps=tuple(BoundStep(timestep=timestep, kl=bits) for timestep, bits in self.kl.items()),
+            num_images=len(self.terms),
+        )
 
 
 @torch.inference_mode()

@@ -10,10 +10,9 @@ from engine.config.experiment import Experiment
 from engine.data.datasets import ImageSet, points_of
 from engine.files import Files
 from engine.metrics.optimal_loss import optimal_loss
+from engine.records import paths
 from engine.training.gap_history import Bins, Optimum
 from engine.training.step import World
-
-OPTIMUM = "optimal_loss.json"
 
 NUM_DRAWS = 1024
 """Noisy images at each noise level."""
@@ -36,10 +35,10 @@ def training_optimum(
     bins = Bins.of(design, schedule.num_bins)
     values = torch.zeros(bins.count, dtype=torch.float64, device=device)
     if world.rank == 0:
-        kept = files.read(OPTIMUM)
+        kept = files.read(paths.OPTIMUM)
         if kept is None:
             kept = measured(experiment, images, bins, device)
-            files.write(OPTIMUM, kept)
+            files.write(paths.OPTIMUM, kept)
         values = values.new_tensor(json.loads(kept)["optimal_loss"])
     if world.size > 1:
         dist.broadcast(values, 0)

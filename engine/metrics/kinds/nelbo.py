@@ -65,7 +65,7 @@ class VariationalBound(Metric):
             decoder=rule.decoder,
             normal_cdf=rule.normal,
         )
-        cell.keep(BOUND, json.dumps(bound.to_json(), indent=1).encode())
+        cell.keep(BOUND, json.dumps(bound.record().to_json(), indent=1).encode())
         return {f"nelbo_{rule.split}": bound.total}
 
 

@@ -321,7 +321,7 @@ def test_numbers_are_means_over_images_and_add_up() -> None:
     assert bound.decoder == pytest.approx(3.0)
     assert bound.total == pytest.approx(5.8)
     assert bound.stderr == pytest.approx(2.2)  # values 3.6 and 8: half their distance
-    plain = json.loads(json.dumps(bound.to_json()))
+    plain = json.loads(json.dumps(bound.record().to_json()))
     assert plain["steps"][0] == {"timestep": 9, "kl": pytest.approx(0.6)}
     assert plain["num_images"] == 2
     assert Bound(bound.timesteps, bound.terms[:1]).stderr is None

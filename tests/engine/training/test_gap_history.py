@@ -22,10 +22,11 @@ from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, VeProcess, VpProcess
 from engine.process.training_schedule import LossGapSchedule
 from engine.process.weighting import MinSnrWeight
+from engine.records import paths
 from engine.training import optimum as optimum_module
 from engine.training.gap_history import TAIL, Bins, GapHistory, Optimum
 from engine.training.levels import LevelDrawer
-from engine.training.optimum import OPTIMUM, training_optimum
+from engine.training.optimum import training_optimum
 from engine.training.start import starting_state
 from engine.training.step import TrainingStep, World
 
@@ -208,8 +209,8 @@ def test_the_table_is_the_optimal_loss_and_is_measured_once(
     points = few.images.float() / 127.5 - 1
     expected = optimal_loss(points, sigmas, num_draws=1024, seed=experiment.train.seed)
     assert found == Optimum(tuple(level.value for level in expected), 64)
-    kept = json.loads((tmp_path / OPTIMUM).read_bytes())
-    files.write(OPTIMUM, json.dumps(kept | {"optimal_loss": [0.5] * BINS}).encode())
+    kept = json.loads((tmp_path / paths.OPTIMUM).read_bytes())
+    files.write(paths.OPTIMUM, json.dumps(kept | {"optimal_loss": [0.5] * BINS}).encode())
     assert training_optimum(experiment, few, files, ALONE, CPU) == Optimum((0.5,) * BINS, 64)
     assert training_optimum(short.speck(), few, files, ALONE, CPU) is None
 
@@ -229,7 +230,7 @@ def test_the_table_of_gaussian_data_is_the_closed_form(tmp_path: Path, short: An
     objective = RegressionObjective(process=VeProcess(), noise_levels=levels, training_schedule=SCHEDULE)
     experiment = short.speck(objective)
     training_optimum(experiment, ImageSet.of(images, torch.zeros(n)), LocalFiles(tmp_path), ALONE, CPU)
-    kept = json.loads((tmp_path / OPTIMUM).read_bytes())
+    kept = json.loads((tmp_path / paths.OPTIMUM).read_bytes())
     for sigma, value, stderr in zip(kept["sigma"], kept["optimal_loss"], kept["stderr"], strict=True):
         exact = s**2 * sigma**2 / (s**2 + sigma**2)
         assert abs(value - exact) < 4 * stderr + 3 * 0.016 * exact
