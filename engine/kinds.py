@@ -12,11 +12,19 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pkgutil import iter_modules
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args
 
 from pydantic import Field
 
 Kind = TypeVar("Kind")
+
+Group = Literal[
+    "orch.samplers", "orch.backbones", "orch.metrics", "orch.datasets", "orch.extractors", "orch.tables"
+]
+"""Entry-point groups under which an installed package may offer kinds."""
+
+PREFIX = "orch."
+"""What is offered under a group that begins so is meant for us."""
 
 
 class PluginError(ImportError):
@@ -86,7 +94,7 @@ class Kinds(Mapping[str, Kind]):
         concept: str,
         builtin: Iterable[Kind],
         *,
-        group: str | None = None,
+        group: Group | None = None,
         base: type | None = None,
     ) -> None:
         """`concept` is the word for messages; `base` is what a package's kind must derive from, or be an object of.
@@ -165,9 +173,21 @@ class Kinds(Mapping[str, Kind]):
 @cache
 def _all_entries() -> Any:
     """Entry points of all installed packages. Reading them takes a walk over every package, so it is done
-    once."""
-    return entry_points()
+    once.
+
+    Raises PluginError for a group that begins as ours do and is none of them: a slip would go unnoticed.
+    """
+    found = entry_points()
+    for group in sorted(found.groups):
+        if group.startswith(PREFIX) and group not in get_args(Group):
+            entry = next(iter(found.select(group=group)))
+            package = entry.dist.name if entry.dist else entry.module
+            raise PluginError(
+                f"the installed package {package} offers {entry.name!r} under {group}, where nothing is looked for; "
+                f"there are: {', '.join(get_args(Group))}: mend or uninstall the package"
+            )
+    return found
 
 
-def _entries(group: str) -> list[EntryPoint]:
+def _entries(group: Group) -> list[EntryPoint]:
     return sorted(_all_entries().select(group=group), key=lambda entry: entry.name)

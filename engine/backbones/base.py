@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import Field
 
 from engine.backbones.cost import Cost, Layer, sum_of
+from engine.backbones.linked_rules import LinkedRule
 from engine.backbones.shape import NetShape
 from engine.conflicts import ConfigConflict
 from engine.frozen import Frozen
@@ -62,6 +63,8 @@ class ModelBase(Frozen):
     """Playbook levels of its fields: values a sweep may give them without being marked as off the playbook."""
     knob_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Knob group -> own fields that a sweep of this group may vary; those of `KNOB_GROUPS` need no mention."""
+    linked_rules: ClassVar[Mapping[str, LinkedRule]] = {}
+    """Rules for hyper-parameters that follow this network's settings, which a grid's `linked:` block may name."""
     not_named: ClassVar[frozenset[str]] = frozenset({"dropout", "class_conditional", "label_dropout"})
     """Settings that leave a network its published name."""
     execution_settings: ClassVar[frozenset[str]] = frozenset()

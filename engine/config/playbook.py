@@ -5,22 +5,6 @@ from collections.abc import Iterable
 from engine.backbones.base import ModelBase
 from engine.backbones.registry import BACKBONES
 
-# iDDPM's reference learning rate at C = 128 [P1 p11; playbook A.6].
-UNET_REFERENCE_CHANNELS = 128
-UNET_REFERENCE_LR = 1e-4
-
-# DyDiT's fine-tuning steps and warm-up steps of L_complete, at 256 images a step [P5 Table 6; playbook A.2].
-DYDIT_BATCH = 256
-DYDIT_STEPS = {"S": 50_000, "B": 100_000, "XL": 200_000}
-DYDIT_XL_STEPS_AT_07 = 150_000
-DYDIT_WARMUP_STEPS = {"S": 0, "B": 0, "XL": 30_000}
-
-# DyDiT's released code, which has XL alone. At a budget of 0.7: a slower ramp, L_complete to the end, a lower rate.
-DYDIT_RELEASED_RAMP_STEPS = {0.5: 1_000, 0.7: 5_000}
-DYDIT_RELEASED_WARMUP_STEPS = {0.5: 30_000, 0.7: 150_000}
-DYDIT_RELEASED_LR = {0.5: 1e-4, 0.7: 2.5e-5}
-
-
 SHARED_KNOBS: dict[str, tuple[str, ...]] = {
     "scale": ("model.channels", "model.depth", "model.width", "model.num_heads", "train.lr"),
     "budget": ("train.lr", "train.total_kimg", "train.grad_clip"),

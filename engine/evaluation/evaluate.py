@@ -1,6 +1,6 @@
 """Pick the snapshot by the locked protocol, then measure a sampler on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -111,20 +111,25 @@ def evaluate_cell(
     experiment = snapshot.experiment
     generated = generated or generate_cell(experiment, snapshot.denoiser)
     found = ask(METRICS.values(), MeasuredCell(snapshot, split, files, context, generated))
-    executed = None
-    measuring = dict(found.evaluations)
-    evaluations = generated.evaluations
-    if "flops_ratio" in found.metrics:
-        # What is sampled once more, to watch it, counts as sampling.
-        evaluations += measuring.pop("flops_ratio")
-        executed = experiment.model.executed_cost(net_shape(experiment), found.metrics["flops_ratio"])
+    again = sum(spent for name, spent in found.evaluations.items() if METRICS[name].counts_as_sampling)
     return CellMeasurement(
         metrics=found.metrics,
         nfe=experiment.sample.nfe,
-        evaluations=evaluations,
-        measuring_evaluations=sum(measuring.values()),
+        evaluations=generated.evaluations + again,
+        measuring_evaluations=sum(found.evaluations.values()) - again,
         seconds=generated.seconds,
         panel=panel_png(generated.images, experiment),
         jackknife=found.jackknife,
-        macs=executed.macs if executed else None,
+        macs=executed_macs(experiment, found.metrics),
     )
+
+
+def executed_macs(experiment: Experiment, metrics: Mapping[str, float]) -> int | None:
+    """Multiply-accumulates that sampling executed in a forward pass of an image, on average; None where every
+    pass costs the same."""
+    shares = (metric.executed_share(metrics) for metric in METRICS.values())
+    share = next((found for found in shares if found is not None), None)
+    if share is None:
+        return None
+    executed = experiment.model.executed_cost(net_shape(experiment), share)
+    return executed.macs if executed else None

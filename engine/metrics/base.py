@@ -151,6 +151,9 @@ class Metric(ABC):
     needs_images: ClassVar[bool] = True
     """Whether it looks at generated images; others need the network alone."""
 
+    counts_as_sampling: ClassVar[bool] = False
+    """Whether the network evaluations it makes are told with those of sampling, and not with those of measuring."""
+
     def measured_in(self, experiment: ExperimentView) -> tuple[str, ...]:
         """Names of the numbers that a cell of this experiment gets; none when nothing asks for them."""
         asked = self.name in experiment.eval.metrics
@@ -173,6 +176,11 @@ class Metric(ABC):
     @abstractmethod
     def measure(self, cell: Cell) -> Mapping[str, float]:
         """The numbers by name. It imports torch itself; network evaluations it makes are counted."""
+
+    def executed_share(self, values: Mapping[str, float]) -> float | None:
+        """Of the numbers measured of a cell, the share of its network that sampling executed; None where it is
+        no metric of that."""
+        return None
 
     def left_out(self, cell: Cell) -> Mapping[str, tuple[float, ...]]:
         """Values with each block of images left out, where their differences say how sure a number is."""

@@ -75,3 +75,13 @@ def test_two_packages_with_one_name_are_both_named(monkeypatch: pytest.MonkeyPat
         PluginError, match=r"package orch-1 offers .* one of that name already, of the package orch-0"
     ):
         offered(monkeypatch, Complete, Euler)
+
+
+def test_a_group_that_nobody_reads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    slip = EntryPoint(name="midpoint", value="orch_midpoint:Midpoint", group="orch.sampler")
+    found = SimpleNamespace(groups={"console_scripts", "orch.sampler"}, select=lambda group: [slip])
+    monkeypatch.setattr(kinds, "entry_points", lambda: found)
+    with pytest.raises(
+        PluginError, match=r"offers 'midpoint' under orch\.sampler, .*; there are: orch\.samplers, "
+    ):
+        kinds._all_entries.__wrapped__()

@@ -14,7 +14,9 @@ from engine.backbones.dit.cost import skippable_cost
 from engine.backbones.dit.layout import dit_layout
 from engine.backbones.dit.settings import DIT_SIZES, TransformerSettings
 from engine.backbones.dydit.cost import choice_bytes, dydit_layers
+from engine.backbones.dydit.fine_tuning import FINE_TUNING_RULES
 from engine.backbones.dydit.routes import Route
+from engine.backbones.linked_rules import LinkedRule
 from engine.backbones.shape import LATENTS, NetShape
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class DyDit(TransformerSettings):
     position: ClassVar[int] = 6
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {**TransformerSettings.levels, "flops_ratio": BUDGETS}
     knob_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"budget": BUDGET_KNOBS}
+    linked_rules: ClassVar[Mapping[str, LinkedRule]] = FINE_TUNING_RULES
     execution_settings: ClassVar[frozenset[str]] = frozenset({"flops_ratio"})
     # Of the budget's knobs the routes alone make layers.
     not_named: ClassVar[frozenset[str]] = TransformerSettings.not_named | (

@@ -5,10 +5,12 @@ from typing import ClassVar
 
 from engine.backbones.base import DROPOUT_LEVELS, FP32
 from engine.backbones.cost import Layer
+from engine.backbones.linked_rules import LinkedRule
 from engine.backbones.shape import NetShape
 from engine.backbones.unets.activations import unet_activations, unet_checkpointed
 from engine.backbones.unets.cost import unet_layers
 from engine.backbones.unets.layout import unet_layout
+from engine.backbones.unets.linked_rules import lr_from_channels
 from engine.backbones.unets.settings import UNetSettings
 
 UNET_CHANNELS = (64, 96, 128, 192)
@@ -19,6 +21,7 @@ class UNetBase(UNetSettings):
     """A U-Net: a kind adds its `variant`, its heads and its network."""
 
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {"channels": UNET_CHANNELS, "dropout": DROPOUT_LEVELS}
+    linked_rules: ClassVar[Mapping[str, LinkedRule]] = {"lr_from_channels": lr_from_channels}
     has_head_features: ClassVar[bool] = True
 
     @property
