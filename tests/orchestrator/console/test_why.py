@@ -112,7 +112,7 @@ def test_many_points_are_shortened(finished: Any, console: Any) -> None:
     wide.save_plan()
     told = why(wide, wide.plan().cells[1].cell_id, console)
     assert told[2:9] == ["stands for 7 points of the grid:", *told[3:8], "and 2 more"]
-    assert told[3] == "channels 8, sampler EDM 3 churn 5 [0, 80] noise 1"
+    assert told[3] == "channels 8, sampler EDM 3 churn 5 [0, inf] noise 1"
 
 
 # A training that starts from another, and weights.
@@ -151,7 +151,7 @@ def test_equal_weights_are_a_reason_to_be_one_unit(fake: Any, console: Any) -> N
     same = fake.changed("axes: {model.channels: [8, 16]}", points, "weights")
     same.save_plan()
     told = why(same, same.plan().cells[1].cell_id, console)
-    assert "weights ema, halflife_kimg 1, sampler EDM 3 churn 5 [0, 80] noise 1" in told
+    assert "weights ema, halflife_kimg 1, sampler EDM 3 churn 5 [0, inf] noise 1" in told
     assert "because weights ema with half-life 1 kimg are the training's own average" in told
 
 
