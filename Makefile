@@ -8,8 +8,8 @@ BIN := .venv/bin
 quickstart: setup
 	$(BIN)/orch sweep grids/quickstart.yaml
 
-test: setup
-	$(BIN)/python -m pytest -m "not gpu"
+test: test-fast
+	$(BIN)/python -m pytest -m "(ray or slow) and not gpu"
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not ray and not slow and not gpu" -n auto
