@@ -1,6 +1,7 @@
 """The one batch shape at which a network is evaluated: what does not fill a batch is repeated until it does.
 
-A network rounds differently at other batch shapes. At one shape an image has the same bits however the work is split.
+A network rounds differently at other batch shapes.
+At one shape an image has the same bits however the work is split.
 """
 
 import torch

@@ -13,8 +13,8 @@ from engine.process.precond import Preconditioning
 
 
 def build_network(experiment: Experiment) -> nn.Module:
-    """The network with fresh weights, a function of the training seed alone; OCM's is a head on its
-    parent's."""
+    """The network with fresh weights, a function of the training seed alone;
+    OCM's is a head on its parent's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_seed(experiment.train.seed, Purpose.WEIGHTS, 0))
         net = _network(experiment)
@@ -23,8 +23,8 @@ def build_network(experiment: Experiment) -> nn.Module:
 
 
 def _network(experiment: Experiment) -> nn.Module:
-    """A backbone of the experiment's own, or for a head that of the training it starts from, which is taken over
-    as it is."""
+    """A backbone of the experiment's own, or for a head that of
+    the training it starts from, which is taken over as it is."""
     parent = experiment.parent
     owner = parent if parent is not None and experiment.objective.is_head else experiment
     backbone = owner.model.build(net_shape(owner))
@@ -32,8 +32,8 @@ def _network(experiment: Experiment) -> nn.Module:
 
 
 def build_denoiser(experiment: Experiment, net: nn.Module, precision: Precision | None = None) -> Denoiser:
-    """The network with the preconditioning of the experiment's objective, and OCM's variance where it has its
-    head.
+    """The network with the preconditioning of the experiment's
+    objective, and OCM's variance where it has its head.
 
     `precision` None is what the experiment trains in.
     """

@@ -17,15 +17,15 @@ class VarianceModel(Protocol):
     def __call__(self, sigma: Tensor, head: Tensor | None, eps_hat: Tensor | None = None) -> Tensor:
         """Variance of x0 given x at noise levels sigma [B], float64, broadcastable to [B, C, H, W].
 
-        `head` is the output of the network's covariance head [B, C, H, W], or None when it has none; `eps_hat` is
-        the noise that the network predicts [B, C, H, W].
+        `head` is the output of the network's covariance head [B, C, H, W], or None when it has none;
+        `eps_hat` is the noise that the network predicts [B, C, H, W].
         """
 
 
 @dataclass(frozen=True)
 class Output:
-    """A network's raw output at x: its target, what it says of the reverse variance (or None), its
-    coefficients."""
+    """A network's raw output at x: its target, what it says
+    of the reverse variance (or None), its coefficients."""
 
     target: Tensor
     """[B, C, H, W], float32: p * x0 + q * eps as predicted."""
@@ -60,8 +60,8 @@ class Denoiser(nn.Module):
         self.nfe = 0
 
     def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """x0_hat of noisy images `x` [B, C, H, W] at noise level `sigma` (one for all, or [B]), in the dtype
-        of `x`."""
+        """x0_hat of noisy images `x` [B, C, H, W] at noise level
+        `sigma` (one for all, or [B]), in the dtype of `x`."""
         return self._x0_hat(x, self.output(x, levels(sigma, x), label))
 
     def posterior(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Posterior:
@@ -93,8 +93,8 @@ class Denoiser(nn.Module):
         return Posterior(x0_hat.detach(), x0_variance=columns(sigma**2, x) * signs * gradient)
 
     def output(self, x: Tensor, sigma: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Output:
-        """Evaluate the network on `x` [B, C, H, W] at `sigma` [B], with `label` [B] and `augment` [B, 9] or
-        None."""
+        """Evaluate the network on `x` [B, C, H, W] at `sigma`
+        [B], with `label` [B] and `augment` [B, 9] or None."""
         c = self.precond(sigma)
         self.nfe += 1
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
@@ -107,7 +107,8 @@ class Denoiser(nn.Module):
 
     @property
     def packs_steps(self) -> bool:
-        """Whether images at several noise levels may share a batch: not with a network that says otherwise."""
+        """Whether images at several noise levels may share a batch:
+        not with a network that says otherwise."""
         return all(getattr(module, "packs_steps", True) for module in self.net.modules())
 
     @staticmethod
@@ -117,8 +118,8 @@ class Denoiser(nn.Module):
 
 
 def predicted_noise(output: Output, x: Tensor, sigma: Tensor) -> Tensor:
-    """eps_hat = (x - x0_hat) / sigma at `sigma` [B]: ((1 - c_skip) x - c_out T) / sigma, which loses no digits where
-    sigma is small."""
+    """eps_hat = (x - x0_hat) / sigma at `sigma` [B]: ((1 - c_skip) x - c_out T)
+    / sigma, which loses no digits where sigma is small."""
     c = output.coefficients
     return columns((1 - c.c_skip) / sigma, x) * x - columns(c.c_out / sigma, x) * output.target.to(x.dtype)
 

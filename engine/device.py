@@ -7,8 +7,8 @@ if TYPE_CHECKING:
 
 
 def worker_device() -> "torch.device":
-    """This process's GPU if it was given one, else the CPU; from then on its arithmetic repeats and is not
-    cut short.
+    """This process's GPU if it was given one, else the CPU;
+    from then on its arithmetic repeats and is not cut short.
 
     Numbers that are kept in the store must not depend on which command measured them.
     """

@@ -44,8 +44,8 @@ class Guided:
         )
 
     def posterior(self, x: Tensor, sigma: Tensor | float) -> Posterior:
-        """The guided mean; what is known of the variance is the conditional prediction's, or the only
-        one's."""
+        """The guided mean; what is known of the variance is
+        the conditional prediction's, or the only one's."""
         if self.guidance == 0:
             return self.denoiser.posterior(x, sigma, self._null)
         conditional = self.denoiser.posterior(x, sigma, self.label)
@@ -54,8 +54,8 @@ class Guided:
         return replace(conditional, x0_hat=self._mix(self.denoiser(x, sigma, self._null), conditional.x0_hat))
 
     def probe(self, x: Tensor, sigma: Tensor | float, signs: Tensor) -> Posterior:
-        """The mean and one estimate of the variance by random signs, of the conditional prediction or of the only
-        one. ValueError for a mixture of two."""
+        """The mean and one estimate of the variance by random signs, of the
+        conditional prediction or of the only one. ValueError for a mixture of two."""
         if self.guidance not in (0, 1):
             raise ValueError("a guided prediction has no gradient of its own to estimate a variance by")
         return self.denoiser.probe(x, sigma, signs, self._null if self.guidance == 0 else self.label)

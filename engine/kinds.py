@@ -1,8 +1,8 @@
 """One list a concept: its built-in kinds, and those that installed packages offer under an entry-point group.
 
-Unions of configurations, JSON Schema, help and conformance tests are derived from these lists, so nothing is
-listed twice. A module that defines a kind must not import the list it is in: lists live in a room's
-`registry.py`.
+Unions of configurations, JSON Schema, help and conformance tests are derived
+from these lists, so nothing is listed twice. A module that defines a kind
+must not import the list it is in: lists live in a room's `registry.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,14 +28,14 @@ PREFIX = "orch."
 
 
 class PluginError(ImportError):
-    """An installed package offers a kind that cannot be used; the message names the package and says what is
-    wrong."""
+    """An installed package offers a kind that cannot be used;
+    the message names the package and says what is wrong."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The installed package that a kind comes from; part of the identity of everything made with that
-    kind."""
+    """The installed package that a kind comes from;
+    part of the identity of everything made with that kind."""
 
     package: str
     version: str
@@ -51,7 +51,8 @@ def origin_of(kind: object) -> Origin | None:
 
 
 def kind_name(kind: object) -> str:
-    """The name of a kind: of a configuration class the one value of its field `kind`, of an object its `name`."""
+    """The name of a kind: of a configuration class the one
+    value of its field `kind`, of an object its `name`."""
     own: Any = kind
     return str(own.model_fields["kind"].default if isinstance(kind, type) else own.name)
 
@@ -59,8 +60,9 @@ def kind_name(kind: object) -> str:
 def built_in(package: str, base: type, *, inside: str = "") -> list[Any]:
     """The kinds defined by the modules of a package, in the order of their `position`, then of their names.
 
-    A kind is a subclass of `base` with a field `kind`, or an object of class `base`. With `inside` the kinds have
-    a folder each, and its module of that name is read: `built_in("engine.backbones", ModelBase, inside="config")`.
+    A kind is a subclass of `base` with a field `kind`, or an object of class
+    `base`. With `inside` the kinds have a folder each, and its module of that
+    name is read: `built_in("engine.backbones", ModelBase, inside="config")`.
     """
     found: dict[str, Any] = {}
     for module in iter_modules(import_module(package).__path__, f"{package}."):
@@ -97,7 +99,8 @@ class Kinds(Mapping[str, Kind]):
         group: Group | None = None,
         base: type | None = None,
     ) -> None:
-        """`concept` is the word for messages; `base` is what a package's kind must derive from, or be an object of.
+        """`concept` is the word for messages; `base` is what a
+        package's kind must derive from, or be an object of.
 
         Raises PluginError for a package's kind that cannot be used.
         """
@@ -172,8 +175,8 @@ class Kinds(Mapping[str, Kind]):
 
 @cache
 def _all_entries() -> Any:
-    """Entry points of all installed packages. Reading them takes a walk over every package, so it is done
-    once.
+    """Entry points of all installed packages.
+    Reading them takes a walk over every package, so it is done once.
 
     Raises PluginError for a group that begins as ours do and is none of them: a slip would go unnoticed.
     """
@@ -183,8 +186,8 @@ def _all_entries() -> Any:
             entry = next(iter(found.select(group=group)))
             package = entry.dist.name if entry.dist else entry.module
             raise PluginError(
-                f"the installed package {package} offers {entry.name!r} under {group}, where nothing is looked for; "
-                f"there are: {', '.join(get_args(Group))}: mend or uninstall the package"
+                f"the installed package {package} offers {entry.name!r} under {group}, where nothing "
+                f"is looked for; there are: {', '.join(get_args(Group))}: mend or uninstall the package"
             )
     return found
 

@@ -1,10 +1,10 @@
-"""Noise keyed by what it is for: a value is a function of (seed, purpose, item, step), never of a generator's
-state.
+"""Noise keyed by what it is for: a value is a function of
+(seed, purpose, item, step), never of a generator's state.
 
-So a sample does not change when the batch is split over more workers, when other cells run beside it, or when
-training resumes in the middle. The generator is the counter-based Philox4x32-10 of Salmon et al., "Parallel
-random numbers: as easy as 1, 2, 3" (SC 2011), written as tensor operations: one call fills a whole batch on
-any device.
+So a sample does not change when the batch is split over more workers, when other cells
+run beside it, or when training resumes in the middle. The generator is the
+counter-based Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2,
+3" (SC 2011), written as tensor operations: one call fills a whole batch on any device.
 """
 
 import math

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What one evaluation says of x0 given x = x0 + sigma eps: the mean, and what is known of the variance."""
+    """What one evaluation says of x0 given x = x0 + sigma eps:
+    the mean, and what is known of the variance."""
 
     x0_hat: "torch.Tensor"
     """E[x0 | x], with the shape of x, [batch, ...]."""

@@ -1,1 +1,2 @@
-"""The networks, one folder a kind: its configuration, its network, what it costs and what it was published as."""
+"""The networks, one folder a kind: its configuration, its
+network, what it costs and what it was published as."""

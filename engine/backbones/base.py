@@ -60,22 +60,26 @@ class ModelBase(Frozen):
     position: ClassVar[int] = LAST
     """Place among the kinds in messages and in the schema."""
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {"dropout": DROPOUT_LEVELS}
-    """Playbook levels of its fields: values a sweep may give them without being marked as off the playbook."""
+    """Playbook levels of its fields: values a sweep may
+    give them without being marked as off the playbook."""
     knob_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Knob group -> own fields that a sweep of this group may vary; those of `KNOB_GROUPS` need no mention."""
+    """Knob group -> own fields that a sweep of this group may vary;
+    those of `KNOB_GROUPS` need no mention."""
     linked_rules: ClassVar[Mapping[str, LinkedRule]] = {}
-    """Rules for hyper-parameters that follow this network's settings, which a grid's `linked:` block may name."""
+    """Rules for hyper-parameters that follow this network's
+    settings, which a grid's `linked:` block may name."""
     not_named: ClassVar[frozenset[str]] = frozenset({"dropout", "class_conditional", "label_dropout"})
     """Settings that leave a network its published name."""
     execution_settings: ClassVar[frozenset[str]] = frozenset()
-    """Settings that say how much of the network is executed; whatever their values, it is the same network."""
+    """Settings that say how much of the network is executed;
+    whatever their values, it is the same network."""
     packs_steps: ClassVar[bool] = True
     """Images of one batch may be at different noise levels, so that several steps share a batch."""
     has_head_features: ClassVar[bool] = False
     """The network offers the last features before its output, which OCM's head reads."""
     executes_part: ClassVar[bool] = False
-    """In evaluation the network decides what to execute: `watch_executed` and `executed_cost` then say how
-    much."""
+    """In evaluation the network decides what to execute:
+    `watch_executed` and `executed_cost` then say how much."""
     extra_loss: ClassVar[str] = ""
     """What `losses` adds that says nothing of the noise level, in words for messages; nothing for most."""
 
@@ -102,13 +106,14 @@ class ModelBase(Frozen):
     def build(self, shape: NetShape) -> "nn.Module":
         """The network, with fresh weights from torch's global generator.
 
-        It maps images [B, in_channels, resolution, resolution], c_noise [B], labels [B] or None, and augmentation
-        labels [B, augment_labels] or None to [B, out_channels, resolution, resolution]. Raises ValueError when
-        the configuration does not fit the shape.
+        It maps images [B, in_channels, resolution, resolution], c_noise [B], labels [B] or None,
+        and augmentation labels [B, augment_labels] or None to [B, out_channels, resolution,
+        resolution]. Raises ValueError when the configuration does not fit the shape.
         """
 
     def for_images_of(self, resolution: int) -> Self:
-        """The one form of all configurations that are the same network for images of so many pixels a side."""
+        """The one form of all configurations that are the
+        same network for images of so many pixels a side."""
         return self
 
     def one_form_reason(self, resolution: int) -> str:
@@ -121,8 +126,8 @@ class ModelBase(Frozen):
         raise TypeError(f"{self.kind} has no features for a head")
 
     def head_embedding_width(self, shape: NetShape) -> int:
-        """Features of the embedding of noise level and class that a head may read. Raises TypeError where there are
-        none."""
+        """Features of the embedding of noise level and class that a head may read.
+        Raises TypeError where there are none."""
         raise TypeError(f"{self.kind} has no embedding for a head")
 
     def layers(self, shape: NetShape) -> tuple[Layer, ...] | None:
@@ -137,8 +142,8 @@ class ModelBase(Frozen):
         return self._whole_cost(shape)
 
     def budget_cost(self, shape: NetShape) -> Cost | None:
-        """What is executed while sampling, on average: less than everything for a network that skips; None where
-        nobody counted."""
+        """What is executed while sampling, on average: less than everything for a network that skips;
+        None where nobody counted."""
         return self._whole_cost(shape)
 
     def _whole_cost(self, shape: NetShape) -> Cost | None:
@@ -147,7 +152,8 @@ class ModelBase(Frozen):
 
     @property
     def budget_ratio(self) -> float | None:
-        """The share of `skippable_cost` that it is trained to execute; None for a network that skips nothing."""
+        """The share of `skippable_cost` that it is trained to execute;
+        None for a network that skips nothing."""
         return None
 
     def skippable_cost(self, shape: NetShape) -> Cost | None:
@@ -155,17 +161,18 @@ class ModelBase(Frozen):
         return None
 
     def extra_training_kimg(self, total_kimg: float) -> float:
-        """Thousands of images that a training of `total_kimg` shows a second time, to a loss of the network's
-        own."""
+        """Thousands of images that a training of `total_kimg`
+        shows a second time, to a loss of the network's own."""
         return 0.0
 
     def activation_bytes(self, shape: NetShape, width: int = FP32) -> int | None:
-        """Bytes that autograd keeps of one forward pass, for each image of a batch; None where nobody counted.
+        """Bytes that autograd keeps of one forward pass, for each image of a batch;
+        None where nobody counted.
 
-        `width` is the bytes of a number inside the layers: 4 in fp32, 2 in mixed precision. Every convolution,
-        activation and norm keeps its input, a sum keeps nothing; a tensor that two of them keep counts once.
-        Left out are the norms' means and the embeddings of labels. Raises ValueError when the configuration does
-        not fit the shape.
+        `width` is the bytes of a number inside the layers: 4 in fp32, 2 in mixed precision.
+        Every convolution, activation and norm keeps its input, a sum keeps nothing; a tensor
+        that two of them keep counts once. Left out are the norms' means and the embeddings
+        of labels. Raises ValueError when the configuration does not fit the shape.
         """
         return None
 
@@ -189,10 +196,13 @@ class ModelBase(Frozen):
         return other.model_copy(update={"dropout": self.dropout}) == self
 
     def schedule_conflicts(self, schedule: str) -> Iterator[ConfigConflict]:
-        """What speaks against a training schedule: one that follows the loss weighs everything in it, also what
-        says nothing of the noise level."""
+        """What speaks against a training schedule:
+        one that follows the loss weighs everything in it, also what says nothing of the noise level."""
         if self.extra_loss and schedule == "loss_gap":
-            reason = f"its weights would act on {self.extra_loss} too, which says nothing of the noise level; use fixed"
+            reason = (
+                f"its weights would act on {self.extra_loss} too, "
+                "which says nothing of the noise level; use fixed"
+            )
             yield ("objective.training_schedule.kind", "model.kind"), f"loss_gap: {reason}"
 
     def losses(
@@ -203,14 +213,16 @@ class ModelBase(Frozen):
         images_shown: int,
         pixels: int,
     ) -> "dict[str, Tensor]":
-        """Values per image [B] of one batch: those of `diffusion`, which evaluates `net`, and the network's own.
+        """Values per image [B] of one batch: those of `diffusion`,
+        which evaluates `net`, and the network's own.
 
         `loss` is minimised. `pixels` is 1 for a loss that is a mean over pixels, and their number for a sum.
         """
         return diffusion()
 
     def watch_executed(self, net: "nn.Module") -> "AbstractContextManager[list[Tensor]]":
-        """Collect what each pass of `net` executes of what it may skip: one tensor [B] a pass, without gradient.
+        """Collect what each pass of `net` executes of what it may skip:
+        one tensor [B] a pass, without gradient.
 
         Raises TypeError for a network that always executes everything.
         """
@@ -223,8 +235,8 @@ class ModelBase(Frozen):
 
     @property
     def reference_width(self) -> int | None:
-        """The width that a learning rate scales with (`lr_from_channels`): a U-Net's channels; None without
-        one."""
+        """The width that a learning rate scales with (`lr_from_channels`): a U-Net's channels;
+        None without one."""
         return None
 
     @property

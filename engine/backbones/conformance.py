@@ -1,11 +1,13 @@
-"""What every backbone must do, as checks that its own test runs. Needs torch; takes seconds for a small network.
+"""What every backbone must do, as checks that its own test runs.
+Needs torch; takes seconds for a small network.
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
     def test_the_mixer_conforms(check):
         check(Mixer(width=16))
 
-Each check builds the network for 8x8 images of one channel and raises AssertionError, in words, where it does not
-hold. `model` is a small configuration, unconditional and without dropout; the checks change that themselves.
+Each check builds the network for 8x8 images of one channel and raises
+AssertionError, in words, where it does not hold. `model` is a small configuration,
+unconditional and without dropout; the checks change that themselves.
 """
 
 import itertools
@@ -26,8 +28,8 @@ DIGITS = NetShape(resolution=8, in_channels=1, num_classes=10)
 AUGMENTED = NetShape(resolution=8, in_channels=1, num_classes=10, augment_labels=9)
 
 HEARD = 1e-3
-"""Relative change of the output that counts as heard: a condition is one part in a few of the embedding, and its
-effect is far above the rounding of single precision."""
+"""Relative change of the output that counts as heard: a condition is one part in a
+few of the embedding, and its effect is far above the rounding of single precision."""
 
 
 def lively(model: ModelBase, shape: NetShape = DIGITS, seed: int = 0) -> nn.Module:
@@ -187,8 +189,8 @@ def a_file_of_the_weights_carries_everything(model: ModelBase) -> None:
 
 
 def the_counted_cost_is_the_networks(model: ModelBase) -> None:
-    """Parameters to the last one; multiply-accumulates as torch counts those of layers and matrix products. A kind
-    that counts nothing passes, and so does the work of one that skips some of it."""
+    """Parameters to the last one; multiply-accumulates as torch counts those of layers and matrix products.
+    A kind that counts nothing passes, and so does the work of one that skips some of it."""
     counted = forward_cost(conditional(model), AUGMENTED)
     if counted is None:
         return

@@ -1,8 +1,8 @@
 """Parameters and multiply-accumulates of single layers, counted on paper. Imports no torch.
 
-MACs count convolutions, linear layers and attention's two matrix products; norms, activations, softmax, sums,
-resampling without weights and table look-ups are left out. A convolution counts its padding as pixels, as is
-usual.
+MACs count convolutions, linear layers and attention's two matrix products;
+norms, activations, softmax, sums, resampling without weights and table
+look-ups are left out. A convolution counts its padding as pixels, as is usual.
 """
 
 from collections.abc import Iterable

@@ -1,5 +1,5 @@
-"""What one forward pass of any network costs: parameters and multiply-accumulates, by layer and in all. No
-torch."""
+"""What one forward pass of any network costs:
+parameters and multiply-accumulates, by layer and in all. No torch."""
 
 from functools import cache
 
@@ -12,8 +12,8 @@ from engine.backbones.shape import NetShape
 def forward_layers(model: ModelBase, shape: NetShape) -> tuple[Layer, ...] | None:
     """The layers of a network, fed with all its inputs; None where its kind does not count them.
 
-    Counted once for each pair, because a plan asks for every cell. Raises ValueError when the model does not fit
-    the resolution.
+    Counted once for each pair, because a plan asks for every cell.
+    Raises ValueError when the model does not fit the resolution.
     """
     return model.layers(shape)
 

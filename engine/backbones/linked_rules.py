@@ -28,4 +28,5 @@ class LinkedPoint(Protocol):
 
 
 LinkedRule = Callable[[LinkedPoint, LinkedPoint], float]
-"""(recipe anchor, point of the grid) -> the linked value. Raises ValueError for a network that it does not know."""
+"""(recipe anchor, point of the grid) -> the linked value.
+Raises ValueError for a network that it does not know."""

@@ -1,10 +1,12 @@
-"""What training asks of a network beside running it. A network that is a plain module gets the plain answers."""
+"""What training asks of a network beside running it.
+A network that is a plain module gets the plain answers."""
 
 from torch import nn
 
 
 class Network(nn.Module):
-    """A network that answers for itself; a plain `nn.Module` is compiled whole and takes over weights itself."""
+    """A network that answers for itself; a plain `nn.Module`
+    is compiled whole and takes over weights itself."""
 
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile compiles, each as one."""

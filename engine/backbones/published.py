@@ -13,8 +13,8 @@ def all_published() -> tuple[Published, ...]:
 
 
 def published(model: ModelBase) -> Published | None:
-    """The published network that a configuration equals in everything that makes its layers; None without
-    one.
+    """The published network that a configuration equals in everything that makes its layers;
+    None without one.
 
     Dropout, the label input and DyDiT's budget may differ, and with them nothing but the label's own weights.
     The images may differ too.
@@ -26,6 +26,6 @@ def published(model: ModelBase) -> Published | None:
 
 
 def _layer_settings(model: ModelBase) -> dict[str, object]:
-    """The settings that make a network's layers. A divided width is among them, so smoke networks have no
-    name."""
+    """The settings that make a network's layers.
+    A divided width is among them, so smoke networks have no name."""
     return {name: value for name, value in model if name not in model.not_named}

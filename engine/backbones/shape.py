@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NetShape:
-    """Inputs and outputs: images [B, in_channels, resolution, resolution] become [B, out_channels, same,
-    same]."""
+    """Inputs and outputs: images [B, in_channels, resolution,
+    resolution] become [B, out_channels, same, same]."""
 
     resolution: int
     """Pixels, or latent positions, a side."""

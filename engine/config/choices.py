@@ -1,4 +1,5 @@
-"""The named choices of experiments: every field that takes one of several names (or some), is on or off, or absent.
+"""The named choices of experiments: every field that takes
+one of several names (or some), is on or off, or absent.
 
 Where papers and programs differ, what was chosen decides a number. So plans and reports tell all of them, the
 defaults too: a reader must not know this project's defaults to know what was done.
@@ -18,13 +19,14 @@ MAX_SHOWN = 8
 
 
 def choices_of(experiments: Iterable[Experiment]) -> dict[str, tuple[str, ...]]:
-    """Dotted field -> its values in these experiments, in the order they occur; sections in the order of a recipe.
+    """Dotted field -> its values in these experiments, in the order they occur;
+    sections in the order of a recipe.
 
     `process` is no section of a recipe: it is the process that the objective trains with.
     """
     found: dict[str, dict[str, None]] = {}
-    # Cells of a sweep share most of their sections, so each object is walked once. It is held here besides: the id
-    # of an object that is gone may be another's.
+    # Cells of a sweep share most of their sections, so each object is walked once.
+    # It is held here besides: the id of an object that is gone may be another's.
     walked: dict[tuple[str, int], object] = {}
     for experiment in experiments:
         for section, source in (*experiment, ("process", experiment.base_objective)):

@@ -1,5 +1,5 @@
-"""The typed, frozen configuration of one experiment: data, model, objective, train, sample, eval. Imports no
-torch."""
+"""The typed, frozen configuration of one experiment: data, model, objective, train, sample, eval.
+Imports no torch."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -34,8 +34,8 @@ class Data(Frozen):
     x_flip: bool = False
     """Show every image mirrored half of the time (EDM keeps this off on CIFAR-10)."""
     augment: Probability = 0.0
-    """Probability of each of EDM's non-leaky augmentations; the network is told which were applied [playbook
-    1.3]."""
+    """Probability of each of EDM's non-leaky augmentations;
+    the network is told which were applied [playbook 1.3]."""
 
     @property
     def corrected_parts(self) -> tuple[str, ...]:
@@ -56,13 +56,13 @@ class EvaluationProtocol(Frozen):
     """The evaluation protocol: the same for every cell of a sweep."""
 
     extractor: ExtractorName = "classifier"
-    """Feature space: a small CNN trained on the data set's labels, Inception-v3, or randomly projected
-    pixels."""
+    """Feature space: a small CNN trained on the data set's
+    labels, Inception-v3, or randomly projected pixels."""
     num_samples: int = Field(default=10_000, ge=2)
     """Images per cell."""
     batch_size: int = Field(default=64, ge=1)
-    """The one batch shape at which the network is evaluated; it makes images independent of how work is
-    split."""
+    """The one batch shape at which the network is evaluated;
+    it makes images independent of how work is split."""
     sample_seed: int = Field(default=0, ge=0)
     """Keys the latents and every noise draw of sampling."""
     nearest_k: int = Field(default=3, ge=1)
@@ -86,8 +86,8 @@ class EvaluationProtocol(Frozen):
 
 
 class Start(Frozen):
-    """The finished training that another one starts from: its last snapshot's averaged weights, the same data
-    set."""
+    """The finished training that another one starts from:
+    its last snapshot's averaged weights, the same data set."""
 
     objective: Objective
     """The objective it was trained with."""
@@ -124,8 +124,8 @@ class Experiment(Frozen):
             return None
         model = self.start.model or self.model.default_start()
         sections = {"model": model, "objective": self.start.objective, "train": self.start.train}
-        # A parent is only sampled to choose its snapshot, and this one's sampler may need what only this one
-        # learns.
+        # A parent is only sampled to choose its snapshot, and
+        # this one's sampler may need what only this one learns.
         rest = {"sample": self.eval.selection.sampler, "weights": EmaWeights(), "start": None}
         return self.model_copy(update=sections | rest).held_to_trained_levels()
 
@@ -136,8 +136,8 @@ class Experiment(Frozen):
 
     @property
     def selection_sampler(self) -> Sampler:
-        """The sampler that picks the snapshot, within the noise levels that the network was shown [playbook
-        5.3]."""
+        """The sampler that picks the snapshot, within the noise
+        levels that the network was shown [playbook 5.3]."""
         return self.eval.selection.sampler.within(self.trained_levels)
 
     def held_to_trained_levels(self) -> "Experiment":

@@ -1,4 +1,5 @@
-"""Derived hyper-parameters: values that must follow another when it moves. Each rule belongs to a kind of network."""
+"""Derived hyper-parameters: values that must follow another when it moves.
+Each rule belongs to a kind of network."""
 
 from collections.abc import Mapping
 

@@ -63,5 +63,5 @@ def knob_groups(backbones: Iterable[type[ModelBase]]) -> dict[str, tuple[str, ..
 
 
 KNOB_GROUPS = knob_groups(BACKBONES.values())
-"""What one sweep may vary at a time [playbook 0.4, 1.8, 5.5]: a group allows its paths and everything below
-them."""
+"""What one sweep may vary at a time [playbook 0.4, 1.8, 5.5]:
+a group allows its paths and everything below them."""

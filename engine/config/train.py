@@ -1,5 +1,5 @@
-"""How the weights are found: batches, learning rate, averages and precision of one training. Imports no
-torch."""
+"""How the weights are found: batches, learning rate, averages and precision of one training.
+Imports no torch."""
 
 from typing import Annotated, Literal
 
@@ -89,11 +89,11 @@ class Train(Frozen):
     lr_rampup_kimg: float = Field(default=10_000, ge=0)
     """Linear learning-rate ramp from 0."""
     lr_first_step: Literal["ramp", "zero"] = "ramp"
-    """The very first step's rate. ramp: the ramp's, 0 with one and all of `lr` without (P1, DiT); zero: 0 without a
-    ramp too, as EDM's code has it, which counts images before the step."""
+    """The very first step's rate. ramp: the ramp's, 0 with one and all of `lr` without (P1, DiT);
+    zero: 0 without a ramp too, as EDM's code has it, which counts images before the step."""
     lr_decay: Literal["none", "inverse_sqrt", "cosine", "linear"] = "none"
-    """inverse_sqrt: 1 / sqrt(images / lr_decay_kimg) after it (EDM2); cosine, linear: to 0, from the ramp's
-    end."""
+    """inverse_sqrt: 1 / sqrt(images / lr_decay_kimg) after it (EDM2);
+    cosine, linear: to 0, from the ramp's end."""
     lr_decay_kimg: float | None = Field(default=None, gt=0)
     """Where the inverse_sqrt decay begins."""
     adam_betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
@@ -105,17 +105,17 @@ class Train(Frozen):
     grad_clip: Clip | None = None
     """Clip gradients; off by default [P3; playbook 4.3]."""
     precision: Precision = "fp32"
-    """Arithmetic inside the network; master weights are always fp32. fp16 trains with a dynamic loss
-    scale."""
+    """Arithmetic inside the network; master weights are always fp32.
+    fp16 trains with a dynamic loss scale."""
     compile: Compile = "off"
-    """Compile the network for training with torch.compile: quickly, or (max) trying many kernels; off runs it
-    as is."""
+    """Compile the network for training with torch.compile: quickly, or (max) trying many kernels;
+    off runs it as is."""
     checkpointing: bool = False
-    """Keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more
-    time."""
+    """Keep only the blocks' inputs for the backward pass and compute the rest again:
+    less memory, more time."""
     on_non_finite: Literal["stop", "fp32"] = "stop"
-    """When the loss is not finite: stop, or go back to the last checkpoint once and go on in fp32 [playbook
-    4.3]."""
+    """When the loss is not finite: stop, or go back to the
+    last checkpoint once and go on in fp32 [playbook 4.3]."""
     ema_halflife_kimg: float = Field(default=500, ge=0)
     """Half-life of the weights' moving average."""
     ema_rampup_ratio: float | None = Field(default=0.05, gt=0)
@@ -123,8 +123,8 @@ class Train(Frozen):
     ema_extra_halflives_kimg: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False)] = ()
     """Half-lives of further moving averages, kept beside the first one and ramped like it."""
     ema_power: Annotated[tuple[SigmaRel, ...], Field(strict=False)] = ()
-    """Relative widths of power-function averages (EDM2: 0.05 and 0.10); two allow other widths after
-    training."""
+    """Relative widths of power-function averages (EDM2: 0.05 and 0.10);
+    two allow other widths after training."""
     keep_raw: bool = False
     """Keep the weights that are not averaged with every snapshot too."""
 
@@ -171,8 +171,8 @@ class Train(Frozen):
 
     @property
     def snapshot_steps(self) -> tuple[int, ...]:
-        """Steps after which a snapshot is kept: evenly spread, as near to every interval as whole steps
-        allow."""
+        """Steps after which a snapshot is kept: evenly spread,
+        as near to every interval as whole steps allow."""
         count = max(1, round(self.total_kimg / self.snapshot_kimg))
         return tuple(round(number * self.num_steps / count) for number in range(1, count + 1))
 

@@ -10,8 +10,8 @@ from engine.conflicts import ConfigConflict
 from engine.frozen import Frozen
 
 POSTHOC_REACH = 2.0
-"""Post-hoc averages may be this many times shorter than the shortest tracked one, or longer than the
-longest."""
+"""Post-hoc averages may be this many times shorter than
+the shortest tracked one, or longer than the longest."""
 
 
 class EmaWeights(Frozen):

@@ -1,1 +1,2 @@
-"""Measuring trained models under the protocol: choosing the snapshot, asking the metrics, checking samplers."""
+"""Measuring trained models under the protocol:
+choosing the snapshot, asking the metrics, checking samplers."""

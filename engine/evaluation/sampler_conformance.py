@@ -71,7 +71,8 @@ class ConformanceError(AssertionError):
 
 
 def check_fields(sampler: SamplerBase) -> None:
-    """What its fields accept it can do: a value that makes no sampler has to be refused while a grid is read."""
+    """What its fields accept it can do: a value that makes
+    no sampler has to be refused while a grid is read."""
     for one in neighbours(sampler):
         try:
             one.canonical()

@@ -1,1 +1,2 @@
-"""Measurements: one file a metric in `kinds/`, one a feature space in `extractors/`, and what they compute with."""
+"""Measurements: one file a metric in `kinds/`, one a feature
+space in `extractors/`, and what they compute with."""

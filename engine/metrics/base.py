@@ -152,7 +152,8 @@ class Metric(ABC):
     """Whether it looks at generated images; others need the network alone."""
 
     counts_as_sampling: ClassVar[bool] = False
-    """Whether the network evaluations it makes are told with those of sampling, and not with those of measuring."""
+    """Whether the network evaluations it makes are told with
+    those of sampling, and not with those of measuring."""
 
     def measured_in(self, experiment: ExperimentView) -> tuple[str, ...]:
         """Names of the numbers that a cell of this experiment gets; none when nothing asks for them."""
@@ -178,8 +179,8 @@ class Metric(ABC):
         """The numbers by name. It imports torch itself; network evaluations it makes are counted."""
 
     def executed_share(self, values: Mapping[str, float]) -> float | None:
-        """Of the numbers measured of a cell, the share of its network that sampling executed; None where it is
-        no metric of that."""
+        """Of the numbers measured of a cell, the share of its network that sampling executed;
+        None where it is no metric of that."""
         return None
 
     def left_out(self, cell: Cell) -> Mapping[str, tuple[float, ...]]:

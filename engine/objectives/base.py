@@ -66,7 +66,8 @@ class ObjectiveBase(Frozen):
         return f"{self.kind} has no network of its own to start from; use the objective of its start"
 
     def start_conflicts(self, start: "StartFacts | None") -> Iterator[ConfigConflict]:
-        """What keeps a training with this objective from its `start`; None where it starts from fresh weights."""
+        """What keeps a training with this objective from its `start`;
+        None where it starts from fresh weights."""
         if start is None:
             return
         if start.objective.is_head:
@@ -89,7 +90,8 @@ class ObjectiveBase(Frozen):
             yield ("objective.time_scale", "start.objective.time_scale"), f"the network goes on, but {reason}"
 
     def complete(self, net: "nn.Module", in_channels: int) -> "nn.Module":
-        """The network that is trained, made of a backbone for images of `in_channels`: the backbone itself."""
+        """The network that is trained, made of a backbone for images of `in_channels`:
+        the backbone itself."""
         return net
 
     def added_layers(self, model: ModelBase, shape: NetShape) -> tuple[Layer, ...]:

@@ -13,8 +13,8 @@ from engine.process.weighting import WeightingBase
 
 @dataclass(frozen=True)
 class Design:
-    """A point of the design space: what is noised how, what is predicted, how errors weigh, which levels are
-    shown."""
+    """A point of the design space: what is noised how, what
+    is predicted, how errors weigh, which levels are shown."""
 
     process: ProcessBase
     target: TargetName
@@ -22,8 +22,8 @@ class Design:
     noise_levels: NoiseLevelsBase
     sigma_data: float = 0.5
     pixels: Literal["mean", "sum"] = "mean"
-    """How an image's squared errors become one number; EDM sums, which only Adam's eps and clipping can
-    tell."""
+    """How an image's squared errors become one number;
+    EDM sums, which only Adam's eps and clipping can tell."""
     learned_variance: bool = False
     """The network also predicts the variance of the reverse step, with as many channels again."""
     training_schedule: TrainingScheduleBase = field(default_factory=FixedSchedule)

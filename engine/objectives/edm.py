@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class EdmObjective(ObjectiveBase):
-    """EDM: log-normal noise levels, its weighting and preconditioning as one group [P3 Table 1; playbook 2.4,
-    3.4]."""
+    """EDM: log-normal noise levels, its weighting and
+    preconditioning as one group [P3 Table 1; playbook 2.4, 3.4]."""
 
     position: ClassVar[int] = 1
 

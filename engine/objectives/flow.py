@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class FlowObjective(ObjectiveBase):
-    """Flow matching: predict the velocity of a path from data to noise [companion text 004; Lipman et al.
-    2023]."""
+    """Flow matching: predict the velocity of a path from data
+    to noise [companion text 004; Lipman et al. 2023]."""
 
     position: ClassVar[int] = 5
 

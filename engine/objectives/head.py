@@ -1,4 +1,5 @@
-"""What the objectives that train a head for a covariance share. Imports no torch before a loss is asked for."""
+"""What the objectives that train a head for a covariance share.
+Imports no torch before a loss is asked for."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -22,23 +23,23 @@ if TYPE_CHECKING:
     from engine.denoiser import VarianceModel
 
 HeadName = Literal["simple", "complex", "released_complex"]
-"""simple: norm and a convolution, as P6's code for CIFAR-10 and CelebA; complex: a residual block before them;
-released_complex: P6's code's for ImageNet-64 and LSUN, whose residual block is told of noise level and class and has
-the network's dropout."""
+"""simple: norm and a convolution, as P6's code for CIFAR-10 and CelebA; complex: a
+residual block before them; released_complex: P6's code's for ImageNet-64 and LSUN,
+whose residual block is told of noise level and class and has the network's dropout."""
 
 
 class HeadObjective(ObjectiveBase):
     """A head on a frozen network, which `start` names, for the diagonal of Cov[x0 | x]. Only the head is trained.
 
-    A kind says what the head regresses (`losses`) and how its output is read (`variance_model`); the covariance of
-    samplers that reads it has the kind's name.
+    A kind says what the head regresses (`losses`) and how its output is read (`variance_model`);
+    the covariance of samplers that reads it has the kind's name.
     """
 
     is_head: ClassVar[bool] = True
 
     head: HeadName = "simple"
-    """simple: norm and a convolution; complex: a residual block before them; released_complex: as P6's code, a residual
-    block that is told of noise level and class and has the network's dropout."""
+    """simple: norm and a convolution; complex: a residual block before them; released_complex:
+    as P6's code, a residual block that is told of noise level and class and has the network's dropout."""
     schedule: ScheduleName = "linear"
     """Chain whose timesteps the head is trained on."""
     num_timesteps: int = Field(default=1000, ge=2)
@@ -86,7 +87,8 @@ class HeadObjective(ObjectiveBase):
 
 
 def head_cost(head: HeadName, width: int, embedding: int, shape: NetShape) -> Cost:
-    """Cost of a head on `width` channels of features and `embedding` of noise level and class, its backbone apart."""
+    """Cost of a head on `width` channels of features and
+    `embedding` of noise level and class, its backbone apart."""
     cost = norm(width) + conv(width, shape.in_channels, 3, shape.resolution)
     if head != "simple":
         for _ in range(2):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class HybridObjective(ObjectiveBase):
-    """iDDPM's L_hybrid = L_simple + vlb_weight L_vlb, which also learns the variance [P1 Eq. 15-16; playbook
-    3.2].
+    """iDDPM's L_hybrid = L_simple + vlb_weight L_vlb, which
+    also learns the variance [P1 Eq. 15-16; playbook 3.2].
 
     The bound's gradient reaches the variance alone: the mean is held fixed in it.
     """
@@ -36,11 +36,11 @@ class HybridObjective(ObjectiveBase):
     vlb_weight: float = Field(default=0.001, gt=0)
     """Weight of L_vlb, the sum of the bound's terms over all timesteps (P1's lambda)."""
     strata: Literal[1, 4] = 1
-    """Draw timesteps from so many equal parts of the chain, an equal share of every batch from each: 1 as P1, 4 as
-    DyDiT's code."""
+    """Draw timesteps from so many equal parts of the chain, an equal share of every batch from each:
+    1 as P1, 4 as DyDiT's code."""
     warmup_kimg: float | None = Field(default=None, gt=0)
-    """Train L_simple alone for so long before the bound, which is noisy where the mean is still far off [playbook
-    3.3]. None trains the bound from the first step."""
+    """Train L_simple alone for so long before the bound, which is noisy where the mean
+    is still far off [playbook 3.3]. None trains the bound from the first step."""
 
     @property
     def design(self) -> Design:

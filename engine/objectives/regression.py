@@ -35,8 +35,8 @@ class RegressionObjective(ObjectiveBase):
     sigma_data: float = Field(default=0.5, gt=0)
     """Standard deviation of the data, used by target F."""
     pixels: Literal["mean", "sum"] = "mean"
-    """How an image's squared errors become one number: their mean as P1 and k-diffusion, their sum as EDM's code has it
-    in all its losses, VP's and VE's included. Adam's eps and clipping can tell."""
+    """How an image's squared errors become one number: their mean as P1 and k-diffusion, their sum as
+    EDM's code has it in all its losses, VP's and VE's included. Adam's eps and clipping can tell."""
     training_schedule: TrainingSchedule = FixedSchedule()
     """Whether noise levels and weighting stay as they are or follow the loss, over a continuous process."""
 
@@ -48,7 +48,8 @@ class RegressionObjective(ObjectiveBase):
             )
         if self.noise_levels.importance is not None and not self.process.discrete:
             raise ValueError(
-                f"noise_levels {self.noise_levels.kind} keeps a history for each timestep of a discrete process"
+                f"noise_levels {self.noise_levels.kind} keeps a "
+                "history for each timestep of a discrete process"
             )
         if self.training_schedule.loss_gap is not None and self.process.discrete:
             steered = f"training_schedule {self.training_schedule.kind}"

@@ -13,7 +13,8 @@ class SnObjective(HeadObjective):
     """SN: the head learns h = E[eps^2 | x], the squared noise, and Cov[x0 | x] = sigma^2 (h - eps_hat^2)
     [Bao et al. 2022b, Extended-Analytic-DPM].
 
-    For the exact eps_hat that is NPR's covariance; for one that is off, the square of the error is missing in it.
+    For the exact eps_hat that is NPR's covariance;
+    for one that is off, the square of the error is missing in it.
     """
 
     position: ClassVar[int] = 9

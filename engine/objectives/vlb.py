@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class VlbObjective(ObjectiveBase):
-    """iDDPM's L_vlb: the variational bound itself, mean and variance learned together [P1 Eq. 4; playbook
-    3.3]."""
+    """iDDPM's L_vlb: the variational bound itself, mean and
+    variance learned together [P1 Eq. 4; playbook 3.3]."""
 
     position: ClassVar[int] = 4
     is_bound: ClassVar[bool] = True
@@ -32,11 +32,11 @@ class VlbObjective(ObjectiveBase):
     """What the network is told for timestep t = 0 .. T - 1: thousand, 1000 t / T (P1's default); raw, t (P1's
     class-conditional ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
     noise_levels: Annotated[UniformTime | LossSecondMoment, Field(discriminator="kind")] = LossSecondMoment()
-    """How timesteps are drawn; P1 needs importance sampling, because the bound's terms differ so much in
-    size."""
+    """How timesteps are drawn; P1 needs importance sampling,
+    because the bound's terms differ so much in size."""
     warmup_kimg: float | None = Field(default=None, gt=0)
-    """Train L_simple alone for so long before the bound, which is noisy where the mean is still far off [playbook
-    3.3]. None trains the bound from the first step."""
+    """Train L_simple alone for so long before the bound, which is noisy where the mean
+    is still far off [playbook 3.3]. None trains the bound from the first step."""
 
     @property
     def design(self) -> Design:

@@ -6,12 +6,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OffTableName = Literal["nearest_log", "nearest", "interpolated"]
-"""nearest_log: the timestep whose ln sigma is nearest (k-diffusion with `quantize`); nearest: whose sigma is (EDM's
-`round_sigma`); interpolated: between two timesteps, linear in ln sigma (k-diffusion without `quantize`)."""
+"""nearest_log: the timestep whose ln sigma is nearest (k-diffusion with
+`quantize`); nearest: whose sigma is (EDM's `round_sigma`); interpolated:
+between two timesteps, linear in ln sigma (k-diffusion without `quantize`)."""
 
 
 def told_timestep(sigma: "Tensor", table: "Tensor", rule: OffTableName) -> "Tensor":
-    """Timestep, float64, for noise levels `sigma` of any shape; `table` [T] are those of the timesteps, rising.
+    """Timestep, float64, for noise levels `sigma` of any shape;
+    `table` [T] are those of the timesteps, rising.
 
     Beyond the ends it is the end, and at a level of the table it is that timestep, by every rule.
     """

@@ -100,8 +100,8 @@ class DiscreteProcess(ProcessBase):
     """What the network is told for timestep t: thousand, 1000 t / T (P1's default); raw, t (P1's
     class-conditional ImageNet-64 network, ADM, DiT); shifted, t + 1 (P6 and Analytic-DPM on CIFAR-10)."""
     off_table: OffTableName = "nearest_log"
-    """The t for a noise level between those of two timesteps: the nearest in ln sigma, the nearest in sigma as EDM
-    rounds, or interpolated in ln sigma."""
+    """The t for a noise level between those of two timesteps:
+    the nearest in ln sigma, the nearest in sigma as EDM rounds, or interpolated in ln sigma."""
 
     @property
     def told(self) -> TimeScaleName:
@@ -128,8 +128,8 @@ class DiscreteProcess(ProcessBase):
         return table[(time * self.num_timesteps).long().clamp(max=self.num_timesteps - 1)]
 
     def timestep(self, sigma: "Tensor") -> "Tensor":
-        """Index, int64, of the timestep nearest in log sigma, or in sigma with off_table `nearest`; levels beyond
-        the ends get the end."""
+        """Index, int64, of the timestep nearest in log sigma, or in sigma with off_table `nearest`;
+        levels beyond the ends get the end."""
         return nearest_timestep(sigma, sigma.new_tensor(self.sigmas), self.off_table)
 
     def c_noise(self, sigma: "Tensor") -> "Tensor":

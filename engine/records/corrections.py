@@ -1,4 +1,5 @@
-"""What was corrected in a way that changes results: part of the identity of what it touches, and of nothing else.
+"""What was corrected in a way that changes results:
+part of the identity of what it touches, and of nothing else.
 
 Work that such a correction does not touch keeps its name, so nobody trains again what was right.
 """

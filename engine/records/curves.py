@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class DesignCurves:
-    """An objective and a sampler as curves over the noise level; all lists of one group have the same
-    length."""
+    """An objective and a sampler as curves over the noise level;
+    all lists of one group have the same length."""
 
     title: str
     words: str
@@ -39,14 +39,14 @@ class DesignCurves:
     """Noise levels of the process over its time."""
     sampler: str
     sampler_sigma: list[float]
-    """Noise levels at which the sampler evaluates the network, without pure noise, which has no place on the
-    axis."""
+    """Noise levels at which the sampler evaluates the network,
+    without pure noise, which has no place on the axis."""
 
 
 @dataclass(frozen=True)
 class DiagnosisCurves:
-    """A denoiser's losses over the noise level; all lists have the same length. Losses are of x0, per
-    dimension."""
+    """A denoiser's losses over the noise level; all lists have the same length.
+    Losses are of x0, per dimension."""
 
     title: str
     words: str
@@ -62,8 +62,8 @@ class DiagnosisCurves:
     gap_stderr: list[float]
     """Standard error of the gap."""
     weight: list[float]
-    """Of the gap in the training loss, per unit of ln sigma: density of the training noise levels times
-    weighting."""
+    """Of the gap in the training loss, per unit of ln sigma:
+    density of the training noise levels times weighting."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,5 @@
-"""manifest.json: what ran, with which code, on what, and what is missing: all a reader needs besides numbers."""
+"""manifest.json: what ran, with which code, on what, and what is missing:
+all a reader needs besides numbers."""
 
 from typing import Literal
 

@@ -13,7 +13,8 @@ MAIN_DISTANCES = ("fid", "fd_inception")
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """A metric as it is shown. The metric's own kind states them once; manifests carry them to the reports."""
+    """A metric as it is shown. The metric's own kind states them once;
+    manifests carry them to the reports."""
 
     name: str
     """As in results.parquet: `fd_classifier`, `nll_test`."""

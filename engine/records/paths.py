@@ -42,7 +42,8 @@ CELL = "cell.json"
 CELL_PANEL = "panel.png"
 """The first images."""
 BOUND = "bound.json"
-"""Terms of the variational bound: prior, every step by the timestep it leaves, decoder; bits per dimension."""
+"""Terms of the variational bound: prior, every step by the timestep it leaves, decoder;
+bits per dimension."""
 SPOOL = "drawn"
 """Folder of images that wait to be measured; empty once they are."""
 

@@ -1,5 +1,4 @@
-"""The tables a report is built from, as pyarrow schemas: what the orchestrator writes and the reports
-read.
+"""The tables a report is built from, as pyarrow schemas: what the orchestrator writes and the reports read.
 
 A column is never renamed or removed; a new one is added with what stands in it where a file is older."""
 

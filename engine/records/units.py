@@ -110,7 +110,8 @@ class CellRecord(Record):
     extractor_sha256: str
     reference_id: str
     versions: dict[str, int] = Field(default_factory=dict)
-    """Version of every corrected part that sampled and measured it; a part that is not named has version 1."""
+    """Version of every corrected part that sampled and measured it;
+    a part that is not named has version 1."""
 
 
 class DataSeen(Record):

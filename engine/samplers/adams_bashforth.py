@@ -1,7 +1,7 @@
 """The idea of LMS and DEIS: extrapolate the latest slopes by a polynomial, and integrate it exactly.
 
-The probability-flow ODE is dx/dsigma = d(x, sigma), d = (x - D(x; sigma)) / sigma. Over one step a method of order p
-takes for d the polynomial, in some variable u(sigma), through the slopes at the last p noise levels:
+The probability-flow ODE is dx/dsigma = d(x, sigma), d = (x - D(x; sigma)) / sigma. Over one step a method of
+order p takes for d the polynomial, in some variable u(sigma), through the slopes at the last p noise levels:
 
     x_{i+1} = x_i + sum_{j < p} c_j d_{i-j},    c_j = integral from t_i to t_{i+1} of L_j(u(sigma)) dsigma
     L_j(u)  = prod_{k < p, k != j} (u - u_{i-k}) / (u_{i-j} - u_{i-k})         # Lagrange
@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 QUADRATURE_POINTS = 24
-"""Exact to float64 for what is integrated here: a polynomial times exp over a step of less than 14 in ln sigma."""
+"""Exact to float64 for what is integrated here:
+a polynomial times exp over a step of less than 14 in ln sigma."""
 
 
 def lagrange_weights(

@@ -95,16 +95,16 @@ class SamplerBase(Frozen):
     num_steps: int = Field(ge=1, le=10_000)
     """Number of integration steps N."""
     guidance: float = Field(default=1.0, ge=0)
-    """Classifier-free guidance w in x0_u + w (x0_c - x0_u): 1 is plain conditional sampling, 0
-    unconditional."""
+    """Classifier-free guidance w in x0_u + w (x0_c - x0_u):
+    1 is plain conditional sampling, 0 unconditional."""
     guidance_channels: int | None = Field(default=None, ge=1)
-    """Guide the first channels alone, the others being the conditional prediction's: 3 of 4 as DiT's code does on
-    latents. None guides all."""
+    """Guide the first channels alone, the others being the conditional prediction's:
+    3 of 4 as DiT's code does on latents. None guides all."""
 
     beyond_trained_levels: bool = False
-    """Ask the network also at noise levels that it was not shown, where it is a guess. By default a sampler
-    keeps to sigma_min = max(its own, the network's) and sigma_max = min(its own, the network's) [playbook
-    5.3]."""
+    """Ask the network also at noise levels that it was not shown, where it
+    is a guess. By default a sampler keeps to sigma_min = max(its own, the
+    network's) and sigma_max = min(its own, the network's) [playbook 5.3]."""
     trained_levels: Annotated[NoiseRange, Field(strict=False)] | None = None
     """The lowest and highest noise level that the network was shown, where they hold the sampler back. Filled
     in when a grid is read: whatever a grid says here is replaced."""
@@ -166,8 +166,8 @@ class SamplerBase(Frozen):
     def as_ddpm(self) -> "Ddpm | None":
         """The DDPM sampler that does the same: what is measured of one is measured of the other.
 
-        None where there is none, or where no step adds noise, which leaves a variational bound nothing to
-        bound.
+        None where there is none, or where no step adds noise,
+        which leaves a variational bound nothing to bound.
         """
         return None
 
@@ -226,8 +226,8 @@ class SamplerBase(Frozen):
         return "" if own is None or held is None or own == held else held_note(own, held)
 
     def level_conflicts(self, network: NetworkFacts, place: str) -> Iterator[ConfigConflict]:
-        """Noise levels written down that the network was not shown; `place` is the sampler's section of a
-        grid."""
+        """Noise levels written down that the network was not shown;
+        `place` is the sampler's section of a grid."""
         yield from ()
 
     # What it needs of a network.
@@ -262,8 +262,8 @@ class SamplerBase(Frozen):
     def conflicts(self, network: NetworkFacts, consistency_steps: int | None) -> Iterator[ConfigConflict]:
         """Why the sampler cannot be the section `sample` of an experiment, guidance apart.
 
-        `consistency_steps` is the number of steps of the sampler with which this one is to be compared, or
-        None.
+        `consistency_steps` is the number of steps of the
+        sampler with which this one is to be compared, or None.
         """
         yield from ()
 
@@ -276,9 +276,9 @@ class SamplerBase(Frozen):
     def sample(self, denoise: DenoiseFn, latents: "torch.Tensor", noise: NoiseFn) -> "torch.Tensor":
         """Turn standard normal `latents` [batch, ...] (float64) into images of the same shape.
 
-        Noise is asked for by step number, so a step adds the same whatever was done before it. A sampler of
-        a chain may need a `denoise` that also has `posterior(x, sigma) -> Posterior`; ValueError when it has
-        not.
+        Noise is asked for by step number, so a step adds the same whatever was
+        done before it. A sampler of a chain may need a `denoise` that also has
+        `posterior(x, sigma) -> Posterior`; ValueError when it has not.
         """
         state = State(latents)
         for action in self.program():

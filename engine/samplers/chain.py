@@ -1,5 +1,5 @@
-"""What DDPM and DDIM share: one walk down a subsequence of a discrete chain, with any variance of its
-steps."""
+"""What DDPM and DDIM share: one walk down a subsequence
+of a discrete chain, with any variance of its steps."""
 
 import math
 from abc import abstractmethod
@@ -31,16 +31,17 @@ Timesteps = Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
 
 
 class ChainSampler(SamplerBase):
-    """A sampler that walks down the timesteps of a variance-preserving chain [P2 Eq. 12, 16; playbook
-    0.3]."""
+    """A sampler that walks down the timesteps of a
+    variance-preserving chain [P2 Eq. 12, 16; playbook 0.3]."""
 
     tau: TauName = "linear"
-    """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and released_quadratic as
-    its code does; even, strided (`ddimN` of its scripts) and sections as P1's and DiT's code; even_one_based as
-    P6's and Analytic-DPM's; trailing for schedules that end in pure noise; listed as `visit` says."""
+    """Timesteps to visit: linear and quadratic as P2 writes them, released_linear and
+    released_quadratic as its code does; even, strided (`ddimN` of its scripts) and
+    sections as P1's and DiT's code; even_one_based as P6's and Analytic-DPM's;
+    trailing for schedules that end in pure noise; listed as `visit` says."""
     sections: Annotated[Counts | None, BeforeValidator(written_numbers)] = None
-    """Of tau sections: steps in each of so many equal parts of the chain, the least noisy first, as a list or as
-    P1's scripts write it ("10,15,20"). They add up to num_steps."""
+    """Of tau sections: steps in each of so many equal parts of the chain, the least noisy
+    first, as a list or as P1's scripts write it ("10,15,20"). They add up to num_steps."""
     visit: Annotated[Timesteps | None, BeforeValidator(written_numbers)] = None
     """Of tau listed: the num_steps timesteps themselves, rising, as a list or as "0,400,999"."""
     schedule: ScheduleName = "linear"
@@ -50,14 +51,15 @@ class ChainSampler(SamplerBase):
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last timestep is pure noise."""
     clip_pixels: float | None = Field(default=1.0, gt=0)
-    """The step that lands on timestep 0 adds noise of at most this many grey levels on average: P6's and
-    Analytic-DPM's code has 2 for DDPM on CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is no limit."""
+    """The step that lands on timestep 0 adds noise of at most this many grey
+    levels on average: P6's and Analytic-DPM's code has 2 for DDPM on
+    CelebA and linear-schedule CIFAR-10, 1 elsewhere. None is no limit."""
     clip_pixels_for: Literal["known_covariance", "every_covariance"] = "known_covariance"
     """Where clip_pixels acts. known_covariance: those that know Cov[x0 | x]; every_covariance: beta and the others
     too, as in Analytic-DPM's script, whose Table 2 has its baselines so."""
     probes: int = Field(default=100, ge=1, le=MOST_PROBES)
-    """Of covariance direct: vectors of random signs M a step. Each takes a pass of the network forwards and one back,
-    so that a step is 2 M evaluations. P6 needs 100 and more on CIFAR-10."""
+    """Of covariance direct: vectors of random signs M a step. Each takes a pass of the network
+    forwards and one back, so that a step is 2 M evaluations. P6 needs 100 and more on CIFAR-10."""
 
     @model_validator(mode="after")
     def _has_timesteps(self) -> "ChainSampler":
@@ -146,14 +148,15 @@ class ChainSampler(SamplerBase):
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations: one for each timestep visited, but 2 M with covariance direct where noise is added."""
+        """Network evaluations: one for each timestep visited,
+        but 2 M with covariance direct where noise is added."""
         steps = len(self.timesteps)
         return steps if self.reverse_variance != "direct" else 2 * self.probes * (steps - 1) + 1
 
     @property
     def alpha_bars(self) -> tuple[float, ...]:
-        """alpha_bar of each visited timestep, noisiest first, then 1; a zero is what TERMINAL_SIGMA stands
-        for."""
+        """alpha_bar of each visited timestep, noisiest first, then 1;
+        a zero is what TERMINAL_SIGMA stands for."""
         table = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)
         return (*(max(table[t], TERMINAL_SIGMA**-2) for t in reversed(self.timesteps)), 1.0)
 
@@ -175,8 +178,8 @@ class ChainSampler(SamplerBase):
         return tuple(sorted(sigma_of(alpha_bar) for alpha_bar in self.alpha_bars[:-1]))
 
     def conflicts(self, network: NetworkFacts, consistency_steps: int | None) -> Iterator[ConfigConflict]:
-        """A start where the network was not trained, more steps than timesteps, or a variance nobody
-        knows."""
+        """A start where the network was not trained, more
+        steps than timesteps, or a variance nobody knows."""
         if self.alpha_bars[0] == TERMINAL_SIGMA**-2 and not network.knows_pure_noise:
             advice = (
                 "which the model was not trained on; set zero_terminal_snr: false, or visit earlier timesteps"
@@ -276,8 +279,8 @@ class ChainSampler(SamplerBase):
         return limit if fixed is None or fixed > limit else math.inf
 
     def walk(self, *, eta: float, clip: ClipName, covariance: CovarianceName) -> tuple[Step, ...]:
-        """Steps from the noisiest timestep down; the last lands on x0_hat and adds no noise, whatever the
-        variance."""
+        """Steps from the noisiest timestep down; the last lands
+        on x0_hat and adds no noise, whatever the variance."""
         lowest = alpha_bars(self.schedule, self.num_timesteps, self.zero_terminal_snr)[0]
         pixel_limit = self.pixel_limit(eta, covariance)
         probes = self.probes if covariance == "direct" else 0

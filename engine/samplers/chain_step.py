@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 ClipName = Literal["none", "x0", "x0_and_eps"]
-"""none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted; x0_and_eps: eps_hat follows the clipped
-x0_hat."""
+"""none: as predicted; x0: x0_hat to [-1, 1], eps_hat as predicted;
+x0_and_eps: eps_hat follows the clipped x0_hat."""
 
 NEEDED: dict[CovarianceName, str] = {
     "learned_range": "range_fraction",
@@ -69,7 +69,8 @@ class ChainStep:
     ) -> Generator[DenoiseRequest, Posterior, Posterior]:
         """The mean, and the average of P6's estimates of the variance [P6; playbook A.8].
 
-        Each takes its own passes of the network, as P6's code does, so that memory does not grow with their number.
+        Each takes its own passes of the network, as P6's code
+        does, so that memory does not grow with their number.
         """
         total: torch.Tensor | None = None
         for probe in range(self.probes):

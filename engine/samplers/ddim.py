@@ -30,8 +30,8 @@ ETA = (0.0, 0.2, 0.5, 1.0)
 
 
 class Ddim(ChainSampler):
-    """The generalised reverse process on a subsequence tau of the timesteps [P2 Eq. 12, 16; playbook 0.3,
-    5.1, A.7]."""
+    """The generalised reverse process on a subsequence tau of
+    the timesteps [P2 Eq. 12, 16; playbook 0.3, 5.1, A.7]."""
 
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {"eta": ETA}
 
@@ -45,8 +45,8 @@ class Ddim(ChainSampler):
     """What is known of Cov[x0 | x] becomes noise too, so that eta = 0 is not deterministic [Bao et al. 2022;
     P6]."""
     clip: ClipName = "none"
-    """none as P2's code, x0 as P6's and Analytic-DPM's, x0_and_eps as P1's and ddpm_noisy: three samplers,
-    one name."""
+    """none as P2's code, x0 as P6's and Analytic-DPM's, x0_and_eps as P1's and ddpm_noisy:
+    three samplers, one name."""
 
     @model_validator(mode="after")
     def _noisy_is_ddpm(self) -> "Ddim":

@@ -24,8 +24,8 @@ from engine.samplers.steps import Step
 
 
 class Ddpm(ChainSampler):
-    """Ancestral sampling on a subsequence of the timesteps, betas respaced to match [P1 2.1, 4; playbook 2.7,
-    3.6].
+    """Ancestral sampling on a subsequence of the timesteps,
+    betas respaced to match [P1 2.1, 4; playbook 2.7, 3.6].
 
     The mean is the posterior's of x given x0_hat and x.
     """
@@ -35,8 +35,8 @@ class Ddpm(ChainSampler):
     """beta, beta_tilde: P1's fixed variances; learned_range: P1's; analytic: Bao et al. 2022; ocm: P6; npr,
     sn: Extended-Analytic-DPM; direct: P6's estimate by random signs, at 2 `probes` evaluations a step."""
     clip_x0: bool = True
-    """Clip x0_hat to [-1, 1] before every step, as P1's and P6's code do and P2's ddpm_noisy does. DiT's and DyDiT's
-    scripts sample latents without."""
+    """Clip x0_hat to [-1, 1] before every step, as P1's and P6's code do and P2's ddpm_noisy does.
+    DiT's and DyDiT's scripts sample latents without."""
 
     @property
     def deterministic(self) -> bool:

@@ -11,8 +11,8 @@ polynomial in ln rho, for order p:
                   prod_{k < q, k != j} (ln rho - ln rho_{i-k}) / (ln rho_{i-j} - ln rho_{i-k}) drho
         x_{i+1} = x_i + sum_{j < q} C_j e_{i-j}                 # rho_N = 0
 
-In the coordinates x0 + sigma eps the exponential integrator is a plain integral; diffusers calls this choice of
-variable `logrho`. With the polynomial in rho itself, the paper's rho-AB-DEIS, it is LMS.
+In the coordinates x0 + sigma eps the exponential integrator is a plain integral; diffusers calls this
+choice of variable `logrho`. With the polynomial in rho itself, the paper's rho-AB-DEIS, it is LMS.
 """
 
 import math
@@ -28,7 +28,8 @@ from engine.samplers.steps import AnyStep
 
 
 class Deis(SigmaGridSampler):
-    """Exponential integrator that extrapolates eps_hat in ln sigma: one evaluation a step, the last one Euler's."""
+    """Exponential integrator that extrapolates eps_hat in ln sigma:
+    one evaluation a step, the last one Euler's."""
 
     kind: Literal["deis"] = "deis"
     solver_order: Literal[1, 2, 3] = 3

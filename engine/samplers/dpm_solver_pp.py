@@ -1,7 +1,7 @@
 """DPM-Solver++ 2M, and its stochastic form 2M SDE.
 
-The loop, in the symbols of Lu et al. 2022b (Alg. 2; lambda = -ln sigma, alpha = 1 in the coordinates x0 + sigma eps),
-with k-diffusion's eta (`sample_dpmpp_2m`, `sample_dpmpp_2m_sde`): 0 is the ODE, 1 the SDE:
+The loop, in the symbols of Lu et al. 2022b (Alg. 2; lambda = -ln sigma, alpha = 1 in the coordinates x0
++ sigma eps), with k-diffusion's eta (`sample_dpmpp_2m`, `sample_dpmpp_2m_sde`): 0 is the ODE, 1 the SDE:
 
     x_0 ~ N(0, t_0^2 I)
     for i in 0 .. N - 1:
@@ -43,7 +43,8 @@ class DpmSolverPp(SigmaGridSampler):
     s_noise: float = Field(default=1.0, gt=0)
     """Standard deviation of the added noise, relative to what theory asks for."""
     solver_type: DerivativeName = "midpoint"
-    """How the change of x0_hat over the step is weighted. k-diffusion and diffusers take midpoint by default."""
+    """How the change of x0_hat over the step is weighted.
+    k-diffusion and diffusers take midpoint by default."""
 
     @property
     def evaluations(self) -> int:
@@ -75,7 +76,8 @@ class DpmSolverPp(SigmaGridSampler):
         return f"{name} {self.num_steps}{eta}{noise}{heun}{self.suffix}"
 
     def canonical(self) -> Canonical:
-        """Noise levels, noise, and how the derivative is taken where there is a step between first and last."""
+        """Noise levels, noise, and how the derivative is
+        taken where there is a step between first and last."""
         grid, reasons = self.grid_form()
         form = {"method": "dpm_solver_pp_2m", **grid}
         told = list(reasons)

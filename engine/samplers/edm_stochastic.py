@@ -56,8 +56,8 @@ Ceiling = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_no_li
 
 @dataclass(frozen=True)
 class Churn:
-    """Raise the noise level from sigma to sigma_hat by fresh noise, s_noise times what theory asks for [P3
-    Alg. 2]."""
+    """Raise the noise level from sigma to sigma_hat by fresh
+    noise, s_noise times what theory asks for [P3 Alg. 2]."""
 
     sigma: float
     sigma_hat: float
@@ -73,8 +73,8 @@ class Churn:
 
 
 class EdmStochastic(SecondOrder):
-    """Heun or Euler steps with churn on the noise levels inside [s_tmin, s_tmax] [P3 Alg. 2; playbook 5.4,
-    A.3]."""
+    """Heun or Euler steps with churn on the noise levels
+    inside [s_tmin, s_tmax] [P3 Alg. 2; playbook 5.4, A.3]."""
 
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "s_churn": S_CHURN,
@@ -154,7 +154,8 @@ class EdmStochastic(SecondOrder):
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
     def canonical(self) -> Canonical:
-        """Heun or Euler when nothing is churned; else what the four parameters do on this grid of noise levels."""
+        """Heun or Euler when nothing is churned; else what the
+        four parameters do on this grid of noise levels."""
         first, last = self.churned_steps
         base = self.plain.canonical()
         name = self.solver.capitalize()
@@ -168,7 +169,8 @@ class EdmStochastic(SecondOrder):
         if self.s_churn / self.num_steps > MAX_GAMMA:
             limit = MAX_GAMMA * self.num_steps
             reasons.append(
-                f"gamma saturates at sqrt(2) - 1: s_churn above {limit:.2f} is one sampler at {self.num_steps} steps"
+                "gamma saturates at sqrt(2) - 1: s_churn above "
+                f"{limit:.2f} is one sampler at {self.num_steps} steps"
             )
         churn = {"gamma": self.gamma, "churned_steps": [first, last], "s_noise": self.s_noise}
         return Canonical({**base.form, **churn}, tuple(reasons))

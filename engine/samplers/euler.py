@@ -52,7 +52,8 @@ class Euler(OdeSampler):
 
     @property
     def order(self) -> int | None:
-        """1 where sigma(t) = t and s = 1; elsewhere the last step, to t = 0, leaves noise whatever their number."""
+        """1 where sigma(t) = t and s = 1; elsewhere the last
+        step, to t = 0, leaves noise whatever their number."""
         return 1 if self.law.is_plain else None
 
     @property

@@ -76,8 +76,8 @@ else:
 
 
 class Flow(SamplerBase):
-    """dx_t / dt = u(x_t, t) in equal steps of t, with Euler's, Heun's or the classical Runge-Kutta method
-    [004].
+    """dx_t / dt = u(x_t, t) in equal steps of t, with Euler's,
+    Heun's or the classical Runge-Kutta method [004].
 
     At t = 0 the velocity is 0 / 0, so the last step uses a method that never looks there: Euler's instead of
     Heun's, as EDM does, and Ralston's third-order method instead of Runge-Kutta's. One order lower, but taken
@@ -88,11 +88,11 @@ class Flow(SamplerBase):
     method: IntegratorName = "euler"
     """Order 1, 2 or 4, with 1, 2 or 4 evaluations a step; on the last step 1, 1 or 3."""
     path: PathName = "linear"
-    """linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps. Any model can walk
-    either."""
+    """linear: x_t = (1 - t) x0 + t eps; vp: x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps.
+    Any model can walk either."""
     sigma_max: float | None = Field(default=None, gt=0, lt=TERMINAL_SIGMA)
-    """Noise level to start from; None starts from pure noise, or from the highest that the network was
-    shown."""
+    """Noise level to start from; None starts from pure
+    noise, or from the highest that the network was shown."""
 
     @property
     def evaluations(self) -> int:
@@ -223,8 +223,8 @@ def path_at(path: PathName, t: float) -> PathPoint:
 def velocity(x_t: "torch.Tensor", t: float, path: PathName) -> StepCoroutine:
     """u = a' x0_hat + b' eps_hat at t in (0, 1], where eps_hat = (x_t - a x0_hat) / b.
 
-    The denoiser is asked at x_t / a with sigma = b / a. At pure noise, where a = 0, TERMINAL_SIGMA stands for
-    infinity.
+    The denoiser is asked at x_t / a with sigma = b / a.
+    At pure noise, where a = 0, TERMINAL_SIGMA stands for infinity.
     """
     a, b, da, db = path_at(path, t)
     sigma = b / a if a * TERMINAL_SIGMA > b else TERMINAL_SIGMA

@@ -43,8 +43,8 @@ class HeunStep:
 
 
 def second_order_step(law: TimeLaw, sigma: float, sigma_next: float, alpha: float) -> Step:
-    """The second-order step with `alpha` in the time and scale of `law`; Euler's when it ends at 0, where there is
-    no second slope [P3 Alg. 1]."""
+    """The second-order step with `alpha` in the time and scale of `law`;
+    Euler's when it ends at 0, where there is no second slope [P3 Alg. 1]."""
     if not law.is_plain or (alpha != 1 and sigma_next > 0):
         return steps_between(law, sigma, sigma_next, alpha)
     return HeunStep(sigma, sigma_next) if sigma_next > 0 else EulerStep(sigma, sigma_next)
@@ -54,7 +54,8 @@ class SecondOrder(OdeSampler):
     """What samplers with second-order steps have."""
 
     alpha: float = Field(default=1.0, gt=0, le=1)
-    """Where in a step the second slope is taken: 1 is Heun's method, 0.5 the midpoint, 2/3 Ralston's [P3 D.2]."""
+    """Where in a step the second slope is taken:
+    1 is Heun's method, 0.5 the midpoint, 2/3 Ralston's [P3 D.2]."""
 
     @property
     def method(self) -> str:
@@ -63,14 +64,15 @@ class SecondOrder(OdeSampler):
 
 
 class Heun(SecondOrder):
-    """Second-order deterministic sampler: two evaluations a step, one on the last [P3 Alg. 1; playbook
-    5.3]."""
+    """Second-order deterministic sampler: two evaluations
+    a step, one on the last [P3 Alg. 1; playbook 5.3]."""
 
     kind: Literal["heun"] = "heun"
 
     @property
     def order(self) -> int | None:
-        """2 where sigma(t) = t and s = 1; elsewhere the last step, to t = 0, leaves noise whatever their number."""
+        """2 where sigma(t) = t and s = 1; elsewhere the last
+        step, to t = 0, leaves noise whatever their number."""
         return 2 if self.law.is_plain else None
 
     @property

@@ -10,7 +10,8 @@ The loop, in the symbols of P3 (sigma(t) = t), for order p:
                   prod_{k < q, k != j} (t - t_{i-k}) / (t_{i-j} - t_{i-k}) dt
         x_{i+1} = x_i + sum_{j < q} c_j d_{i-j}                 # t_N = 0
 
-Zhang and Chen 2023 call it rho-AB-DEIS: it is also their exponential integrator with a polynomial in rho = sigma.
+Zhang and Chen 2023 call it rho-AB-DEIS:
+it is also their exponential integrator with a polynomial in rho = sigma.
 """
 
 from functools import lru_cache
@@ -38,7 +39,8 @@ class Lms(SigmaGridSampler):
 
     @property
     def order(self) -> int:
-        """Its slopes. The first steps have fewer, at noise levels where x0_hat hardly moves yet: that is not seen."""
+        """Its slopes. The first steps have fewer, at noise levels where x0_hat hardly moves yet:
+        that is not seen."""
         return self.solver_order
 
     @property

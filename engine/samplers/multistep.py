@@ -1,8 +1,8 @@
 """What multistep solvers share: a step that is a weighted sum of x and of the latest evaluations.
 
-LMS, DEIS, DPM-Solver++ and UniPC reuse what the network said at earlier noise levels, so that one evaluation a step
-gives more than first order. They differ in their weights alone, which are numbers known beforehand. So their steps
-are equal exactly where their weights and what they keep are, and a shared run does those once.
+LMS, DEIS, DPM-Solver++ and UniPC reuse what the network said at earlier noise levels, so that one evaluation
+a step gives more than first order. They differ in their weights alone, which are numbers known beforehand. So
+their steps are equal exactly where their weights and what they keep are, and a shared run does those once.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,8 @@ class WeightedSum(NamedTuple):
 
 @dataclass(frozen=True)
 class MultistepStep(HistoryStep):
-    """One evaluation at sigma, then a weighted sum of x, of it and of those before; noise, where there is any."""
+    """One evaluation at sigma, then a weighted sum of x, of it and of those before;
+    noise, where there is any."""
 
     sigma: float
     evaluation: Evaluation
@@ -71,8 +72,8 @@ def multistep_program(
 ) -> tuple[AnyStep, ...]:
     """Steps down `sigmas` (falling, the last 0), each with its update.
 
-    A step that neither looks back, nor is looked back at, nor adds noise is Euler's: every method here is of first
-    order then, and is written as Euler's so that it is shared with Euler's.
+    A step that neither looks back, nor is looked back at, nor adds noise is Euler's:
+    every method here is of first order then, and is written as Euler's so that it is shared with Euler's.
     """
     kept = histories_kept([len(update.total.weights) - 1 for update in updates])
     steps: list[AnyStep] = [Scale(sigmas[0])]
@@ -89,8 +90,9 @@ def multistep_program(
 def step_orders(num_steps: int, solver_order: int) -> list[int]:
     """Evaluations that each step looks at: fewer at first, where there are no more, and at last.
 
-    The last step ends at sigma = 0, ln sigma = -infinity, where methods in ln sigma can only be of first order; the
-    steps before it come down to that one by one, as the released UniPC and diffusers do at few steps.
+    The last step ends at sigma = 0, ln sigma = -infinity, where methods in
+    ln sigma can only be of first order; the steps before it come down to
+    that one by one, as the released UniPC and diffusers do at few steps.
     """
     return [min(solver_order, i + 1, num_steps - i) for i in range(num_steps)]
 

@@ -144,14 +144,15 @@ class OdeSampler(SigmaGridSampler):
     """A walk down noise levels along P3's ODE, in the time and scale of one of its columns [P3 Table 1]."""
 
     noise_schedule: NoiseScheduleName = "linear"
-    """sigma(t): linear is EDM's, t itself; vp and ve are Song's, in which equal noise levels are other steps."""
+    """sigma(t): linear is EDM's, t itself; vp and ve are
+    Song's, in which equal noise levels are other steps."""
     scaling: ScalingName = "none"
     """s(t): none is EDM's, 1; vp is Song's, 1 / sqrt(1 + sigma^2)."""
 
     @property
     def law(self) -> TimeLaw:
-        """sigma(t) and s(t); those of vp go through the ends of the noise levels at times 1 and epsilon_s [EDM's
-        ablation_sampler]."""
+        """sigma(t) and s(t); those of vp go through the ends of the noise
+        levels at times 1 and epsilon_s [EDM's ablation_sampler]."""
         if self.noise_schedule != "vp":
             return TimeLaw(self.noise_schedule, self.scaling)
         return TimeLaw("vp", self.scaling, *vp_betas(self.walked_levels, self.epsilon_s))

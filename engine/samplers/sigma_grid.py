@@ -23,8 +23,8 @@ IDDPM_LEVELS: NoiseRange = (0.002, 81.0)
 
 @lru_cache(maxsize=512)
 def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float) -> tuple[float, ...]:
-    """Noise levels from sigma_max down to sigma_min, then 0: `num_steps + 1` float64 values [P3 Eq. 5;
-    playbook 5.3].
+    """Noise levels from sigma_max down to sigma_min, then 0:
+    `num_steps + 1` float64 values [P3 Eq. 5; playbook 5.3].
 
     They are spaced evenly in sigma^(1/rho). A single step goes straight from sigma_max to 0.
     """
@@ -50,8 +50,8 @@ def polyexponential_grid(
 def vp_grid(
     num_steps: int, levels: NoiseRange | None = None, epsilon_s: float = VP_LAST_TIME
 ) -> tuple[float, ...]:
-    """sigma = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1) at times even from 1 to epsilon_s; then 0 [P3 Table 1,
-    VP]. Other `levels` take other betas, `vp_betas`."""
+    """sigma = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1) at times even from 1 to epsilon_s;
+    then 0 [P3 Table 1, VP]. Other `levels` take other betas, `vp_betas`."""
     betas = vp_betas(levels, epsilon_s)
     times = (1 + fraction * (epsilon_s - 1) for fraction in _fractions(num_steps))
     return (*(vp_sigma(time, *betas) for time in times), 0.0)
@@ -88,8 +88,8 @@ def ve_grid(
 def iddpm_grid(
     num_steps: int, levels: NoiseRange = IDDPM_LEVELS, table: "IddpmTable | None" = None
 ) -> tuple[float, ...]:
-    """Levels of the iDDPM table at evenly spaced indices among those within `levels`; then 0 [P3 Table 1,
-    iDDPM].
+    """Levels of the iDDPM table at evenly spaced indices among those within `levels`;
+    then 0 [P3 Table 1, iDDPM].
 
     In the paper these are u_8 = 80.2 to u_999. `num_steps` is at most `len(iddpm_levels(...))`.
     """

@@ -43,12 +43,13 @@ class SigmaGridSampler(SamplerBase):
     """A sampler that walks noise levels from the largest down to 0."""
 
     grid: GridName = "edm"
-    """Which noise levels: EDM's, those of another column of P3's Table 1, or k-diffusion's polyexponential."""
+    """Which noise levels: EDM's, those of another column
+    of P3's Table 1, or k-diffusion's polyexponential."""
     sigma_min: float | None = Field(default=None, gt=0)
     """Smallest noise level before 0. None is the grid's own, 0.002 on edm, or what the network was shown."""
     sigma_max: float | None = Field(default=None, gt=0)
-    """Largest noise level, where sampling starts. None is the grid's own, 80 on edm, or what the network was
-    shown."""
+    """Largest noise level, where sampling starts.
+    None is the grid's own, 80 on edm, or what the network was shown."""
     rho: float = Field(default=7.0, gt=0)
     """Warp of the noise levels: larger puts more steps near sigma_min. Grid edm only."""
     polyexponential_rho: float = Field(default=1.0, gt=0)
@@ -135,7 +136,8 @@ class SigmaGridSampler(SamplerBase):
         return levels[-1], levels[0]
 
     def level_conflicts(self, network: NetworkFacts, place: str) -> Iterator[ConfigConflict]:
-        """sigma_min or sigma_max as written beyond what the network was shown, or too little left within it."""
+        """sigma_min or sigma_max as written beyond what the
+        network was shown, or too little left within it."""
         if self.beyond_trained_levels:
             return
         found: list[ConfigConflict] = []
@@ -156,8 +158,8 @@ class SigmaGridSampler(SamplerBase):
     def grid_form(self) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Canonical form of the noise levels alone, and which fields do nothing to them.
 
-        One or two noise levels above 0 are told by themselves: how more would be spread between them says
-        nothing.
+        One or two noise levels above 0 are told by themselves:
+        how more would be spread between them says nothing.
         """
         reasons = self._inert_fields()
         if self.num_steps <= 2:

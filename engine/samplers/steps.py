@@ -3,8 +3,8 @@
 A step does not call the network. It is a coroutine that yields what it wants to know, so whoever runs it may
 answer one step at once, or gather what several want and ask the network for all of them together.
 
-A `Step` needs the images under way and nothing else. A `HistoryStep` also looks at what earlier steps were told,
-and leaves a history for the next. Whoever runs either kind carries a `State` and uses `begin_step`.
+A `Step` needs the images under way and nothing else. A `HistoryStep` also looks at what earlier steps were
+told, and leaves a history for the next. Whoever runs either kind carries a `State` and uses `begin_step`.
 """
 
 from abc import ABC, abstractmethod
@@ -21,8 +21,8 @@ DenoiseFn = Callable[["torch.Tensor", float], "torch.Tensor"]
 """(x with shape [batch, ...], sigma) -> x0_hat with the same shape."""
 
 NoiseFn = Callable[[int], "torch.Tensor"]
-"""step number -> standard normal noise with the shape of x; keyed, so calling it or not changes no other
-step."""
+"""step number -> standard normal noise with the shape of x;
+keyed, so calling it or not changes no other step."""
 
 
 class DenoiseRequest(NamedTuple):
@@ -40,26 +40,27 @@ class DenoiseRequest(NamedTuple):
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations that an answer takes, where nothing is guided: a gradient counts as one more."""
+        """Network evaluations that an answer takes, where nothing is guided:
+        a gradient counts as one more."""
         return 1 if self.signs is None else 2
 
 
 StepCoroutine = Generator[DenoiseRequest, Posterior, "torch.Tensor"]
-"""A step under way: it yields its questions one by one, is sent their answers, and returns the state after
-the step."""
+"""A step under way: it yields its questions one by one, is
+sent their answers, and returns the state after the step."""
 
 
 class Step(Protocol):
-    """One action of a sampler. Two steps that compare equal do the same to the same state, whoever asks for
-    them."""
+    """One action of a sampler. Two steps that compare equal
+    do the same to the same state, whoever asks for them."""
 
     @property
     def evaluations(self) -> int:
         """Network evaluations of what the step asks, where nothing is guided: one for each x0_hat."""
 
     def run(self, x: "torch.Tensor", noise: NoiseFn) -> StepCoroutine:
-        """The step from state x. Whoever runs it decides who answers, and how many steps are answered
-        together."""
+        """The step from state x. Whoever runs it decides who
+        answers, and how many steps are answered together."""
 
     def __hash__(self) -> int:
         """Equal steps have equal hashes."""
@@ -84,7 +85,8 @@ class State(NamedTuple):
     x: "torch.Tensor"
     """The images under way, [batch, ...], float64."""
     history: "tuple[torch.Tensor, ...]" = ()
-    """What the next step needs of evaluations before it, each of the shape of x; the step says what they are."""
+    """What the next step needs of evaluations before it, each of the shape of x;
+    the step says what they are."""
 
 
 StateCoroutine = Generator[DenoiseRequest, Posterior, State]
@@ -95,12 +97,13 @@ StateCoroutine = Generator[DenoiseRequest, Posterior, State]
 class HistoryStep(ABC):
     """An action of a sampler that remembers. As with a `Step`, two that compare equal do the same.
 
-    A state after it is one after equal steps, so two samplers share it only where x and all that is kept are equal:
-    what is kept, and how much, must be told by fields. A `Step` may follow, and leaves no history.
+    A state after it is one after equal steps, so two samplers share it only where x and all that is kept are
+    equal: what is kept, and how much, must be told by fields. A `Step` may follow, and leaves no history.
     """
 
     history_kept: int
-    """Tensors in the history that it leaves: no more than later steps look at, for whoever runs it keeps them."""
+    """Tensors in the history that it leaves: no more than
+    later steps look at, for whoever runs it keeps them."""
     evaluations: ClassVar[int] = 1
 
     @abstractmethod
@@ -135,8 +138,8 @@ After = TypeVar("After")
 def resume_step(
     step: Generator[DenoiseRequest, Posterior, After], answer: Posterior | None = None
 ) -> DenoiseRequest | After:
-    """The next question of a step under way, or what it ends in; `answer` is to its last question, if it
-    asked."""
+    """The next question of a step under way, or what it ends in;
+    `answer` is to its last question, if it asked."""
     try:
         return next(step) if answer is None else step.send(answer)
     except StopIteration as end:

@@ -16,8 +16,8 @@ def linear(num_steps: int, num_timesteps: int) -> list[int]:
 
 
 def quadratic(num_steps: int, num_timesteps: int) -> list[int]:
-    """floor(c i^2) with c chosen so that the last one is T - 1; many steps repeat timestep 0 [P2 D.2;
-    playbook A.7]."""
+    """floor(c i^2) with c chosen so that the last one is T - 1;
+    many steps repeat timestep 0 [P2 D.2; playbook A.7]."""
     return _floor_of_power(num_steps, num_timesteps, 2)
 
 
@@ -49,10 +49,11 @@ def even(num_steps: int, num_timesteps: int) -> list[int]:
 
 
 def even_one_based(num_steps: int, num_timesteps: int) -> list[int]:
-    """1 to T evenly, each rounded to the nearest, halves to even, and less 1 [P6 code and Analytic-DPM's, `linear`].
+    """1 to T evenly, each rounded to the nearest, halves to
+    even, and less 1 [P6 code and Analytic-DPM's, `linear`].
 
-    Halves fall on the other side than in `even`: at T = 1000 three of 25 timesteps differ by one, and 58 of all
-    numbers of steps are affected.
+    Halves fall on the other side than in `even`:
+    at T = 1000 three of 25 timesteps differ by one, and 58 of all numbers of steps are affected.
     """
     return [position - 1 for position in _rounded_strides(1, num_steps, num_timesteps)]
 
@@ -70,8 +71,8 @@ def strided(num_steps: int, num_timesteps: int) -> list[int]:
 
 
 def trailing(num_steps: int, num_timesteps: int) -> list[int]:
-    """T, T - T / S, ..., T / S, each rounded, halves to even, and less 1 [Lin et al. 2024, Table 2;
-    diffusers].
+    """T, T - T / S, ..., T / S, each rounded, halves to even,
+    and less 1 [Lin et al. 2024, Table 2; diffusers].
 
     So the last step, to x0, is as long as the others.
     """
@@ -97,8 +98,8 @@ if TYPE_CHECKING:
     TauName = str
 else:
     TauName = Literal[(*TAU_RULES, SECTIONS, LISTED)]
-"""linear, quadratic: P2's paper; released_*: P2's code; even, strided, sections: P1's code; even_one_based: P6's and
-Analytic-DPM's code; trailing: Lin et al. 2024; listed: one's own."""
+"""linear, quadratic: P2's paper; released_*: P2's code; even, strided, sections: P1's code;
+even_one_based: P6's and Analytic-DPM's code; trailing: Lin et al. 2024; listed: one's own."""
 
 
 @lru_cache(maxsize=512)
@@ -125,10 +126,10 @@ def distinct(tau: TauName, visited: Iterable[int]) -> tuple[int, ...]:
 def section_timesteps(counts: tuple[int, ...], num_timesteps: int) -> tuple[int, ...]:
     """Timesteps of a chain cut into as many equal sections as there are counts, noisiest last [P1 code].
 
-    Each section is walked evenly from its first to its last timestep, a single step being at the first; the first
-    sections are one timestep longer where T does not divide evenly. So "10,15,20" of P1's scripts spends 20 steps
-    on the noisiest third. Counts are at least 1. Raises ValueError for a section of fewer timesteps than its count,
-    and as `distinct`.
+    Each section is walked evenly from its first to its last timestep, a single step being
+    at the first; the first sections are one timestep longer where T does not divide evenly.
+    So "10,15,20" of P1's scripts spends 20 steps on the noisiest third. Counts are at least
+    1. Raises ValueError for a section of fewer timesteps than its count, and as `distinct`.
     """
     size, longer = divmod(num_timesteps, len(counts))
     start = 0
@@ -145,8 +146,8 @@ def section_timesteps(counts: tuple[int, ...], num_timesteps: int) -> tuple[int,
 def written_numbers(written: object) -> object:
     """Numbers in a text, as P1's scripts write them ("10,15,20"), as a list; anything else as it is.
 
-    A panel of a grid multiplies lists, so that there a text is the only way. ValueError for P1's `ddimN`, which is
-    a rule of its own.
+    A panel of a grid multiplies lists, so that there a text is the only way.
+    ValueError for P1's `ddimN`, which is a rule of its own.
     """
     if not isinstance(written, str):
         return written

@@ -25,7 +25,8 @@ def held_note(own: NoiseRange, held: NoiseRange) -> str:
 
 
 def outside(network: "NetworkFacts", place: str, name: str, value: float) -> Iterator[ConfigConflict]:
-    """Why the field `name` cannot have this noise level, where the network was not shown it [playbook 5.3]."""
+    """Why the field `name` cannot have this noise level,
+    where the network was not shown it [playbook 5.3]."""
     low, high = network.trained_levels
     if low <= value <= high:
         return

@@ -1,7 +1,7 @@
 """UniPC: each evaluation first corrects the step that led to it, then predicts the next.
 
-The loop, in the symbols of Zhao et al. 2023 (multistep, predicting x0, B(h) version; lambda = -ln sigma, alpha = 1 in
-the coordinates x0 + sigma eps), for order p and h_i = ln t_i - ln t_{i+1}:
+The loop, in the symbols of Zhao et al. 2023 (multistep, predicting x0, B(h) version; lambda = -ln
+sigma, alpha = 1 in the coordinates x0 + sigma eps), for order p and h_i = ln t_i - ln t_{i+1}:
 
     x_0 ~ N(0, t_0^2 I)
     for i in 0 .. N - 1:
@@ -46,7 +46,8 @@ class UniPcStep(HistoryStep):
     """Of the corrected x here, and of x0_hat here and before."""
 
     def run_on(self, state: State, noise: NoiseFn) -> StateCoroutine:
-        """The predicted x at the next noise level, with the corrected one here and what has been evaluated."""
+        """The predicted x at the next noise level, with the
+        corrected one here and what has been evaluated."""
         posterior = yield DenoiseRequest(state.x, self.sigma)
         latest_first = (posterior.x0_hat, *state.history[1:])
         corrected = state.x
@@ -61,8 +62,8 @@ class UniPc(SigmaGridSampler):
 
     kind: Literal["unipc"] = "unipc"
     solver_order: Literal[1, 2, 3] = 2
-    """Evaluations that a predictor looks at; its corrector looks at one more. diffusers advises 3 without guidance,
-    2 with it."""
+    """Evaluations that a predictor looks at; its corrector looks at one more.
+    diffusers advises 3 without guidance, 2 with it."""
     variant: VariantName = "bh2"
     """B(h): bh1 is h, which diffusers advises without guidance below 10 steps, bh2 is e^h - 1."""
 
@@ -113,8 +114,8 @@ def unipc_program(sigmas: tuple[float, ...], solver_order: int, variant: Variant
     orders = step_orders(last + 1, solver_order)
     steps: list[AnyStep] = [Scale(sigmas[0])]
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        # The step after this one corrects with as many evaluations as this one predicts with; one after the last
-        # correction needs nothing, and an older evaluation is never needed again by a step further on.
+        # The step after this one corrects with as many evaluations as this one predicts with; one after the
+        # last correction needs nothing, and an older evaluation is never needed again by a step further on.
         kept = 1 + orders[i] if i + 1 < last else 0
         if kept == 0 and i in (0, last):
             steps.append(EulerStep(sigma, sigma_next))

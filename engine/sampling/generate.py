@@ -102,8 +102,8 @@ def generate(denoiser: Denoiser, sampler: SamplerBase, **settings: Any) -> Tenso
 def remembered_noise(seed: int, keys: Tensor, shape: tuple[int, ...], steps: int) -> NoiseFn:
     """Noise of a step [len(keys), *shape], that of the last `steps` steps asked for being remembered.
 
-    It is keyed, so making it anew would give the same; but neighbouring branches of a tree ask for the same few
-    steps again and again.
+    It is keyed, so making it anew would give the same;
+    but neighbouring branches of a tree ask for the same few steps again and again.
     """
 
     @lru_cache(maxsize=steps)
@@ -132,17 +132,17 @@ def generate_shared(
     emit: Emit,
     num_classes: int | None = None,
 ) -> int:
-    """Images of sample indices under several samplers, each batch handed on as soon as a sampler has finished
-    it.
+    """Images of sample indices under several samplers, each
+    batch handed on as soon as a sampler has finished it.
 
-    What samplers do alike is done once; where few images do not fill a batch, several steps share it. An
-    image depends only on (seed, its index, the sampler, the weights): latents and step noise are keyed, and
-    the network always sees `batch_size` images, so on one kind of device images are equal bit for bit however
-    the indices are split and whichever samplers run together. With `num_classes`, index i gets class i modulo
-    num_classes.
+    What samplers do alike is done once; where few images do not fill a batch, several steps
+    share it. An image depends only on (seed, its index, the sampler, the weights): latents
+    and step noise are keyed, and the network always sees `batch_size` images, so on one
+    kind of device images are equal bit for bit however the indices are split and whichever
+    samplers run together. With `num_classes`, index i gets class i modulo num_classes.
 
-    Returns images times network evaluations, padding left out. Raises FloatingPointError for images that are
-    not finite.
+    Returns images times network evaluations, padding left out.
+    Raises FloatingPointError for images that are not finite.
     """
     denoiser.eval()
     evaluations = 0

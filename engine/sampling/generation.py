@@ -19,8 +19,8 @@ from engine.sampling.prefix_sharing import shared_evaluations
 
 @dataclass(frozen=True)
 class GeneratedImages:
-    """Images of a cell, uint8 [N, C, H, W], and what they cost; of a shared run, what it added to the cells
-    before."""
+    """Images of a cell, uint8 [N, C, H, W], and what they cost;
+    of a shared run, what it added to the cells before."""
 
     images: Tensor
     seconds: float
@@ -29,8 +29,8 @@ class GeneratedImages:
 
 
 def generate_cell(experiment: Experiment, denoiser: Denoiser) -> GeneratedImages:
-    """The cell's images from its sampler alone. Raises RuntimeError when its evaluations are not as it
-    declares."""
+    """The cell's images from its sampler alone.
+    Raises RuntimeError when its evaluations are not as it declares."""
     protocol, parts = experiment.eval, list[Tensor]()
     denoiser.nfe, began = 0, time.perf_counter()
     evaluations = generate_images_shared(
@@ -54,8 +54,8 @@ def generate_block(
     denoiser: Denoiser,
     files: Sequence[Files],
 ) -> None:
-    """Generate a block of images under many samplers in a shared run, and keep them batch by batch in each sampler's
-    folder.
+    """Generate a block of images under many samplers in a shared
+    run, and keep them batch by batch in each sampler's folder.
 
     The experiment's own sampler plays no part. Raises RuntimeError when the evaluations are not as declared.
     """
@@ -94,8 +94,8 @@ def read_generated(experiment: Experiment, files: Files) -> GeneratedImages | No
 
 
 def check_evaluations(evaluations: int, samplers: Sequence[Sampler], count: int) -> None:
-    """RuntimeError when `count` images took other evaluations, padding left out, than the samplers declare
-    together."""
+    """RuntimeError when `count` images took other evaluations,
+    padding left out, than the samplers declare together."""
     declared = shared_evaluations(samplers)
     if evaluations != count * declared:
         names = ", ".join(sampler.label for sampler in samplers[:3])

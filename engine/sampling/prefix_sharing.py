@@ -1,8 +1,8 @@
 """Many samplers from the same latents in one shared run: what any of them do alike is done once.
 
-With the same latents and the same noise at the same step, two samplers whose programs begin alike are in the
-same state there, x and history alike. So a whole grid of samplers is a tree of distinct beginnings, and each of its
-edges is one step.
+With the same latents and the same noise at the same step, two samplers whose
+programs begin alike are in the same state there, x and history alike. So a whole
+grid of samplers is a tree of distinct beginnings, and each of its edges is one step.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,8 +34,8 @@ Answer = Callable[[Sequence[DenoiseRequest]], Sequence[Posterior]]
 """What is asked by steps that are under way together -> an answer to each."""
 
 NOISES_KEPT = 8
-"""Steps whose noise is kept, for each that is under way, while neighbouring branches of a tree ask for it
-again."""
+"""Steps whose noise is kept, for each that is under way,
+while neighbouring branches of a tree ask for it again."""
 
 
 @dataclass
@@ -59,9 +59,9 @@ class Node:
     def waiting_tensors(self, steps_per_batch: int = 1) -> int:
         """Tensors, x and histories, of states that wait at once while the tree is walked.
 
-        Exactly for one step at a time: a node's state is given up when its last branch is taken, so that below
-        that branch there is no more of it, below the others there is. With several steps under way a state of any
-        level may wait, and of each level the largest is counted, which is the most.
+        Exactly for one step at a time: a node's state is given up when its last branch is taken, so that
+        below that branch there is no more of it, below the others there is. With several steps under way
+        a state of any level may wait, and of each level the largest is counted, which is the most.
         """
         return self._waiting_one_by_one() if steps_per_batch == 1 else self._waiting_on_every_level()
 
@@ -100,8 +100,8 @@ class Node:
 
 
 def prefix_tree(programs: Iterable[tuple[int, Sequence[AnyStep]]]) -> Node:
-    """The tree of the distinct beginnings of numbered programs; each number is listed in the node where it
-    ends."""
+    """The tree of the distinct beginnings of numbered programs;
+    each number is listed in the node where it ends."""
     root = Node()
     for number, program in programs:
         node = root
@@ -152,7 +152,8 @@ class Branch:
     minus_depth: int
     """Deepest first."""
     arrival: int
-    """Among equally deep ones, the earliest first: it also keeps the order from looking at the fields below."""
+    """Among equally deep ones, the earliest first:
+    it also keeps the order from looking at the fields below."""
     step: AnyStep = field(compare=False)
     end: Node = field(compare=False)
     """Where it leads."""
@@ -173,15 +174,15 @@ class StepUnderWay(NamedTuple):
 class Walk:
     """One walk over a tree: branches not yet taken, and steps under way.
 
-    It goes deep first. A state must be kept until the last branch from it is taken, and going deep finishes the
-    programs below one branch before the next is begun: so the states that wait are those along the path to
-    where the walk is, one a level, and not a whole generation of the tree, which may be thousands. With several
-    steps under way it is as if so many walkers did this side by side.
+    It goes deep first. A state must be kept until the last branch from it is taken, and going deep
+    finishes the programs below one branch before the next is begun: so the states that wait are those
+    along the path to where the walk is, one a level, and not a whole generation of the tree, which
+    may be thousands. With several steps under way it is as if so many walkers did this side by side.
 
-    That images are the same to the bit as from each sampler alone rests on four things. Steps that compare equal
-    do the same arithmetic; states are never changed in place; noise is a function of the step's number and the
-    image, not of when it is asked for; and the network sees a batch of one shape in which no image influences
-    another, so it does not matter what stands beside it.
+    That images are the same to the bit as from each sampler alone rests on four things. Steps that
+    compare equal do the same arithmetic; states are never changed in place; noise is a function of
+    the step's number and the image, not of when it is asked for; and the network sees a batch of
+    one shape in which no image influences another, so it does not matter what stands beside it.
     """
 
     def __init__(self, answer: Answer, noise: NoiseFn, emit: Emit, steps_per_batch: int) -> None:

@@ -15,8 +15,8 @@ FP64 = 8
 WORKING_BATCHES = 14
 """Float64 batches held by the latents, by the step under way and by the arithmetic around the network.
 
-Counted in runs: 7 under Euler, 10 under Heun, 13 under the Runge-Kutta step of a flow, which keeps four slopes.
-One more is for whoever takes the images of a sampler that has ended.
+Counted in runs: 7 under Euler, 10 under Heun, 13 under the Runge-Kutta step of a flow, which
+keeps four slopes. One more is for whoever takes the images of a sampler that has ended.
 """
 
 
@@ -29,8 +29,8 @@ class SharedRunMemory:
 
     weights: int
     states: int
-    """The states whose other branches are still to be taken, histories included, and what the step under way
-    works with."""
+    """The states whose other branches are still to be taken,
+    histories included, and what the step under way works with."""
     noise: int
     activations: int
     """A forward pass without gradients holds no more than one whose blocks are checkpointed keeps."""
@@ -46,8 +46,8 @@ def shared_run_memory(
 ) -> SharedRunMemory | None:
     """Memory of a shared run of these samplers on a network of `params` parameters, at the protocol's batch.
 
-    None where the network's kind does not count what it keeps. Raises ValueError when there is no such network
-    for the data set's images.
+    None where the network's kind does not count what it keeps.
+    Raises ValueError when there is no such network for the data set's images.
     """
     shape = net_shape(experiment)
     batch_size = experiment.eval.batch_size

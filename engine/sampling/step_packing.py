@@ -1,5 +1,5 @@
-"""One network batch for the questions of several steps: their images side by side, each with its own noise
-level."""
+"""One network batch for the questions of several steps:
+their images side by side, each with its own noise level."""
 
 from collections.abc import Sequence
 
@@ -57,7 +57,7 @@ class PackedSteps:
 def steps_per_batch(denoiser: Denoiser, images: int, batch_size: int) -> int:
     """Steps of so many images that fit into one batch.
 
-    One, for a network whose work depends on what the images of a batch agree on: they do so at one noise
-    level.
+    One, for a network whose work depends on what the images of a batch agree on:
+    they do so at one noise level.
     """
     return batch_size // images if denoiser.packs_steps else 1

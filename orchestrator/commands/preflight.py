@@ -29,6 +29,6 @@ def refuse_hopeless_sweep(sweep: Sweep, options: Options, grid: Path, *, force: 
 
 
 def load_kinds_of_reports() -> None:
-    """PluginError for a table that a package offers and that cannot be used: said now, and not by the report at the
-    end of a sweep of days."""
+    """PluginError for a table that a package offers and that cannot be used:
+    said now, and not by the report at the end of a sweep of days."""
     import reports.tables.registry  # noqa: F401 - importing it loads every table

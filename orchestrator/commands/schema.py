@@ -8,8 +8,8 @@ NAME = "schema"
 def command() -> None:
     """Print the JSON Schema of grid files, so that editors complete and check them.
 
-    Example: orch schema > grid.schema.json, then put `# yaml-language-server: $schema=grid.schema.json` atop
-    a grid.
+    Example: orch schema > grid.schema.json, then put `#
+    yaml-language-server: $schema=grid.schema.json` atop a grid.
     """
     import json
 

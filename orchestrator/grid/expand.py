@@ -34,8 +34,8 @@ def expand(sweep: Sweep) -> tuple[Point, ...]:
 
 
 def _effective(point: Point) -> Point:
-    """The point with the sampler that is really used: within the noise levels its network was shown [playbook
-    5.3]."""
+    """The point with the sampler that is really used:
+    within the noise levels its network was shown [playbook 5.3]."""
     held = point.experiment.held_to_trained_levels()
     return point if held is point.experiment else replace(point, experiment=held)
 

@@ -77,8 +77,8 @@ def current_walk(sweep: Sweep, store: Store) -> Walk:
 def start_position(sweep: Sweep) -> Position:
     """The recipe's own values; the first option of a dimension that lacks them.
 
-    A value that the recipe leaves open is matched by the option that is the same sampler: noise levels that are
-    not written are those that the network was shown.
+    A value that the recipe leaves open is matched by the option that is the same sampler:
+    noise levels that are not written are those that the network was shown.
     """
 
     def is_written(option: Overrides) -> bool:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Adm(UNetBase):
     """The ADM U-Net as EDM trains it on ImageNet-64 [P3 Table 8; playbook A.5].
 
-    EDM's code makes other shapes with `first_width: first_level` and `narrow_attention: none`; at its own, whose
-    first level has C channels and whose heads have all their channels, these change nothing.
+    EDM's code makes other shapes with `first_width: first_level` and `narrow_attention: none`; at its
+    own, whose first level has C channels and whose heads have all their channels, these change nothing.
     """
 
     position: ClassVar[int] = 3
@@ -31,17 +31,18 @@ class Adm(UNetBase):
     channel_mult: Ints = (1, 2, 3, 4)
     """Channel multiplier of each resolution level, from the image size down by halves."""
     num_blocks: Count | Counts = 3
-    """Residual blocks a level on the way down (the way up has one more): one number, or one for each
-    level."""
+    """Residual blocks a level on the way down (the way up has one more):
+    one number, or one for each level."""
     attention_resolutions: Annotated[tuple[int, ...], Field(strict=False)] = (32, 16, 8)
     """Resolutions, in pixels, whose blocks have self-attention."""
     head_channels: int = Field(default=64, ge=1)
     """Channels of an attention head: ImageNet-64's levels have 6, 9 and 12 heads."""
     first_width: Literal["channels", "first_level"] = "channels"
-    """Channels of the first convolution: C, or as in EDM's code those of the first level, C times its multiplier."""
+    """Channels of the first convolution: C, or as in EDM's
+    code those of the first level, C times its multiplier."""
     narrow_attention: Literal["one_head", "none"] = "one_head"
-    """A block of an attention resolution with fewer channels than a head attends with one head, or as in EDM's code
-    not at all."""
+    """A block of an attention resolution with fewer channels than a
+    head attends with one head, or as in EDM's code not at all."""
     dropout: Probability = 0.1
     """Dropout probability inside residual blocks."""
 

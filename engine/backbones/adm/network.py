@@ -46,8 +46,8 @@ class AdmNet(EncoderDecoderNet):
         self.last = zero_init(nn.Conv2d(last, shape.out_channels, 3, padding=1))
 
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
-        """Activated embedding [B, 4 C]: augmentation joins the waves of the noise level, the class their
-        embedding."""
+        """Activated embedding [B, 4 C]: augmentation joins the
+        waves of the noise level, the class their embedding."""
         waves = sinusoidal_embedding(c_noise, self.width, endpoint=False, sine_first=False)
         if self.map_augment is not None and augment is not None:
             waves = waves + self.map_augment(augment)
@@ -60,8 +60,8 @@ class AdmNet(EncoderDecoderNet):
 
 
 def _label_layer(num_labels: int, width: int) -> nn.Linear:
-    """A linear layer without bias whose weights start standard normal: Kaiming's, times the root of the
-    classes."""
+    """A linear layer without bias whose weights start standard normal:
+    Kaiming's, times the root of the classes."""
     layer = nn.Linear(num_labels, width, bias=False)
     nn.init.normal_(layer.weight)
     return layer

@@ -23,8 +23,8 @@ class DdpmPlusPlus(UNetBase):
 
     kind: Literal["ddpmpp"] = "ddpmpp"
     channel_mult: Ints = (2, 2, 2)
-    """Channel multiplier of each resolution level; (2, 2, 2) is EDM's, (1, 2, 2, 2) the original with a 4x4
-    level."""
+    """Channel multiplier of each resolution level;
+    (2, 2, 2) is EDM's, (1, 2, 2, 2) the original with a 4x4 level."""
     dropout: Probability = 0.13
     """Dropout probability inside residual blocks."""
 

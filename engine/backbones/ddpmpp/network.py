@@ -95,8 +95,8 @@ class DdpmPlusPlusNet(EncoderDecoderNet):
         return sinusoidal_embedding(c_noise, self.noise_features, endpoint=True, sine_first=True)
 
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
-        """Activated embedding [B, 4 C] of noise level, class and augmentation, the latter two added to the
-        waves."""
+        """Activated embedding [B, 4 C] of noise level, class
+        and augmentation, the latter two added to the waves."""
         embedding = self.waves(c_noise)
         if self.map_label is not None and label is not None:
             # Scaled to unit variance a feature.

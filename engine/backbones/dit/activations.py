@@ -1,5 +1,5 @@
-"""What autograd keeps of a transformer's forward pass for the backward pass, counted on paper. Imports no
-torch.
+"""What autograd keeps of a transformer's forward pass for the backward pass, counted on paper.
+Imports no torch.
 
 `extra` is what each block keeps beside a DiT's: a DyDiT's products with its choices.
 """

@@ -17,8 +17,8 @@ DIT_MILLIONS = {"S": 33, "B": 130, "L": 458, "XL": 675}
 
 
 class Dit(TransformerSettings):
-    """DiT: a transformer over patches, conditioned by adaLN-Zero [Peebles & Xie 2023; P5 Table 7; playbook
-    A.1]."""
+    """DiT: a transformer over patches, conditioned by adaLN-Zero
+    [Peebles & Xie 2023; P5 Table 7; playbook A.1]."""
 
     position: ClassVar[int] = 5
 

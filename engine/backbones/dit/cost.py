@@ -10,8 +10,8 @@ from engine.backbones.shared.conditions_cost import conditions_cost
 
 
 def dit_layers(model: TransformerSettings, shape: NetShape) -> Iterator[Layer]:
-    """The layers of a DiT in the order in which an image passes them. The fixed positions are no
-    parameters."""
+    """The layers of a DiT in the order in which an image passes them.
+    The fixed positions are no parameters."""
     layout = dit_layout(model, shape)
     yield Layer("embedding", conditions_cost(model, shape, layout.width))
     yield Layer("patches", linear(layout.patch_features, layout.width, layout.tokens))

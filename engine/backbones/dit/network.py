@@ -1,5 +1,5 @@
-"""DiT: a transformer over patches, conditioned by adaLN-Zero [Peebles & Xie 2023; P5 Table 7; playbook 2.6*,
-A.1]."""
+"""DiT: a transformer over patches, conditioned by adaLN-Zero
+[Peebles & Xie 2023; P5 Table 7; playbook 2.6*, A.1]."""
 
 import math
 
@@ -68,8 +68,8 @@ class DitBlock(nn.Module):
 
 
 class DitNet(Blocks):
-    """DiT for images or latents; size S / B / L / XL at patch 2 on 32x32x4 has 33 / 130 / 458 / 675 M
-    parameters.
+    """DiT for images or latents; size S / B / L / XL at patch
+    2 on 32x32x4 has 33 / 130 / 458 / 675 M parameters.
 
     Positions are fixed. The last layer starts at zero, and with it the network's output.
     Raises ValueError when the configuration does not fit the resolution.
@@ -133,8 +133,8 @@ def to_patches(x: Tensor, size: int) -> Tensor:
 
 
 def to_images(tokens: Tensor, size: int) -> Tensor:
-    """Tokens [B, N, size^2 C] to images [B, C, H, W]: the inverse order, but with channels last inside a
-    token."""
+    """Tokens [B, N, size^2 C] to images [B, C, H, W]:
+    the inverse order, but with channels last inside a token."""
     batch, count, features = tokens.shape
     side, channels = math.isqrt(count), features // size**2
     x = tokens.reshape(batch, side, side, size, size, channels).permute(0, 5, 1, 3, 2, 4)
@@ -142,8 +142,8 @@ def to_images(tokens: Tensor, size: int) -> Tensor:
 
 
 def positions(side: int, width: int) -> Tensor:
-    """Fixed positions [side^2, width]: sines and cosines of the column in the first half, of the row in the
-    second."""
+    """Fixed positions [side^2, width]: sines and cosines of
+    the column in the first half, of the row in the second."""
     rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     halves = [
         sinusoidal_embedding(places.flatten().float(), width // 2, endpoint=False, sine_first=True)

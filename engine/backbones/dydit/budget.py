@@ -1,9 +1,9 @@
-"""DyDiT's budget: any diffusion loss plus the squared distance of executed FLOPs from their target [P5;
-playbook 3.5].
+"""DyDiT's budget: any diffusion loss plus the squared distance
+of executed FLOPs from their target [P5; playbook 3.5].
 
-The ratio counts attention and MLPs of all blocks, executed over static, and its mean over a forward pass of
-one worker is what meets the budget, as in the released code: single images and noise levels may cost more or
-less.
+The ratio counts attention and MLPs of all blocks, executed over static,
+and its mean over a forward pass of one worker is what meets the budget, as
+in the released code: single images and noise levels may cost more or less.
 """
 
 from collections.abc import Callable
@@ -49,9 +49,9 @@ def budget_losses(
 def target_ratio(model: DyDit, images_shown: int) -> float:
     """The budget's target: 1 for `dense_kimg`, then linearly down to `flops_ratio`.
 
-    With `ramp: after_dense` the line begins there, at 1, and takes `ramp_kimg`. With `released` it begins at the
-    first image and is only followed from `dense_kimg` on, so that `flops_ratio` is reached at `ramp_kimg` [P5, code:
-    at a budget of 0.5 the steps 99, 100, 600 and 1,000 have 1, 0.95, 0.70 and 0.50].
+    With `ramp: after_dense` the line begins there, at 1, and takes `ramp_kimg`. With `released` it begins
+    at the first image and is only followed from `dense_kimg` on, so that `flops_ratio` is reached at
+    `ramp_kimg` [P5, code: at a budget of 0.5 the steps 99, 100, 600 and 1,000 have 1, 0.95, 0.70 and 0.50].
     """
     kimg = images_shown / 1000
     if model.ramp == "released":

@@ -43,8 +43,8 @@ BUDGET_KNOBS = (
 
 
 class DyDit(TransformerSettings):
-    """DyDiT: a DiT that skips heads, MLP groups and tokens to meet a budget of FLOPs [P5; playbook 2.6, 3.5,
-    4.4]."""
+    """DyDiT: a DiT that skips heads, MLP groups and tokens to
+    meet a budget of FLOPs [P5; playbook 2.6, 3.5, 4.4]."""
 
     position: ClassVar[int] = 6
     levels: ClassVar[Mapping[str, tuple[float, ...]]] = {**TransformerSettings.levels, "flops_ratio": BUDGETS}
@@ -68,16 +68,17 @@ class DyDit(TransformerSettings):
     flops_weight: float = Field(default=2.0, gt=0)
     """Weight of (ratio - budget)^2 in the loss."""
     ramp: Ramp = "after_dense"
-    """Where the budget's linear fall is counted from. after_dense: from the end of `dense_kimg`, where it is still 1;
-    released: from the first step, as P5's code does, so that it drops at once when `dense_kimg` is over."""
+    """Where the budget's linear fall is counted from. after_dense: from the
+    end of `dense_kimg`, where it is still 1; released: from the first step,
+    as P5's code does, so that it drops at once when `dense_kimg` is over."""
     dense_kimg: float = Field(default=25.6, ge=0)
     """How long the budget stays at 1 at first (100 steps of 256 images)."""
     ramp_kimg: float = Field(default=256.0, ge=0)
-    """How long it takes to fall to `flops_ratio`, linearly (1,000 steps of 256 images; 5,000 in P5's code at a budget
-    of 0.7)."""
+    """How long it takes to fall to `flops_ratio`, linearly (1,000
+    steps of 256 images; 5,000 in P5's code at a budget of 0.7)."""
     complete_kimg: float = Field(default=0.0, ge=0)
-    """Warm-up during which the complete network is trained too (L_complete). P5's XL: 30,000 steps; at a budget of 0.7
-    its code keeps it for all 150,000."""
+    """Warm-up during which the complete network is trained too (L_complete). P5's XL: 30,000 steps;
+    at a budget of 0.7 its code keeps it for all 150,000."""
 
     @field_validator("routes")
     @classmethod
@@ -144,8 +145,8 @@ class DyDit(TransformerSettings):
         return self.static
 
     def accepts_weights_of(self, other: ModelBase) -> bool:
-        """Its own, whatever the budget, where the routes are the same; and a DiT's, to which it adds its
-        routers."""
+        """Its own, whatever the budget, where the routes are the same;
+        and a DiT's, to which it adds its routers."""
         if isinstance(other, DyDit):
             return other.routes == self.routes and self.static.accepts_weights_of(other.static)
         return self.static.accepts_weights_of(other)

@@ -43,8 +43,8 @@ def choice_bytes(routes: Collection[Route], layout: DitLayout, width: int) -> in
 
 
 def _router(route: Route, layout: DitLayout) -> Cost:
-    """Heads and groups are chosen from the noise embedding, all but the first; a token by a small MLP on
-    it."""
+    """Heads and groups are chosen from the noise embedding, all but the first;
+    a token by a small MLP on it."""
     if route != "tokens":
         return linear(layout.width, layout.num_heads - 1)
     squeezed = squeezed_width(layout)

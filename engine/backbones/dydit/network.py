@@ -1,5 +1,5 @@
-"""DyDiT: a DiT that decides what to skip, by noise level and by token, and then really skips it [P5; playbook
-2.6].
+"""DyDiT: a DiT that decides what to skip, by noise level and
+by token, and then really skips it [P5; playbook 2.6].
 
 Routers see the noise level alone and choose attention heads and MLP groups; another one sees each token and
 chooses whether it passes the MLP. In training a choice multiplies by 0 or 1 and has the gradient of a soft
@@ -52,8 +52,8 @@ differently, and a token would change with its neighbours in the batch."""
 
 
 class DyDitBlock(DitBlock):
-    """A DiT block with routers for its heads, its MLP groups and its tokens; those that are not wanted are
-    absent.
+    """A DiT block with routers for its heads, its MLP groups and its tokens;
+    those that are not wanted are absent.
 
     `forward` is the DiT block's, which skips nothing.
     """
@@ -138,8 +138,8 @@ class DyDitBlock(DitBlock):
         return F.linear(hidden, columns, self.narrow.bias)
 
     def part_scores(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores [B, H] of heads and of groups at noise embeddings [B, D]; the first of each is always
-        chosen."""
+        """Scores [B, H] of heads and of groups at noise embeddings [B, D];
+        the first of each is always chosen."""
         always = noise.new_full((len(noise), self.parts), ALWAYS, dtype=torch.float32)
         heads, groups = (
             always if router is None else torch.cat([always[:, :1], scores(router, noise)], dim=1)
@@ -159,8 +159,8 @@ class DyDitBlock(DitBlock):
 
 
 class DyDitNet(DitNet):
-    """A DiT with routers. Its weights are a DiT's and those of the routers. Raises ValueError as DitNet
-    does."""
+    """A DiT with routers. Its weights are a DiT's and those of the routers.
+    Raises ValueError as DitNet does."""
 
     packs_steps: ClassVar[bool] = DyDit.packs_steps
 
@@ -192,12 +192,12 @@ class DyDitNet(DitNet):
             self.tell(torch.stack(ratios).mean(0))
         return tokens
 
-    # torch.compiler.disable would load the compiler along with this file, which takes as long as torch
-    # itself.
+    # torch.compiler.disable would load the compiler along
+    # with this file, which takes as long as torch itself.
     @_disable_dynamo
     def tell(self, ratio: Tensor) -> None:
-        """Hand `ratio` [B] to whoever watches: outside of what is compiled, which is to know nothing of
-        watchers."""
+        """Hand `ratio` [B] to whoever watches: outside of what
+        is compiled, which is to know nothing of watchers."""
         for watch in self.watchers:
             watch(ratio)
 
@@ -217,8 +217,8 @@ class DyDitNet(DitNet):
 
     @contextmanager
     def watched_by(self, watch: Callable[[Tensor], None]) -> Iterator[None]:
-        """Hand on, for a while, what each pass executes of attention's and the MLPs' FLOPs: ratios [B] with
-        gradient.
+        """Hand on, for a while, what each pass executes of attention's and the MLPs' FLOPs:
+        ratios [B] with gradient.
 
         The network keeps none of them, so that it can be copied at any time.
         """
@@ -231,8 +231,8 @@ class DyDitNet(DitNet):
 
 @contextmanager
 def watch_ratio(net: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what each pass executes of attention's and the MLPs' FLOPs: one tensor [B] a pass, without
-    gradient."""
+    """Collect what each pass executes of attention's and the MLPs' FLOPs:
+    one tensor [B] a pass, without gradient."""
     if not isinstance(net, DyDitNet):
         raise TypeError("only a DyDiT's network chooses what to execute")
     ratios: list[Tensor] = []
@@ -241,8 +241,8 @@ def watch_ratio(net: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def all_alike(found: list[tuple[Tensor, Tensor]]) -> bool:
-    """Whether every image chooses the same heads and groups, as it does where a batch shares one noise
-    level."""
+    """Whether every image chooses the same heads and groups,
+    as it does where a batch shares one noise level."""
     chosen = torch.stack([score for parts in found for score in parts]) > 0
     return bool((chosen == chosen[:, :1]).all())
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class Mlp(ModelBase):
-    """A multilayer perceptron over flattened images, for points in the plane and other toys [companion text
-    004]."""
+    """A multilayer perceptron over flattened images, for
+    points in the plane and other toys [companion text 004]."""
 
     position: ClassVar[int] = 7
 
@@ -27,7 +27,8 @@ class Mlp(ModelBase):
 
     @property
     def features(self) -> int:
-        """Features of a hidden layer: `width`, or, for a smoke run, a `width_divisor`-th of it, at least 4."""
+        """Features of a hidden layer: `width`, or, for a
+        smoke run, a `width_divisor`-th of it, at least 4."""
         return self.width if self.width_divisor == 1 else max(4, self.width // self.width_divisor)
 
     def build(self, shape: NetShape) -> "nn.Module":

@@ -1,5 +1,5 @@
-"""A multilayer perceptron over flattened images, for points in the plane and other toys [companion text
-004]."""
+"""A multilayer perceptron over flattened images, for
+points in the plane and other toys [companion text 004]."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,8 +48,8 @@ class MlpNet(Blocks):
     def forward(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
     ) -> Tensor:
-        """Output [B, out_channels, H, W] for images `x` [B, C, H, W]; the other arguments are those of
-        `Conditions`."""
+        """Output [B, out_channels, H, W] for images `x` [B, C, H, W];
+        the other arguments are those of `Conditions`."""
         embedding = F.silu(self.conditions(c_noise, label, augment)[0])
         h = self.first(x.flatten(1))
         for block in self.blocks:

@@ -14,8 +14,8 @@ SOURCE = "P3 Table 8 and released code; playbook A.5"
 
 
 class NcsnPlusPlus(UNetBase):
-    """The NCSN++ U-Net as EDM trains it: Fourier noise features, smooth resampling, a residual encoder [P3
-    Table 8]."""
+    """The NCSN++ U-Net as EDM trains it: Fourier noise features,
+    smooth resampling, a residual encoder [P3 Table 8]."""
 
     position: ClassVar[int] = 2
     variant: ClassVar[UNetVariant] = UNetVariant(

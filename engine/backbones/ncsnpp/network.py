@@ -39,23 +39,24 @@ def smooth_filters(x: Tensor) -> Tensor:
 
 
 class SmoothHalving(nn.Module):
-    """The filter [1, 3, 3, 1] at full resolution and a 3x3 convolution of stride 2: the residual encoder's
-    step."""
+    """The filter [1, 3, 3, 1] at full resolution and a 3x3 convolution of stride 2:
+    the residual encoder's step."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.conv = xavier_init(nn.Conv2d(block.image_channels, block.out_channels, 3, stride=2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, image channels, H, W] to [B, out, H / 2, W / 2]. Two zeros a side are all the padding both
-        need."""
+        """[B, image channels, H, W] to [B, out, H / 2, W / 2].
+        Two zeros a side are all the padding both need."""
         smoothed = F.conv2d(x, smooth_filters(x), padding=2, groups=x.shape[1])
         halved: Tensor = self.conv(smoothed)
         return halved
 
 
 class ResidualEncoder(EncoderDecoder):
-    """An encoder and decoder whose way down joins each halved level to the image, and the sum to the level after.
+    """An encoder and decoder whose way down joins each halved
+    level to the image, and the sum to the level after.
 
     The sum, scaled by sqrt(1/2), takes the place of the halving block's output.
     """
@@ -68,8 +69,8 @@ class ResidualEncoder(EncoderDecoder):
         )
 
     def encode(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
-        """What the way down leaves for the way up: the outputs of the first convolution and of every
-        block."""
+        """What the way down leaves for the way up:
+        the outputs of the first convolution and of every block."""
         skips, image, image_path = [self.first(x)], x, iter(self.image_path)
         for block, joins_image in zip(self.encoder, self.joins_image, strict=True):
             h = self.run(block, skips[-1], embedding)

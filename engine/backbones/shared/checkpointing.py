@@ -1,5 +1,5 @@
-"""Gradient checkpointing: keep a block's input alone and compute its inside again when the backward pass
-needs it."""
+"""Gradient checkpointing: keep a block's input alone and
+compute its inside again when the backward pass needs it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +19,8 @@ class Blocks(nn.Module):
     checkpointing = False
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """What `function`, a block or something that calls one, gives for `args`. Without gradients just the
-        call."""
+        """What `function`, a block or something that calls one, gives for `args`.
+        Without gradients just the call."""
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=True)
         return function(*args)

@@ -1,5 +1,5 @@
-"""What DiT and the MLP are told beside their input: noise level, class and augmentation, as one sum of
-embeddings."""
+"""What DiT and the MLP are told beside their input:
+noise level, class and augmentation, as one sum of embeddings."""
 
 from typing import TypeVar
 

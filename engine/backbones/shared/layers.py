@@ -17,8 +17,8 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 def sinusoidal_embedding(c_noise: Tensor, channels: int, *, endpoint: bool, sine_first: bool) -> Tensor:
-    """Sines and cosines [B, channels] of `c_noise` [B] at channels / 2 frequencies that fall geometrically
-    from 1.
+    """Sines and cosines [B, channels] of `c_noise` [B] at
+    channels / 2 frequencies that fall geometrically from 1.
 
     With `endpoint` the last frequency is 1 / 10000 (EDM), without it the one after would be (iDDPM). EDM puts
     the sines first, iDDPM the cosines.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 FIVE_STAGES = (
-    "The playbook reads the ImageNet-64 network as five stages. It is not the default: P1's released code has four "
-    "levels, and the parameter counts P1 prints (30 / 68 / 120 / 270 M) are those of four."
+    "The playbook reads the ImageNet-64 network as five stages. It is not the default: P1's released "
+    "code has four levels, and the parameter counts P1 prints (30 / 68 / 120 / 270 M) are those of four."
 )
 FOUR_LEVELS = (
     "Four levels, as in P1's released code and by P1's parameter counts; the playbook's reading has five."
@@ -39,15 +39,15 @@ class UNet(UNetBase):
     channel_mult: Ints = (1, 2, 3, 4)
     """Channel multiplier of each resolution level, from the image size down by halves."""
     num_blocks: Count | Counts = 3
-    """Residual blocks a level on the way down (the way up has one more): one number, or one for each
-    level."""
+    """Residual blocks a level on the way down (the way up has one more):
+    one number, or one for each level."""
     attention_resolutions: Annotated[tuple[int, ...], Field(strict=False)] = (16, 8)
     """Resolutions, in pixels, whose blocks have self-attention."""
     num_heads: int = Field(default=4, ge=1)
     """Attention heads; the channels are divided among them."""
     min_group_channels: Literal[1, 2] = 2
-    """Fewest channels of a norm's group. P1's code always has 32 groups, which is 1; from C = 64 on, its smallest,
-    both are the same."""
+    """Fewest channels of a norm's group. P1's code always has 32 groups, which is 1;
+    from C = 64 on, its smallest, both are the same."""
 
     def heads(self, channels: int) -> int:
         """The same number at every level."""

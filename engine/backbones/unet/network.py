@@ -1,5 +1,5 @@
-"""The iDDPM U-Net: scale-shift conditioning and multi-head attention [P1 p11 and released code; playbook
-2.0-2.3]."""
+"""The iDDPM U-Net: scale-shift conditioning and multi-head
+attention [P1 p11 and released code; playbook 2.0-2.3]."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -62,11 +62,11 @@ class ResamplingConv(nn.Module):
 class UNetNet(EncoderDecoderNet):
     """iDDPM's U-Net: the last layer of every branch, and of the network, starts at zero.
 
-    Its ImageNet-64 form (channel_mult (1, 2, 3, 4), 3 blocks, attention at 16 and 8) has 30.30 / 68.13 / 121.06 /
-    272.28 M parameters for C = 64 / 96 / 128 / 192, and 79.5 GFLOP = 39.7 GMAC for C = 128 [P1 p11 rounds these].
-    To every digit they hold for six output channels, noise and learned variance of three colours; with three, the noise
-    alone, there are 0.01 % fewer parameters.
-    Raises ValueError when the configuration does not fit the resolution.
+    Its ImageNet-64 form (channel_mult (1, 2, 3, 4), 3 blocks, attention at 16 and 8) has 30.30
+    / 68.13 / 121.06 / 272.28 M parameters for C = 64 / 96 / 128 / 192, and 79.5 GFLOP = 39.7
+    GMAC for C = 128 [P1 p11 rounds these]. To every digit they hold for six output channels,
+    noise and learned variance of three colours; with three, the noise alone, there are 0.01 %
+    fewer parameters. Raises ValueError when the configuration does not fit the resolution.
     """
 
     def __init__(self, config: UNet, shape: NetShape) -> None:

@@ -59,22 +59,22 @@ def _second_half(variant: UNetVariant, numbers: int, drops: bool, width: int) ->
 
 
 def _skip(block: Block, before: int, before_resampled: int, filters: bool, width: int) -> int:
-    """Resampling and 1x1 convolution on the skip connection. In fp32 the norm keeps the block's input
-    already."""
+    """Resampling and 1x1 convolution on the skip connection.
+    In fp32 the norm keeps the block's input already."""
     resampled = width * before_resampled if block.projects_skip and block.resampling != "keep" else 0
     keeps_input = filters or (block.projects_skip and block.resampling == "keep")
     return resampled + (width * before if keeps_input and width < FP32 else 0)
 
 
 def _image_path(block: Block, width: int) -> int:
-    """The residual encoder's filter and convolution. In fp32 a norm, or the first convolution, keeps the
-    image too."""
+    """The residual encoder's filter and convolution.
+    In fp32 a norm, or the first convolution, keeps the image too."""
     size_before = 2 * block.resolution
     copy = size_before**2 if width < FP32 else 0
     return width * block.image_channels * (copy + (size_before + 1) ** 2)
 
 
 def _attention(channels: int, pixels: int, heads: int, width: int) -> int:
-    """Norm, convolution to q k v, these three, projection; of the scores only the softmax's sum for every
-    row."""
+    """Norm, convolution to q k v, these three, projection;
+    of the scores only the softmax's sum for every row."""
     return (FP32 + 5 * width) * channels * pixels + FP32 * heads * pixels

@@ -8,8 +8,8 @@ from engine.backbones.unets.layout import Block, Layout, unet_layout
 from engine.backbones.unets.settings import UNetSettings
 
 SMOOTH_TAPS = 4 * 4
-"""Multiplications for each pixel, on the lower resolution's side, of the filter [1, 3, 3, 1] down and
-across."""
+"""Multiplications for each pixel, on the lower resolution's
+side, of the filter [1, 3, 3, 1] down and across."""
 
 
 def unet_layers(model: UNetSettings, shape: NetShape) -> Iterator[Layer]:
@@ -68,8 +68,8 @@ def _smoothing(block: Block) -> Cost:
 
 
 def _image_path(block: Block) -> Cost:
-    """The residual encoder: the image smoothed, one pixel more a side than it had, and a convolution of
-    stride 2."""
+    """The residual encoder: the image smoothed, one pixel
+    more a side than it had, and a convolution of stride 2."""
     smoothing = SMOOTH_TAPS * block.image_channels * (2 * block.resolution + 1) ** 2
     return Cost(0, smoothing) + conv(block.image_channels, block.out_channels, 3, block.resolution)
 

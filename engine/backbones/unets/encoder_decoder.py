@@ -25,8 +25,8 @@ class EncoderDecoder(Blocks):
         self.takes_skip = [block.resampling == "keep" for block in layout.decoder]
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Features [B, last decoder channels, H, W] of images `x` [B, C, H, W]; every block gets `embedding`
-        [B, E]."""
+        """Features [B, last decoder channels, H, W] of images `x` [B, C, H, W];
+        every block gets `embedding` [B, E]."""
         skips = self.encode(x, embedding)
         h = skips[-1]
         for block in self.middle:
@@ -40,8 +40,8 @@ class EncoderDecoder(Blocks):
         return h
 
     def encode(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
-        """What the way down leaves for the way up: the outputs of the first convolution and of every
-        block."""
+        """What the way down leaves for the way up:
+        the outputs of the first convolution and of every block."""
         skips = [self.first(x)]
         for block in self.encoder:
             skips.append(self.run(block, skips[-1], embedding))
@@ -49,14 +49,15 @@ class EncoderDecoder(Blocks):
 
 
 def joined(block: nn.Module, h: Tensor, skip: Tensor, embedding: Tensor) -> Tensor:
-    """A block on features and those of a skip connection, side by side: both are kept already, their copy is
-    not."""
+    """A block on features and those of a skip connection, side by side:
+    both are kept already, their copy is not."""
     after: Tensor = block(torch.cat([h, skip], dim=1), embedding)
     return after
 
 
 class EncoderDecoderNet(Network):
-    """A network that is an embedding, an encoder and decoder, a norm and a last convolution; a subclass makes them."""
+    """A network that is an embedding, an encoder and decoder, a norm and a last convolution;
+    a subclass makes them."""
 
     # The attribute is called `trunk` in every stored file of weights, and so keeps its name.
     trunk: EncoderDecoder
@@ -81,21 +82,22 @@ class EncoderDecoderNet(Network):
     def features(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
     ) -> Tensor:
-        """What the decoder ends with, [B, feature_channels, H, W], before the last norm; same arguments as
-        the call."""
+        """What the decoder ends with, [B, feature_channels, H, W], before the last norm;
+        same arguments as the call."""
         return self.features_and_embedding(x, c_noise, label, augment)[0]
 
     def features_and_embedding(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, augment: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """`features`, and the activated embedding [B, E] of noise level, class and augmentation behind them."""
+        """`features`, and the activated embedding [B, E] of
+        noise level, class and augmentation behind them."""
         if self.map_label is not None and label is None:
             raise ValueError("a class-conditional network needs a label for every image")
         if self.map_augment is None and augment is not None:
             raise ValueError("a network built without augmentation labels cannot be told of augmentation")
-        # Embeddings have no pixels, so that fp32 costs them nothing, and rounding on their way would blur the
-        # noise level of a whole image. They are rounded once, at the end: every block's layer would otherwise
-        # keep a copy.
+        # Embeddings have no pixels, so that fp32 costs them nothing, and rounding
+        # on their way would blur the noise level of a whole image. They are rounded
+        # once, at the end: every block's layer would otherwise keep a copy.
         with full_precision(x.device):
             embedding = self.embed(c_noise, label, augment)
         device = x.device.type
@@ -115,5 +117,5 @@ class EncoderDecoderNet(Network):
 
     @abstractmethod
     def embed(self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
-        """Embedding [B, E] of noise level, class and augmentation, activated: every block takes it as it
-        is."""
+        """Embedding [B, E] of noise level, class and augmentation, activated:
+        every block takes it as it is."""

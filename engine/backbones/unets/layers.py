@@ -30,8 +30,8 @@ class GroupNorm(nn.GroupNorm):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over pixels: norm, softmax(q k^T / sqrt(d)) v, projection. The caller adds
-    x."""
+    """Multi-head self-attention over pixels: norm, softmax(q k^T / sqrt(d)) v, projection.
+    The caller adds x."""
 
     def __init__(self, channels: int, heads: int, norm: GroupNorm) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same shape.
 
-        Pixels stand before channels, which costs channels-last images no copy. Other images are copied: the
-        fused kernels want each head's channels side by side, and without them every score would be held in
-        memory.
+        Pixels stand before channels, which costs channels-last images no copy.
+        Other images are copied: the fused kernels want each head's channels
+        side by side, and without them every score would be held in memory.
         """
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).contiguous()

@@ -1,5 +1,5 @@
-"""What a U-Net is made of, as plain data: the network is built from it, its cost summed over it. Imports no
-torch."""
+"""What a U-Net is made of, as plain data: the network is built from it, its cost summed over it.
+Imports no torch."""
 
 import math
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Block:
     plain_skip: bool = False
     """Where channels stay equal the skip connection has no weights, even if the image is resampled."""
     image_channels: int = 0
-    """Channels of the image that the residual encoder halves, convolves and adds to the block's output; 0 if
-    none."""
+    """Channels of the image that the residual encoder halves,
+    convolves and adds to the block's output; 0 if none."""
 
     @property
     def attention(self) -> bool:
@@ -56,8 +56,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Layout:
-    """A whole U-Net: a 3x3 convolution to `first_channels`, encoder, middle, decoder, norm and a last 3x3
-    convolution.
+    """A whole U-Net: a 3x3 convolution to `first_channels`,
+    encoder, middle, decoder, norm and a last 3x3 convolution.
 
     The outputs of the first convolution and of every encoder block wait on a stack. Each decoder block that
     keeps the resolution takes the latest one from it, joined to its input.
@@ -69,8 +69,8 @@ class Layout:
     """C, of which the widths of levels and embeddings are multiples."""
     first_channels: int
     num_labels: int
-    """Entries of the label input: the classes and, in a table, a row for "no label". 0 without a label
-    input."""
+    """Entries of the label input: the classes and, in a table, a row for "no label".
+    0 without a label input."""
     encoder: tuple[Block, ...]
     middle: tuple[Block, ...]
     decoder: tuple[Block, ...]
@@ -118,13 +118,14 @@ def unet_layout(model: UNetSettings, shape: NetShape) -> Layout:
 
 
 def network_width(model: UNetSettings) -> int:
-    """First-layer channels: `channels` as written, or, for a smoke run, a `width_divisor`-th of them, rounded
-    up.
+    """First-layer channels: `channels` as written, or, for a
+    smoke run, a `width_divisor`-th of them, rounded up.
 
     A width must be a multiple of 4 and of iDDPM's number of heads; a divided one is rounded up to such a
     multiple. Raises ValueError when the undivided one is not.
     """
-    # ADM's number of heads follows the channels and always suits them, so that for 4 channels it divides 4, or is 0.
+    # ADM's number of heads follows the channels and always
+    # suits them, so that for 4 channels it divides 4, or is 0.
     multiple = math.lcm(GROUP, max(1, model.heads(GROUP)))
     if model.width_divisor > 1:
         return math.ceil(max(1, model.channels // model.width_divisor) / multiple) * multiple
@@ -146,8 +147,9 @@ def _check_halvings(resolution: int, channel_mult: tuple[int, ...]) -> None:
     halvings = (resolution & -resolution).bit_length() - 1
     if len(channel_mult) - 1 > halvings:
         raise ValueError(
-            f"channel_mult {channel_mult} halves the image {len(channel_mult) - 1} times, but {resolution} pixels can "
-            f"be halved only {halvings} times: use at most {halvings + 1} levels, or pad the images"
+            f"channel_mult {channel_mult} halves the image {len(channel_mult) - 1} "
+            f"times, but {resolution} pixels can be halved only {halvings} times: "
+            f"use at most {halvings + 1} levels, or pad the images"
         )
 
 

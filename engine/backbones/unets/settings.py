@@ -20,8 +20,8 @@ class UNetSettings(ModelBase):
     channel_mult: Ints = (1, 2, 2, 2)
     """Channel multiplier of each resolution level, from the image size down by halves."""
     num_blocks: Count | Counts = 4
-    """Residual blocks a level on the way down (the way up has one more): one number, or one for each
-    level."""
+    """Residual blocks a level on the way down (the way up has one more):
+    one number, or one for each level."""
     attention_resolutions: Annotated[tuple[int, ...], Field(strict=False)] = (16,)
     """Resolutions, in pixels, whose blocks have self-attention."""
 
@@ -55,8 +55,8 @@ class UNetSettings(ModelBase):
         return numbers if isinstance(numbers, tuple) else (numbers,) * len(self.channel_mult)
 
     def for_images_of(self, resolution: int) -> Self:
-        """The same network in its one form: attention at the levels that images of this size have, in one
-        order."""
+        """The same network in its one form: attention at the
+        levels that images of this size have, in one order."""
         attended = set(self._level_sizes(resolution)) & set(self.attention_resolutions)
         return self.model_copy(update={"attention_resolutions": tuple(sorted(attended, reverse=True))})
 

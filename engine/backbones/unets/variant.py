@@ -6,8 +6,8 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class UNetVariant:
-    """The traits of one kind of U-Net. "Features" are the waves of the noise level, which two layers make an
-    embedding.
+    """The traits of one kind of U-Net. "Features" are the waves
+    of the noise level, which two layers make an embedding.
 
     Each of `label` and `augment` says whether that input is added to the features or to the embedding.
     """

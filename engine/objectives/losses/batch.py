@@ -7,8 +7,8 @@ from torch import Tensor
 from engine.denoiser import columns
 
 Terms = dict[str, Tensor]
-"""Values per image [B]: `loss`, which is minimised, and the terms it is made of, which are logged under their
-names."""
+"""Values per image [B]: `loss`, which is minimised, and the
+terms it is made of, which are logged under their names."""
 
 
 @dataclass(frozen=True)

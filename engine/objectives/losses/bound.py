@@ -1,5 +1,5 @@
-"""iDDPM's objectives with a learned reverse variance: L_hybrid and L_vlb [P1 Eq. 4-7, 14-16; playbook 2.8,
-3.0-3.3].
+"""iDDPM's objectives with a learned reverse variance:
+L_hybrid and L_vlb [P1 Eq. 4-7, 14-16; playbook 2.8, 3.0-3.3].
 
 The bound is L_vlb = sum_t L_t over the chain's T timesteps, in bits per dimension: L_0 is the cost of the
 8-bit pixels, L_t that of the reverse step from t to t-1. The term of the prior is left out: nothing that is
@@ -27,7 +27,8 @@ from engine.process.schedules import alpha_bars
 
 
 def hybrid_losses(objective: HybridObjective, denoiser: Denoiser, batch: Noised) -> Terms:
-    """loss = simple + objective.vlb_weight * vlb, with vlb = T L_t; the bound teaches the variance alone [P1 Eq. 16].
+    """loss = simple + objective.vlb_weight * vlb, with vlb = T L_t;
+    the bound teaches the variance alone [P1 Eq. 16].
 
     Released codes disagree on the weight. Here, as in iDDPM's, vlb_weight 0.001 multiplies the whole sum T
     L_t; ADM and DiT add 1 * L_t. At T = 1000 that is the same; at T = 4000 theirs is a quarter of this one.
@@ -48,7 +49,8 @@ def vlb_losses(objective: VlbObjective, denoiser: Denoiser, batch: Noised) -> Te
 
 
 def warmup_losses(objective: HybridObjective | VlbObjective, denoiser: Denoiser, batch: Noised) -> Terms:
-    """loss = simple, the mean alone; `vlb` is only watched, so that curves have one set of names [playbook 3.3]."""
+    """loss = simple, the mean alone; `vlb` is only watched,
+    so that curves have one set of names [playbook 3.3]."""
     output = denoiser.output(batch.x, batch.sigma, batch.label, batch.augment)
     simple = weighted_error(objective.design, output, batch)
     with torch.no_grad():
@@ -62,10 +64,10 @@ def bound_terms(
     """L_t of every image [B], bits per dimension: KL(q(x_{t-1} | x_t, x0) || p) for t > 0, -log2 p(x0 | x_0)
     at t = 0.
 
-    Timesteps count from 0, so that x_0 already has a little noise: it is the papers' x_1. `timestep` int64
-    [B]; `x0`, 8-bit images in [-1, 1], `x0_error` = x0_hat - x0, and `fraction`, the network's v: all [B, C,
-    H, W]. The variance of p is exp of the line from ln(beta_tilde) at v = -1 to ln(beta) at v = 1, not
-    clamped.
+    Timesteps count from 0, so that x_0 already has a little noise: it is the papers'
+    x_1. `timestep` int64 [B]; `x0`, 8-bit images in [-1, 1], `x0_error` = x0_hat -
+    x0, and `fraction`, the network's v: all [B, C, H, W]. The variance of p is exp
+    of the line from ln(beta_tilde) at v = -1 to ln(beta) at v = 1, not clamped.
 
     For t > 0 everything is measured in standard deviations of q. There the means lie sqrt(SNR_{t-1} - SNR_t)
     x0_error apart, and only the ratio of the variances counts, so single precision serves at every timestep.
@@ -77,8 +79,8 @@ def bound_terms(
     kl = gaussian_kl(
         columns(_take(gain, timestep), x0) * x0_error, x0.new_zeros(()), x0.new_zeros(()), log_ratio
     )
-    # Later timesteps' errors can be huge: they are hidden from the decoder, whose gradient would not be
-    # finite there.
+    # Later timesteps' errors can be huge: they are hidden from
+    # the decoder, whose gradient would not be finite there.
     mean = x0 + x0_error.where(first, 0.0)
     nll = discretised_nll(x0, mean, log_variance0 + log_ratio)
     return nll.where(first, kl).flatten(1).mean(1) / math.log(2)
@@ -86,11 +88,11 @@ def bound_terms(
 
 @lru_cache(maxsize=16)
 def bound_tables(chain: DiscreteProcess) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """sqrt(SNR_{t-1} - SNR_t) and ln(beta_t / beta_tilde_t) of every timestep, and the smallest ln variance
-    at t = 0.
+    """sqrt(SNR_{t-1} - SNR_t) and ln(beta_t / beta_tilde_t)
+    of every timestep, and the smallest ln variance at t = 0.
 
-    beta_tilde_0 would be 0; it is replaced by beta_tilde_1 [P1 code]. The first gain is 0: no step leads from
-    t = 0.
+    beta_tilde_0 would be 0; it is replaced by beta_tilde_1 [P1 code].
+    The first gain is 0: no step leads from t = 0.
     """
     bars = alpha_bars(chain.schedule, chain.num_timesteps, chain.zero_terminal_snr)
     steps = [(reverse_betas(after, before), before, after) for before, after in pairwise(bars)]
@@ -101,8 +103,8 @@ def bound_tables(chain: DiscreteProcess) -> tuple[tuple[float, ...], tuple[float
 
 
 def _x0_error(output: Output, batch: Noised) -> Tensor:
-    """x0_hat - x0 [B, C, H, W]: c_out times the error of the network's target, which cancels nothing at low
-    noise."""
+    """x0_hat - x0 [B, C, H, W]: c_out times the error of the
+    network's target, which cancels nothing at low noise."""
     c = output.coefficients
     target = columns(c.p, batch.x0) * batch.x0 + columns(c.q, batch.x0) * batch.eps
     return columns(c.c_out, batch.x0) * (output.target - target)

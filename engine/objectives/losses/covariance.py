@@ -24,8 +24,8 @@ def covariance_losses(denoiser: Denoiser, batch: Noised) -> Terms:
 
 
 def diagonal_estimate(output: Output, x: Tensor, signs: Tensor) -> Tensor:
-    """sigma^2 v * grad_x(v . score(x)) for signs v: its mean over v is sigma^2 diag(d score / dx). No
-    gradient.
+    """sigma^2 v * grad_x(v . score(x)) for signs v: its mean over v is sigma^2 diag(d score / dx).
+    No gradient.
 
     With x = x0 + sigma eps and score = (x0_hat - x) / sigma^2 this is v * grad_x(v . x0_hat) - 1, and x0_hat
     = c_skip x + c_out T leaves only the network's own T to differentiate. P6 writes it for x_t = a x, whose

@@ -1,5 +1,5 @@
-"""OCM's head: the diagonal of the posterior covariance from a frozen network's last features [P6; playbook
-3.7]."""
+"""OCM's head: the diagonal of the posterior covariance from
+a frozen network's last features [P6; playbook 3.7]."""
 
 from typing import Protocol, cast
 
@@ -27,8 +27,8 @@ class FeatureNet(Protocol):
     def features_and_embedding(
         self, x: Tensor, c_noise: Tensor, label: Tensor | None, augment: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """[B, feature_channels, H, W] of images `x` [B, C, H, W], and the activated embedding [B, E] of what the
-        network is told beside them."""
+        """[B, feature_channels, H, W] of images `x` [B, C, H, W], and the
+        activated embedding [B, E] of what the network is told beside them."""
 
     def readout(self, features: Tensor) -> Tensor:
         """[B, out_channels, H, W] of features."""
@@ -73,9 +73,9 @@ class OcmNet(Network):
     """A frozen backbone and a head: what the backbone predicts, and h = sigma^2 times the diagonal of the
     score's Jacobian, from one evaluation.
 
-    The backbone's weights take no gradient and it stays in evaluation mode, whatever mode the head is in, unless
-    `backbone_dropout` lets it drop out while the head is trained. The head passes no gradient to the features.
-    Both are part of the state dict.
+    The backbone's weights take no gradient and it stays in evaluation mode, whatever mode
+    the head is in, unless `backbone_dropout` lets it drop out while the head is trained.
+    The head passes no gradient to the features. Both are part of the state dict.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, *, backbone_dropout: bool = False) -> None:
@@ -98,8 +98,8 @@ class OcmNet(Network):
         return backbone.readout(features), self.head(features.detach(), *told)
 
     def compiled_parts(self) -> list[nn.Module]:
-        """The blocks of the backbone and the head. OCM differentiates its frozen network on the way, so that the
-        backbone's blocks stand alone."""
+        """The blocks of the backbone and the head.
+        OCM differentiates its frozen network on the way, so that the backbone's blocks stand alone."""
         within = self.backbone.parts_within() if isinstance(self.backbone, Network) else []
         return [*within, self.head]
 
@@ -118,8 +118,8 @@ class OcmNet(Network):
 def attach_head(
     backbone: nn.Module, head: HeadName, in_channels: int, *, backbone_dropout: bool = False
 ) -> OcmNet:
-    """Freeze `backbone`, for images of `in_channels`, and give it a head with fresh weights from torch's
-    generator.
+    """Freeze `backbone`, for images of `in_channels`, and give
+    it a head with fresh weights from torch's generator.
 
     At first h is 0. The cost of the head is `engine.objectives.head.head_cost`.
     """

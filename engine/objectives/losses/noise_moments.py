@@ -1,4 +1,5 @@
-"""NPR and SN: regress second moments of the noise that an image holds [Bao et al. 2022b, Extended-Analytic-DPM]."""
+"""NPR and SN: regress second moments of the noise that an
+image holds [Bao et al. 2022b, Extended-Analytic-DPM]."""
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ class NprVariance:
     """Cov[x0 | x] = sigma^2 h on the diagonal, for h = E[(eps - eps_hat)^2 | x]."""
 
     def __call__(self, sigma: Tensor, head: Tensor | None, eps_hat: Tensor | None = None) -> Tensor:
-        """Variance [B, C, H, W], float64 and never negative, at noise levels sigma [B]. ValueError without a head."""
+        """Variance [B, C, H, W], float64 and never negative, at noise levels sigma [B].
+        ValueError without a head."""
         h = known(head).double()
         return (columns(sigma.double() ** 2, h) * h).clamp(min=0)
 

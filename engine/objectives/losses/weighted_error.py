@@ -1,5 +1,5 @@
-"""Weighted regression: EDM, L_simple, flow matching and every other corner of the design space are this one
-loss."""
+"""Weighted regression: EDM, L_simple, flow matching and
+every other corner of the design space are this one loss."""
 
 from torch import Tensor
 
@@ -12,8 +12,8 @@ from engine.process.weighting import target_weight
 def weighted_losses(design: Design, denoiser: Denoiser, batch: Noised) -> Terms:
     """weight(sigma) * |x0_hat - x0|^2, one value per image [P1 Eq. 14; P3 Eq. 8; 002 sections 2 and 7].
 
-    It is computed as the error of the network's own target, which is exact at noise levels where x0_hat
-    cancels.
+    It is computed as the error of the network's own target,
+    which is exact at noise levels where x0_hat cancels.
     """
     output = denoiser.output(batch.x, batch.sigma, batch.label, batch.augment)
     return {"loss": weighted_error(design, output, batch)}
