@@ -145,7 +145,8 @@ def a_label_that_is_no_class_is_refused(model: ModelBase) -> None:
 
 def augmentation_is_heard(model: ModelBase) -> None:
     """No augmentation labels are exactly zeros; each of the nine is heard."""
-    net, arguments = lively(model, AUGMENTED), inputs(3)
+    net = lively(model, AUGMENTED)
+    arguments = inputs(3)
     with torch.no_grad():
         output = net(*arguments)
         assert torch.equal(net(*arguments, torch.zeros(3, 9)), output), "zeros are not no augmentation"
@@ -170,7 +171,8 @@ def the_output_has_the_channels_of_the_shape(model: ModelBase) -> None:
 
 def dropout_acts_in_training_only(model: ModelBase) -> None:
     """In evaluation the network is a function of its input."""
-    net, arguments = lively(model.model_copy(update={"dropout": 0.5})), inputs(2)
+    net = lively(model.model_copy(update={"dropout": 0.5}))
+    arguments = inputs(2)
     with torch.no_grad():
         assert torch.equal(net(*arguments), net(*arguments)), "the network is random in evaluation"
         net.train()
@@ -179,7 +181,8 @@ def dropout_acts_in_training_only(model: ModelBase) -> None:
 
 def a_file_of_the_weights_carries_everything(model: ModelBase) -> None:
     """Another network with these weights gives the same output, to the bit."""
-    source, target = lively(conditional(model), seed=0), lively(conditional(model), seed=1)
+    source = lively(conditional(model), seed=0)
+    target = lively(conditional(model), seed=1)
     arguments = inputs(2)
     with torch.no_grad():
         before = source(*arguments)

@@ -59,7 +59,8 @@ def _walk(value: object, path: str) -> Iterator[tuple[str, str]]:
     if not isinstance(value, BaseModel):
         return
     for field in type(value).model_fields:
-        inner, name = getattr(value, field), f"{path}.{field}"
+        inner = getattr(value, field)
+        name = f"{path}.{field}"
         if isinstance(inner, BaseModel) or (isinstance(inner, tuple) and _holds_sections(inner)):
             yield from _walk(inner, name)
         elif field in _choice_fields(type(value)):

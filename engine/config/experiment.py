@@ -191,12 +191,15 @@ def _warmup_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
 
 
 def _sampler_conflicts(experiment: Experiment) -> Iterator[ConfigConflict]:
-    network, sampler, protocol = _network_facts(experiment), experiment.sample, experiment.eval
+    network = _network_facts(experiment)
+    sampler = experiment.sample
+    protocol = experiment.eval
     yield from sampler.guidance_conflicts(network, "sample")
     yield from protocol.selection.sampler.guidance_conflicts(network, "eval.selection.sampler")
     yield from sampler.level_conflicts(network, "sample")
     yield from protocol.selection.sampler.level_conflicts(network, "eval.selection.sampler")
-    likelihood, data = protocol.likelihood, DATASETS[experiment.data.name]
+    likelihood = protocol.likelihood
+    data = DATASETS[experiment.data.name]
     if likelihood and likelihood.split == "test" and not data.num_test_images:
         reason = f"{experiment.data.name} has no test split; use train"
         yield ("eval.likelihood.split", "data.name"), reason

@@ -33,7 +33,8 @@ class FlowObjective(ObjectiveBase):
     @property
     def design(self) -> Design:
         """Its place in the design space."""
-        process, schedule = FlowProcess(path=self.path), self.training_schedule
+        process = FlowProcess(path=self.path)
+        schedule = self.training_schedule
         return Design(process, "u", UniformWeight(), self.noise_levels, training_schedule=schedule)
 
     def losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":

@@ -73,7 +73,8 @@ class HeadObjective(ObjectiveBase):
 
     def added_layers(self, model: ModelBase, shape: NetShape) -> tuple[Layer, ...]:
         """The head."""
-        channels, embedding = model.head_feature_channels(shape), model.head_embedding_width(shape)
+        channels = model.head_feature_channels(shape)
+        embedding = model.head_embedding_width(shape)
         return (Layer(f"{self.head} head", head_cost(self.head, channels, embedding, shape)),)
 
     @property

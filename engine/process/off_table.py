@@ -21,7 +21,8 @@ def told_timestep(sigma: "Tensor", table: "Tensor", rule: OffTableName) -> "Tens
         return nearest_timestep(sigma, table, rule).double()
     import torch
 
-    logs, log_sigma = table.log(), sigma.log()
+    logs = table.log()
+    log_sigma = sigma.log()
     below = (torch.searchsorted(table, sigma.contiguous(), right=True) - 1).clamp(0, len(table) - 2)
     share = (log_sigma - logs[below]) / (logs[below + 1] - logs[below])
     return below + share.clamp(0, 1)
@@ -31,6 +32,7 @@ def nearest_timestep(sigma: "Tensor", table: "Tensor", rule: OffTableName) -> "T
     """Index, int64, of the nearest timestep: in sigma by `nearest`, else in ln sigma."""
     import torch
 
-    above, below = table[1:], table[:-1]
+    above = table[1:]
+    below = table[:-1]
     middles = (above + below) / 2 if rule == "nearest" else (above * below).sqrt()
     return torch.bucketize(sigma.contiguous(), middles)

@@ -180,7 +180,8 @@ class SamplerBase(Frozen):
 
     def guided(self, canonical: Canonical) -> Canonical:
         """`canonical` with the guidance in its form, unless it is plain."""
-        form, reasons = dict(canonical.form), canonical.reasons
+        form = dict(canonical.form)
+        reasons = canonical.reasons
         if self.guidance != 1:
             form["guidance"] = self.guidance
         if self.guiding.channels is not None:
@@ -203,7 +204,8 @@ class SamplerBase(Frozen):
     @property
     def held_levels(self) -> NoiseRange | None:
         """`own_levels` within `trained_levels`."""
-        own, shown = self.own_levels, self.trained_levels
+        own = self.own_levels
+        shown = self.trained_levels
         if own is None or shown is None:
             return own
         return max(own[0], shown[0]), min(own[1], shown[1])
@@ -222,7 +224,8 @@ class SamplerBase(Frozen):
     @property
     def levels_note(self) -> str:
         """What the network's noise levels did to the sampler's, in words; empty where they did nothing."""
-        own, held = self.own_levels, self.held_levels
+        own = self.own_levels
+        held = self.held_levels
         return "" if own is None or held is None or own == held else held_note(own, held)
 
     def level_conflicts(self, network: NetworkFacts, place: str) -> Iterator[ConfigConflict]:

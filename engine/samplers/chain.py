@@ -257,7 +257,8 @@ class ChainSampler(SamplerBase):
         return self.guided(Canonical(form, tuple(reasons)))
 
     def _timestep_reasons(self) -> tuple[str, ...]:
-        asked, visited = self.num_steps, len(self.timesteps)
+        asked = self.num_steps
+        visited = len(self.timesteps)
         if visited < asked:
             return (f"tau repeats timesteps near 0: {asked} steps visit {visited} timesteps",)
         if visited > asked:  # released_linear alone

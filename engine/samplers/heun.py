@@ -96,7 +96,8 @@ class Heun(SecondOrder):
         grid, reasons = self.grid_form()
         method = "heun"
         if self.num_steps == 1:
-            method, reasons = "euler", (*reasons, "one Heun step to sigma = 0 is one Euler step")
+            method = "euler"
+            reasons = (*reasons, "one Heun step to sigma = 0 is one Euler step")
         alpha = {"alpha": self.alpha} if self.alpha != 1 and self.num_steps > 1 else {}
         return self.guided(Canonical({"method": method, **grid, **self.law_form(), **alpha}, reasons))
 

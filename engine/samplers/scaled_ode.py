@@ -87,7 +87,9 @@ class TimeLaw:
 
     def slope(self, x: "torch.Tensor", time: float) -> StepCoroutine:
         """dx/dt at a time above 0 [P3 Eq. 4]."""
-        sigma, scale, rate = self.sigma(time), self.scale(time), self.sigma_rate(time)
+        sigma = self.sigma(time)
+        scale = self.scale(time)
+        rate = self.sigma_rate(time)
         posterior = yield DenoiseRequest(x / scale, sigma)
         return (rate / sigma + self.scale_rate(time) / scale) * x - rate * scale / sigma * posterior.x0_hat
 

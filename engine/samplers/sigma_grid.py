@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine.process.schedules import NoiseRange
 
-VP_BETA_D, VP_BETA_MIN, VP_LAST_TIME = 19.9, 0.1, 1e-3
-VE_SIGMA_MIN, VE_SIGMA_MAX = 0.02, 100.0
-IDDPM_LENGTH, IDDPM_FIRST = 1000, 8
-IDDPM_MIN_RATIO, IDDPM_OFFSET = 0.001, 0.008
+VP_BETA_D = 19.9
+VP_BETA_MIN = 0.1
+VP_LAST_TIME = 1e-3
+VE_SIGMA_MIN = 0.02
+VE_SIGMA_MAX = 100.0
+IDDPM_LENGTH = 1000
+IDDPM_FIRST = 8
+IDDPM_MIN_RATIO = 0.001
+IDDPM_OFFSET = 0.008
 """P3 Table 1: beta_d, beta_min and eps_s; VE's range; M and j_0; C_1 and C_2."""
 
 IDDPM_MAX_STEPS = IDDPM_LENGTH - IDDPM_FIRST

@@ -174,7 +174,8 @@ class SigmaGridSampler(SamplerBase):
         if (
             self.grid == "iddpm"
         ):  # the table's own levels, which a range between two of them leaves as they are
-            within, default = iddpm_levels((low, high), self._table), iddpm_levels(IDDPM_LEVELS, self._table)
+            within = iddpm_levels((low, high), self._table)
+            default = iddpm_levels(IDDPM_LEVELS, self._table)
             span = {} if within == default else {"sigma_max": within[0], "sigma_min": within[-1]}
         elif self.grid in ("vp", "ve") and (low, high) == self.default_levels:
             span = {}

@@ -91,7 +91,8 @@ TAU_RULES: dict[str, Callable[[int, int], list[int]]] = {
 }
 """(num_steps S, num_timesteps T) -> timesteps, in any order and as often as the rule names them."""
 
-SECTIONS, LISTED = "sections", "listed"
+SECTIONS = "sections"
+LISTED = "listed"
 """Rules that need more than two numbers: steps of each section of the chain, or the timesteps themselves."""
 
 if TYPE_CHECKING:

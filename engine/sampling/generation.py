@@ -31,8 +31,10 @@ class GeneratedImages:
 def generate_cell(experiment: Experiment, denoiser: Denoiser) -> GeneratedImages:
     """The cell's images from its sampler alone.
     Raises RuntimeError when its evaluations are not as it declares."""
-    protocol, parts = experiment.eval, list[Tensor]()
-    denoiser.nfe, began = 0, time.perf_counter()
+    protocol = experiment.eval
+    parts = list[Tensor]()
+    denoiser.nfe = 0
+    began = time.perf_counter()
     evaluations = generate_images_shared(
         denoiser,
         experiment,
@@ -59,8 +61,10 @@ def generate_block(
 
     The experiment's own sampler plays no part. Raises RuntimeError when the evaluations are not as declared.
     """
-    protocol, counted = experiment.eval, 0
-    denoiser.nfe, began = 0, time.perf_counter()
+    protocol = experiment.eval
+    counted = 0
+    denoiser.nfe = 0
+    began = time.perf_counter()
 
     def keep(number: int, chunk: Tensor, images: Tensor) -> None:
         nonlocal began, counted
@@ -69,7 +73,8 @@ def generate_block(
             evaluations=(denoiser.nfe - counted) * protocol.batch_size,
         )
         files[number].write(paths.spooled_batch(int(chunk[0])), pack({"images": images}, cost.to_json()))
-        began, counted = time.perf_counter(), denoiser.nfe
+        began = time.perf_counter()
+        counted = denoiser.nfe
 
     settings = {"seed": protocol.sample_seed, "batch_size": protocol.batch_size}
     evaluations = generate_images_shared(
@@ -80,7 +85,9 @@ def generate_block(
 
 def read_generated(experiment: Experiment, files: Files) -> GeneratedImages | None:
     """A cell's images that were generated together with other cells'; None unless all of them are there."""
-    parts, seconds, evaluations = [], 0.0, 0
+    parts = []
+    seconds = 0.0
+    evaluations = 0
     for chunk in torch.arange(experiment.eval.num_samples).split(experiment.eval.batch_size):
         data = files.read(paths.spooled_batch(int(chunk[0])))
         if data is None:

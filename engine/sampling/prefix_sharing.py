@@ -210,7 +210,8 @@ class Walk:
 
     def _answer_all(self) -> None:
         """Answer the questions of all steps under way together, and let each go on to its next, or end."""
-        answered, self.under_way = self.under_way, []
+        answered = self.under_way
+        self.under_way = []
         posteriors = self.answer([one.request for one in answered])
         for one, posterior in zip(answered, posteriors, strict=True):
             self._resume(one.coroutine, one.end, one.depth, posterior)

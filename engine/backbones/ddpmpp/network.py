@@ -37,7 +37,8 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         before, after = block.in_channels, block.out_channels
-        self.resampling, self.resample = block.resampling, resample
+        self.resampling = block.resampling
+        self.resample = resample
         self.norm0 = _norm(before)
         self.conv0 = xavier_init(nn.Conv2d(before, after, 3, padding=1))
         self.affine = xavier_init(nn.Linear(embedding_width, after))
@@ -67,8 +68,11 @@ class DdpmPlusPlusNet(EncoderDecoderNet):
     def __init__(self, config: DdpmPlusPlus | NcsnPlusPlus, shape: NetShape) -> None:
         super().__init__()
         layout = unet_layout(config, shape)
-        features, wide, last = layout.noise_features, layout.embedding_width, layout.decoder[-1].out_channels
-        labels, augment = layout.num_labels, shape.augment_labels
+        features = layout.noise_features
+        wide = layout.embedding_width
+        last = layout.decoder[-1].out_channels
+        labels = layout.num_labels
+        augment = shape.augment_labels
         self.noise_features = features
         self.feature_channels = last
         self.embedding_channels = wide

@@ -78,7 +78,8 @@ class DitNet(Blocks):
     def __init__(self, config: TransformerSettings, shape: NetShape) -> None:
         super().__init__()
         layout = dit_layout(config, shape)
-        self.config, self.layout = config, layout
+        self.config = config
+        self.layout = layout
         width = layout.width
         self.conditions = Conditions(config, shape, width)
         self.patches = xavier_init(nn.Linear(layout.patch_features, width))
@@ -136,7 +137,8 @@ def to_images(tokens: Tensor, size: int) -> Tensor:
     """Tokens [B, N, size^2 C] to images [B, C, H, W]:
     the inverse order, but with channels last inside a token."""
     batch, count, features = tokens.shape
-    side, channels = math.isqrt(count), features // size**2
+    side = math.isqrt(count)
+    channels = features // size**2
     x = tokens.reshape(batch, side, side, size, size, channels).permute(0, 5, 1, 3, 2, 4)
     return x.reshape(batch, channels, side * size, side * size)
 

@@ -55,7 +55,8 @@ def target_ratio(model: DyDit, images_shown: int) -> float:
     """
     kimg = images_shown / 1000
     if model.ramp == "released":
-        is_dense, into_ramp = kimg < model.dense_kimg, kimg
+        is_dense = kimg < model.dense_kimg
+        into_ramp = kimg
     else:
         into_ramp = kimg - model.dense_kimg
         is_dense = into_ramp <= 0

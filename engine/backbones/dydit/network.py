@@ -40,7 +40,8 @@ from engine.backbones.shared.layers import full_precision, xavier_init
 TEMPERATURE = 5.0
 """Softness of the choices' gradient [P5, code]."""
 
-WIDTH_BIAS, TOKEN_BIAS = 15.0, 35.0
+WIDTH_BIAS = 15.0
+TOKEN_BIAS = 35.0
 """Routers begin by choosing everything [P5, code]."""
 
 ALWAYS = math.inf
@@ -60,9 +61,12 @@ class DyDitBlock(DitBlock):
 
     def __init__(self, layout: DitLayout, config: DyDit) -> None:
         super().__init__(layout, config.dropout)
-        width, parts = layout.width, layout.num_heads
-        attention, mlp = attention_cost(layout).macs, mlp_cost(layout).macs
-        self.parts, self.attention_share = parts, attention / (attention + mlp)
+        width = layout.width
+        parts = layout.num_heads
+        attention = attention_cost(layout).macs
+        mlp = mlp_cost(layout).macs
+        self.parts = parts
+        self.attention_share = attention / (attention + mlp)
         self.head_router = width_router(width, parts) if "heads" in config.routes and parts > 1 else None
         self.group_router = width_router(width, parts) if "groups" in config.routes and parts > 1 else None
         self.token_router = token_router(layout) if "tokens" in config.routes else None
@@ -97,7 +101,8 @@ class DyDitBlock(DitBlock):
         before_attention, before_mlp = self.modulation(F.silu(embedding)).chunk(2, dim=-1)
         shift, scale, gate = before_attention[:, None].chunk(3, dim=-1)
         x = x + gate * self.attend(modulated(x, shift, scale), heads.nonzero()[:, 0])
-        tokens, used = choice(self.token_scores(x), noisy=False), groups.nonzero()[:, 0]
+        tokens = choice(self.token_scores(x), noisy=False)
+        used = groups.nonzero()[:, 0]
         places = tokens.flatten().nonzero()[:, 0]
         if len(places) == tokens.numel():
             shift, scale, gate = before_mlp[:, None].chunk(3, dim=-1)
@@ -111,7 +116,8 @@ class DyDitBlock(DitBlock):
 
     def attend(self, x: Tensor, heads: Tensor) -> Tensor:
         """Attention of some heads, whose weights are put side by side, on tokens [B, N, D]."""
-        attention, width = self.attention, x.shape[-1]
+        attention = self.attention
+        width = x.shape[-1]
         if len(heads) == self.parts:
             everything: Tensor = attention(x)
             return everything
@@ -179,7 +185,8 @@ class DyDitNet(DitNet):
         if self.is_complete:
             return super().run_blocks(tokens, embedding, noise)
         found = [block.part_scores(noise) for block in self.routed]
-        gathers, ratios = not self.training and all_alike(found), []
+        gathers = not self.training and all_alike(found)
+        ratios = []
         for block, parts in zip(self.routed, found, strict=True):
             if gathers:
                 tokens, ratio = block.gathered(

@@ -38,7 +38,8 @@ class MlpNet(Blocks):
 
     def __init__(self, config: Mlp, shape: NetShape) -> None:
         super().__init__()
-        width, self.out_channels = config.features, shape.out_channels
+        width = config.features
+        self.out_channels = shape.out_channels
         self.conditions = Conditions(config, shape, width)
         self.first = xavier_init(nn.Linear(image_size(shape, shape.in_channels), width))
         self.blocks = nn.ModuleList(ResidualBlock(width, config.dropout) for _ in range(config.depth))

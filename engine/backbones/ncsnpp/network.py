@@ -71,7 +71,9 @@ class ResidualEncoder(EncoderDecoder):
     def encode(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
         """What the way down leaves for the way up:
         the outputs of the first convolution and of every block."""
-        skips, image, image_path = [self.first(x)], x, iter(self.image_path)
+        skips = [self.first(x)]
+        image = x
+        image_path = iter(self.image_path)
         for block, joins_image in zip(self.encoder, self.joins_image, strict=True):
             h = self.run(block, skips[-1], embedding)
             if joins_image:

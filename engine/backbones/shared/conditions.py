@@ -25,7 +25,8 @@ class Conditions(nn.Module):
         self.noise0 = normal_init(nn.Linear(FREQUENCIES, width))
         self.noise1 = normal_init(nn.Linear(width, width))
         self.has_null_label = config.has_null_label
-        rows, augment = label_rows(config, shape), shape.augment_labels
+        rows = label_rows(config, shape)
+        augment = shape.augment_labels
         self.label = normal_init(nn.Embedding(rows, width)) if rows else None
         self.augment = zero_init(nn.Linear(augment, width, bias=False)) if augment else None
 

@@ -72,7 +72,9 @@ class UNetNet(EncoderDecoderNet):
     def __init__(self, config: UNet, shape: NetShape) -> None:
         super().__init__()
         layout = unet_layout(config, shape)
-        width, wide, last = layout.width, layout.embedding_width, layout.decoder[-1].out_channels
+        width = layout.width
+        wide = layout.embedding_width
+        last = layout.decoder[-1].out_channels
         augment = shape.augment_labels
         self.width = width
         self.feature_channels = last

@@ -39,8 +39,10 @@ def unet_activations(model: UNetSettings, shape: NetShape, width: int) -> int:
 
 def _block(variant: UNetVariant, block: Block, drops: bool, width: int) -> int:
     size = block.resolution
-    pixels, size_before = size**2, {"keep": size, "halve": 2 * size, "double": size // 2}[block.resampling]
-    before, before_resampled = block.in_channels * size_before**2, block.in_channels * pixels
+    pixels = size**2
+    size_before = {"keep": size, "halve": 2 * size, "double": size // 2}[block.resampling]
+    before = block.in_channels * size_before**2
+    before_resampled = block.in_channels * pixels
     if block.kind == "conv":
         return width * (before_resampled if block.resampling == "double" else before)
     total = (FP32 + width) * before + width * before_resampled  # norm, activation, first convolution

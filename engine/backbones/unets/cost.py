@@ -26,7 +26,9 @@ def unet_layers(model: UNetSettings, shape: NetShape) -> Iterator[Layer]:
 
 def _embedding(layout: Layout) -> Cost:
     """Two linear layers on the noise level, and what label and augmentation add."""
-    variant, features, embedding = layout.variant, layout.noise_features, layout.embedding_width
+    variant = layout.variant
+    features = layout.noise_features
+    embedding = layout.embedding_width
     cost = linear(features, embedding) + linear(embedding, embedding)
     cost += linear(
         layout.shape.augment_labels, features if variant.augment == "features" else embedding, bias=False
@@ -45,7 +47,9 @@ def _label(layout: Layout) -> Cost:
 
 
 def _block(block: Block, layout: Layout) -> Cost:
-    before, after, size = block.in_channels, block.out_channels, block.resolution
+    before = block.in_channels
+    after = block.out_channels
+    size = block.resolution
     if block.kind == "conv":
         return conv(before, after, 3, size)
     cost = norm(before) + conv(before, after, 3, size)

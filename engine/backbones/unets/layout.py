@@ -101,7 +101,8 @@ def unet_layout(model: UNetSettings, shape: NetShape) -> Layout:
     width = network_width(model)
     first = model.first_channels(width)
     encoder = _encoder(model, width, first, shape)
-    lowest, channels = encoder[-1].resolution, encoder[-1].out_channels
+    lowest = encoder[-1].resolution
+    channels = encoder[-1].out_channels
     return Layout(
         variant=model.variant,
         shape=shape,
@@ -177,7 +178,8 @@ def _residual(model: UNetSettings, before: int, after: int, size: int, attends: 
 def _encoder(model: UNetSettings, width: int, first: int, shape: NetShape) -> tuple[Block, ...]:
     """The residual encoder's image has its own channels at first, then those of the block it was added to."""
     blocks: list[Block] = []
-    channels, image_channels = first, shape.in_channels
+    channels = first
+    image_channels = shape.in_channels
     for level, mult in enumerate(model.channel_mult):
         size = shape.resolution >> level
         if level > 0:
@@ -193,7 +195,9 @@ def _encoder(model: UNetSettings, width: int, first: int, shape: NetShape) -> tu
 def _decoder(model: UNetSettings, width: int, first: int, encoder: tuple[Block, ...]) -> tuple[Block, ...]:
     """One residual block a level more than on the way down."""
     skipped = [first, *(block.out_channels for block in encoder)]
-    blocks, channels, size = [], encoder[-1].out_channels, encoder[-1].resolution
+    blocks = []
+    channels = encoder[-1].out_channels
+    size = encoder[-1].resolution
     for level, mult in reversed(list(enumerate(model.channel_mult))):
         for index in range(model.blocks[level] + 1):
             attends = model.variant.attends_throughout or index == model.blocks[level]
