@@ -22,6 +22,7 @@ from engine.samplers.timesteps import (
     TauName,
     listed_timesteps,
     section_timesteps,
+    step_count_reasons,
     timesteps,
     written_numbers,
 )
@@ -233,7 +234,9 @@ class ChainSampler(SamplerBase):
             "num_timesteps": self.num_timesteps,
         }
         form |= {"timesteps": list(self.timesteps), "eta": eta}
-        reasons = list(self._timestep_reasons())
+        reasons = list(
+            step_count_reasons(self.tau, self.num_steps, len(self.timesteps), len(self.shown_timesteps))
+        )
         if len(self.timesteps) == 1:
             form["eta"] = 0.0
             clip = "x0" if clip == "x0_and_eps" else clip
@@ -255,18 +258,6 @@ class ChainSampler(SamplerBase):
         if self.zero_terminal_snr:
             form["zero_terminal_snr"] = True
         return self.guided(Canonical(form, tuple(reasons)))
-
-    def _timestep_reasons(self) -> tuple[str, ...]:
-        asked = self.num_steps
-        visited = len(self.timesteps)
-        if visited < asked:
-            return (f"tau repeats timesteps near 0: {asked} steps visit {visited} timesteps",)
-        if visited > asked:  # released_linear alone
-            stride = len(self.shown_timesteps) // asked
-            return (f"tau takes all timesteps {stride} apart: {asked} steps visit {visited} timesteps",)
-        if asked <= 2 and self.tau in ("linear", "quadratic", "even"):
-            return ("one or two steps visit the same timesteps under tau linear, quadratic and even",)
-        return ()
 
     def pixel_limit(self, eta: float, covariance: CovarianceName) -> float:
         """Largest standard deviation of the noise that lands on timestep 0; infinity where nothing is cut."""

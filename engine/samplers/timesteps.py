@@ -184,3 +184,15 @@ def _floor_of_power(num_steps: int, num_timesteps: int, power: int) -> list[int]
     if num_steps == 1:
         return [num_timesteps - 1]
     return [(num_timesteps - 1) * i**power // (num_steps - 1) ** power for i in range(num_steps)]
+
+
+def step_count_reasons(tau: TauName, asked: int, visited: int, shown: int) -> tuple[str, ...]:
+    """Why `asked` steps visit `visited` of the `shown` timesteps, in words, where these are not as many."""
+    if visited < asked:
+        return (f"tau repeats timesteps near 0: {asked} steps visit {visited} timesteps",)
+    if visited > asked:  # released_linear alone
+        stride = shown // asked
+        return (f"tau takes all timesteps {stride} apart: {asked} steps visit {visited} timesteps",)
+    if asked <= 2 and tau in ("linear", "quadratic", "even"):
+        return ("one or two steps visit the same timesteps under tau linear, quadratic and even",)
+    return ()
