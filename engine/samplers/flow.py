@@ -117,6 +117,23 @@ class Flow(SamplerBase):
         return start, start
 
     @property
+    def held_levels(self) -> NoiseRange:
+        """Where it starts with a network that was shown no more."""
+        start = TERMINAL_SIGMA if self.start_sigma is None else self.start_sigma
+        return start, start
+
+    @property
+    def levels_note(self) -> str:
+        """Where it starts with a network that was shown less than it would ask for; its steps, equal in time,
+        end where they end."""
+        asked = self.own_levels[1]
+        start = self.held_levels[1]
+        if start == asked:
+            return ""
+        high = "pure noise" if asked >= TERMINAL_SIGMA else f"{asked:.3g}"
+        return f"starts at noise level {start:.3g}, lowered from {high} to what the network was shown [playbook 5.3]"
+
+    @property
     def start_sigma(self) -> float | None:
         """Noise level it starts from; None is pure noise."""
         start = (

@@ -152,6 +152,11 @@ class OdeSampler(SigmaGridSampler):
     """s(t): none is EDM's, 1; vp is Song's, 1 / sqrt(1 + sigma^2)."""
 
     @property
+    def has_vp_times(self) -> bool:
+        """Also where sigma(t) is that of vp, whatever the grid."""
+        return super().has_vp_times or self.noise_schedule == "vp"
+
+    @property
     def law(self) -> TimeLaw:
         """sigma(t) and s(t); those of vp go through the ends of the noise
         levels at times 1 and epsilon_s [EDM's ablation_sampler]."""

@@ -80,6 +80,21 @@ def vp_betas(levels: NoiseRange | None, epsilon_s: float) -> tuple[float, float]
     return beta_d, at_one - beta_d / 2
 
 
+def vp_fault(levels: NoiseRange, epsilon_s: float) -> str | None:
+    """Why no variance-preserving process has these noise levels at times epsilon_s and 1; None where one has.
+
+    With beta_d <= 0 its noise levels would not rise all the way from the one to the other.
+    """
+    beta_d, _ = vp_betas(levels, epsilon_s)
+    if beta_d > 0:
+        return None
+    low, high = levels
+    return (
+        f"vp: no process rises from {low:g} at time {epsilon_s:g} to {high:g} at time 1; "
+        "lower sigma_min, raise epsilon_s, or take another grid or noise_schedule"
+    )
+
+
 @lru_cache(maxsize=512)
 def ve_grid(
     num_steps: int, sigma_min: float = VE_SIGMA_MIN, sigma_max: float = VE_SIGMA_MAX

@@ -24,6 +24,7 @@ from engine.samplers.sigma_grid import (
     polyexponential_grid,
     sigma_grid,
     ve_grid,
+    vp_fault,
     vp_grid,
     vp_sigma,
 )
@@ -75,11 +76,18 @@ class SigmaGridSampler(SamplerBase):
         low, high = levels
         if low >= high:
             return f"sigma_min {low:g} is not below sigma_max {high:g}"
+        if self.has_vp_times and (fault := vp_fault(levels, self.epsilon_s)):
+            return fault
         if self.grid != "iddpm":
             return None
         count = len(iddpm_levels(levels, self._table))
         few = f"grid iddpm has {count} noise levels, fewer than num_steps {self.num_steps}"
         return few if self.num_steps > count else None
+
+    @property
+    def has_vp_times(self) -> bool:
+        """Whether its noise levels are those of a variance-preserving process at times from epsilon_s to 1."""
+        return self.grid == "vp"
 
     @property
     def default_levels(self) -> NoiseRange:
@@ -186,9 +194,12 @@ class SigmaGridSampler(SamplerBase):
         """Which fields do nothing to the noise levels, in words."""
         fields = type(self).model_fields
         others = [name for grid, names in GRID_SETTINGS.items() if grid != self.grid for name in names]
-        inert = [name for name in others if getattr(self, name) != fields[name].default]
+        acting = ("epsilon_s",) if self.has_vp_times else ()
+        inert = [
+            name for name in others if name not in acting and getattr(self, name) != fields[name].default
+        ]
         reasons = [f"grid {self.grid}: {', '.join(inert)} do nothing"] if inert else []
-        if self.num_steps == 1:
+        if self.num_steps == 1 and not self.has_vp_times:
             reasons.append("one step uses neither sigma_min nor how noise levels are spread (rho)")
         elif self.num_steps == 2:
             reasons.append("two steps go from sigma_max to sigma_min to 0: rho does nothing")

@@ -64,10 +64,14 @@ class LevelDrawer:
         Keyed by position, so any part of a batch gets what the whole batch would give it.
         Without `by_history` they are the design's own draws, not to be recorded.
         """
-        strata = self.batch_size if self.noise_levels.stratified else self.noise_levels.strata
-        if strata > 1:
-            place = positions.to(uniform.device) % self.batch_size
-            uniform = (place * strata // self.batch_size + uniform) / strata
+        place = positions.to(uniform.device) % self.batch_size
+        if self.noise_levels.stratified:
+            uniform = (place + uniform) / self.batch_size
+        elif self.noise_levels.strata > 1:
+            # Strata take turns from image to image, so that every part of a batch that goes through the network
+            # at once has all of them: DyDiT's budget is met on the mean of a pass.
+            strata = self.noise_levels.strata
+            uniform = (place % strata + uniform) / strata
         if self.history is None or not by_history:
             return Levels(self.noise_levels.sigma(uniform, self.process), torch.ones_like(uniform))
         if isinstance(self.history, GapHistory):

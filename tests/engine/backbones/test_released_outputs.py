@@ -28,7 +28,8 @@ from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, EdmProcess, TimeScaleName
 
 KEPT = Path(__file__).parents[2] / "data"
-ELSEWHERE = Path(os.environ.get("ORCH_VECTORS", "/nonexistent"))
+VECTORS = os.environ.get("ORCH_VECTORS")
+ELSEWHERE = (Path(VECTORS), Path(VECTORS) / "weights") if VECTORS else ()
 
 # Of the largest output: they and we sum the same products
 # in fp32, in another order, through some twenty layers.
@@ -48,7 +49,8 @@ class Released:
 def released(name: str) -> Released:
     """The numbers of one file; skips the test where they are not at hand."""
     file = f"{name}.safetensors"
-    path = next((folder / file for folder in (KEPT, ELSEWHERE) if (folder / file).exists()), None)
+    path = next((folder / file for folder in (KEPT, *ELSEWHERE) if (folder / file).exists()), None)
+    assert path or not VECTORS, f"ORCH_VECTORS={VECTORS} has no {file}"
     if path is None:
         pytest.skip(f"{file} is above a megabyte: its folder is given by ORCH_VECTORS")
     found: dict[str, dict[str, Tensor]] = {"weights": {}, "in": {}, "out": {}}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from engine.samplers.base import SamplerBase
 from engine.samplers.edm_stochastic import EdmStochastic
 from engine.samplers.euler import Euler
 from engine.samplers.heun import Heun
@@ -287,3 +288,30 @@ def test_churn_has_no_upper_limit_unless_one_is_set() -> None:
     assert json.loads(infinite.model_dump_json())["s_tmax"] is None
     assert EdmStochastic.model_validate(infinite.model_dump(mode="json")) == infinite
     assert "[0, inf]" in infinite.label
+
+
+@pytest.mark.parametrize(
+    ("sampler", "settings"),
+    [
+        (Euler, {"num_steps": 6, "grid": "vp", "sigma_min": 0.2}),
+        (EdmStochastic, {"num_steps": 18, "noise_schedule": "vp", "sigma_min": 0.133, "s_churn": 40}),
+    ],
+)
+def test_a_vp_process_whose_noise_levels_would_not_rise_is_refused(
+    sampler: type[SamplerBase], settings: dict[str, object]
+) -> None:
+    """beta_d is negative from sigma_min = sqrt(6401^0.001 - 1) = 0.094 on: sigma(t) then bends back."""
+    with pytest.raises(ValueError, match=r"no process rises from .* lower sigma_min, raise epsilon_s"):
+        sampler(**settings)
+    within = {**settings, "sigma_min": 0.09}
+    *levels, last = sampler(**within).sigmas  # type: ignore[attr-defined]
+    assert last == 0
+    assert levels == sorted(levels, reverse=True)
+
+
+def test_epsilon_s_is_not_called_idle_where_it_shapes_the_process() -> None:
+    """Other times at the ends are another beta_d, and so other steps."""
+    plain = Heun(num_steps=6, noise_schedule="vp").canonical()
+    other = Heun(num_steps=6, noise_schedule="vp", epsilon_s=0.01).canonical()
+    assert plain.form != other.form
+    assert other.reasons == ()

@@ -88,7 +88,7 @@ def test_a_flow_starts_at_the_highest_level_that_was_shown(path: str) -> None:
     pure, held = Flow(num_steps=5, path=path), Flow(num_steps=5, path=path).within((0.0, 80.0))
     assert held.canonical().form == Flow(num_steps=5, path=path, sigma_max=80.0).canonical().form
     assert pure.within((0.0, TERMINAL_SIGMA)) is pure
-    assert "highest lowered from pure noise" in held.levels_note
+    assert "lowered from pure noise" in held.levels_note
 
 
 def test_a_chain_chooses_among_the_timesteps_that_were_shown() -> None:
@@ -163,3 +163,9 @@ def test_a_perfect_network_of_the_exponential_chain_gives_better_digits_within_i
 
     free, held = distance(Heun(num_steps=18)), distance(Heun(num_steps=18).within(process.sigma_range))
     assert free / held == pytest.approx(0.554 / 0.400, abs=0.1)
+
+
+def test_a_flow_says_where_it_starts_with_a_network_that_was_not_shown_pure_noise() -> None:
+    note = Flow(num_steps=10).within((0.02, 100.0)).levels_note
+    assert note.startswith("starts at noise level 100, lowered from pure noise to what the network was shown")
+    assert Flow(num_steps=10, sigma_max=50.0).within((0.02, 100.0)).levels_note == ""
