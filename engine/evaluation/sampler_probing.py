@@ -117,6 +117,8 @@ def _other_values(sampler: SamplerBase, field: str) -> Iterator[object]:
         yield None
     else:
         yield from (0.0, 0.5, 1.0, 0.9 * (own or 1.0), 1.1 * (own or 1.0), 30.0, None)
+        if own is None:  # perhaps a count that is left open
+            yield 1
         yield from sampler.levels.get(field, ())
 
 

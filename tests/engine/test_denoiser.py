@@ -76,8 +76,9 @@ def test_a_second_half_of_the_channels_is_the_variance_and_does_not_change_the_m
 
 
 def test_a_variance_model_gets_noise_levels_and_head_output() -> None:
-    def variance_model(sigma: Tensor, head: Tensor | None) -> Tensor:
+    def variance_model(sigma: Tensor, head: Tensor | None, eps_hat: Tensor) -> Tensor:
         assert head is not None
+        assert eps_hat.shape == head.shape
         return sigma[:, None, None, None] * head
 
     class Headed(Recorder):

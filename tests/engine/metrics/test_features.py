@@ -19,6 +19,7 @@ def test_extractors_are_those_an_evaluation_may_name():
 def test_every_extractor_says_how_large_its_features_are(extractor, digits, trained_files):
     assert {name: kind.dims for name, kind in EXTRACTORS.items()} == {
         "classifier": 64,
+        "dinov2": 1024,
         "inception": 2048,
         "pixels": 64,
     }

@@ -142,9 +142,9 @@ def test_half_precision_that_diverges_goes_on_in_fp32_and_is_sampled_in_fp32(
 
     def listening(denoiser: Denoiser, *args: Any, **kwargs: Any) -> Tensor:
         panels.append(denoiser.precision)
-        return sampling.draw(denoiser, *args, **kwargs)
+        return sampling.generate_images(denoiser, *args, **kwargs)
 
-    monkeypatch.setattr(panel, "draw", listening)
+    monkeypatch.setattr(panel, "generate_images", listening)
     half = with_train(tiny, precision="fp16", on_non_finite="fp32")
     Failing(monkeypatch, 9, overflow)
     ticks = run(half, digits, tmp_path)
