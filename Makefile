@@ -8,8 +8,9 @@ BIN := .venv/bin
 quickstart: setup
 	$(BIN)/orch sweep grids/quickstart.yaml
 
-test: test-fast
-	$(BIN)/python -m pytest -m "(ray or slow) and not gpu"
+test: setup
+	$(BIN)/python -m pytest -m "not ray and not gpu" -n auto
+	$(BIN)/python -m pytest -m "ray and not gpu"
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not ray and not slow and not gpu" -n auto

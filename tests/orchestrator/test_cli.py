@@ -184,6 +184,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_causes_no_traceback() -> None:
     """`orch schema | head -1`: the pipe is closed while much is still to be written."""
     code = "import sys; from orchestrator import cli; sys.argv = ['orch', 'schema']; cli.main()"

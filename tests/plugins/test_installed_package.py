@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from wheels import build_wheel
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 EXAMPLE = HERE / "orch_example"

@@ -12,6 +12,8 @@ import pytest
 from reports.build import build_report
 from reports.errors import ReportError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -17,6 +17,8 @@ from engine.backbones.shape import NetShape
 from engine.backbones.unet.config import UNet
 from engine.backbones.unets.layers import GroupNorm, SelfAttention
 
+pytestmark = pytest.mark.slow
+
 DIGITS = {"resolution": 8, "in_channels": 1, "num_classes": 10}
 SMALL = {"resolution": 16, "in_channels": 3, "num_classes": 10}
 CASES: list[tuple[Model, dict[str, int]]] = [

@@ -15,6 +15,8 @@ from engine.objectives.flow import FlowObjective
 from engine.objectives.losses.batch import Noised
 from engine.process.precond import Preconditioning
 
+pytestmark = pytest.mark.slow
+
 PLANE = NetShape(resolution=1, in_channels=2, num_classes=0)
 
 

@@ -14,6 +14,8 @@ from engine.backbones.mlp.config import Mlp
 from engine.backbones.registry import Model
 from engine.backbones.shape import NetShape
 
+pytestmark = pytest.mark.slow
+
 DIGITS = NetShape(resolution=8, in_channels=1, num_classes=10)
 LATENTS = NetShape(resolution=16, in_channels=4, num_classes=10, learned_variance=True)
 SMALL: dict[str, Any] = {"depth": 3, "width": 48, "num_heads": 4}

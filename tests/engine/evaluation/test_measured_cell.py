@@ -137,6 +137,7 @@ def test_images_that_training_mirrors_count_twice(tmp_path: Path, digits: ImageS
     assert flipped.optimal_loss != diagnosis(snapshot(tmp_path / "c"), digits, *settings).optimal_loss
 
 
+@pytest.mark.slow
 def test_at_large_noise_the_optimum_is_the_variance_within_a_class(tmp_path: Path, digits: ImageSet) -> None:
     points = to_unit(digits.images).double().flatten(1)
     own = torch.stack([points[digits.labels == label].var(0, correction=0).mean() for label in digits.labels])

@@ -35,6 +35,8 @@ from engine.samplers.registry import SAMPLERS
 from engine.samplers.steps import AnyStep, NoiseFn, Scale, Step, StepCoroutine
 from engine.samplers.unipc import UniPc
 
+pytestmark = pytest.mark.slow
+
 VARIANTS: list[SamplerBase] = [
     *(kind(num_steps=8) for kind in SAMPLERS.values()),
     EdmStochastic(num_steps=8, s_churn=3),

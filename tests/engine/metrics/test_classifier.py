@@ -8,6 +8,8 @@ from engine.files import LocalFiles, unpack
 from engine.metrics import classifier
 from engine.metrics.classifier import Classifier, load_classifier, train_classifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def few_steps(monkeypatch):

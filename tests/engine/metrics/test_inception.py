@@ -15,6 +15,8 @@ from engine.metrics.extractors.kinds.inception import INCEPTION, WEIGHTS
 from engine.metrics.features import build_extractor
 from engine.metrics.inception import InceptionPool3, WeightsNotFound, find_weights, load_inception
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"
 
 

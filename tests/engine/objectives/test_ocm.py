@@ -17,6 +17,8 @@ from engine.objectives.sn import SnObjective
 from engine.process.precond import Preconditioning
 from engine.process.processes import DiscreteProcess, EdmProcess, FlowProcess
 
+pytestmark = pytest.mark.slow
+
 OBJECTIVE = OcmObjective()
 CHAIN = DiscreteProcess()
 TIMESTEPS = (100, 175, 250)

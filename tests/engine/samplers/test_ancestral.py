@@ -21,6 +21,8 @@ from engine.samplers.chain_step import clipped
 from engine.samplers.ddim import Ddim
 from engine.samplers.ddpm import Ddpm
 
+pytestmark = pytest.mark.slow
+
 STD = 0.5
 SHAPE = (1, 4, 4)
 TABLE = alpha_bars("linear", 1000)

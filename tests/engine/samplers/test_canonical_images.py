@@ -18,6 +18,8 @@ from engine.samplers.base import SamplerBase
 from engine.samplers.registry import SAMPLERS
 from engine.samplers.timesteps import TAU_RULES
 
+pytestmark = pytest.mark.slow
+
 ITEMS, SHAPE = torch.arange(4), (64,)
 
 GRID = {

@@ -56,6 +56,7 @@ def test_sigma_grid_ends_are_exact_and_one_step_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(("num_steps", "distinct"), [(18, 859), (40, 1915), (256, 9571)])
+@pytest.mark.slow
 def test_full_stochastic_grid_has_the_expected_number_of_distinct_samplers(
     num_steps: int, distinct: int
 ) -> None:

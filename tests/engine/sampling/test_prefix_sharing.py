@@ -274,6 +274,7 @@ def test_samplers_have_one_canonical_form_exactly_when_they_do_the_same(seed: in
 @pytest.mark.parametrize(
     ("num_steps", "alone", "shared"), [(18, 30_065, 8_681), (40, 151_285, 42_209)], ids=["NFE 35", "NFE 79"]
 )
+@pytest.mark.slow
 def test_the_whole_stochastic_grid_costs_what_its_distinct_beginnings_cost(
     num_steps: int, alone: int, shared: int
 ) -> None:

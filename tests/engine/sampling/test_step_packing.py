@@ -35,6 +35,8 @@ from engine.sampling.generate import generate, generate_shared
 from engine.sampling.prefix_sharing import shared_evaluations
 from engine.sampling.step_packing import PackedSteps, steps_per_batch
 
+pytestmark = pytest.mark.slow
+
 BATCH_SIZE, IMAGES, SHAPE = 64, 16, (1, 8, 8)
 LEVELS = (80.0, 2.5, 0.3, 0.01)
 LABELS = {"class_conditional": True, "label_dropout": 0.1}

@@ -32,6 +32,8 @@ from engine.training import compiling
 from engine.training.compiling import compile_network
 from engine.training.snapshot import read_snapshot
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 UNET: dict[str, Any] = {
     "channels": 4,

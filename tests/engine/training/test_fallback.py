@@ -20,6 +20,8 @@ from engine.training.precision import NonFiniteLoss
 from engine.training.snapshot import save_checkpoint
 from engine.training.start import starting_state
 
+pytestmark = pytest.mark.slow
+
 FELL_BACK = "train/fell_back_to_fp32"
 Break = Callable[..., None]
 

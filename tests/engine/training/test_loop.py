@@ -23,6 +23,8 @@ from engine.training import panel
 from engine.training.loop import NonFiniteLoss, Tick, train
 from engine.training.snapshot import CHECKPOINT, load_snapshot, snapshot_path
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

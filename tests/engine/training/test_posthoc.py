@@ -16,6 +16,8 @@ from engine.training.levels import LevelDrawer
 from engine.training.posthoc import Profile, inner_products, mix, mixing_weights, power_gamma
 from engine.training.snapshot import TrainingState, load_snapshot, save_snapshot
 
+pytestmark = pytest.mark.slow
+
 TRACKED = (0.05, 0.10)
 STEPS, SNAPSHOTS, BATCH = 2000, 20, 100
 SETTINGS = Train(

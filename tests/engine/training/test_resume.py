@@ -16,6 +16,8 @@ from engine.process.noise_levels import LogNormal, LossSecondMoment
 from engine.process.processes import EdmProcess
 from engine.process.training_schedule import LossGapSchedule
 
+pytestmark = pytest.mark.slow
+
 # Two timesteps and two losses remembered of each:
 # the history is full when the training is killed, after 16 images.
 VLB = VlbObjective(num_timesteps=2, noise_levels=LossSecondMoment(history=2, uniform_share=0.1))

@@ -24,6 +24,8 @@ from engine.process.noise_levels import LossSecondMoment
 from engine.process.training_schedule import LossGapSchedule
 from engine.training.snapshot import read_snapshot
 
+pytestmark = pytest.mark.slow
+
 EQUAL = ["edm", "vlb with its history", "a head", "labels and augmentation", "fp16", "a dydit", "loss gap"]
 SEVERAL = "several microbatches each"
 

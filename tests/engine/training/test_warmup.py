@@ -25,6 +25,8 @@ from engine.training.levels import LevelDrawer
 from engine.training.loop import train
 from engine.training.snapshot import snapshot_path
 
+pytestmark = pytest.mark.slow
+
 WARMUP = {"warmup_kimg": 0.032, "schedule": "linear", "num_timesteps": 100}
 
 

@@ -19,6 +19,8 @@ from orchestrator import cli
 from orchestrator.console.diagnosis_view import find_training, loss_name
 from orchestrator.grid import load_sweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(fake_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:

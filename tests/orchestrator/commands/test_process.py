@@ -39,6 +39,8 @@ from orchestrator.grid.recipe import PACKAGED, read_recipe, recipe_names
 from reports.figures.process import plot_process
 from reports.figures.style import styled, to_png
 
+pytestmark = pytest.mark.slow
+
 EDM_DIGITS = read_recipe(PACKAGED / "recipes" / "edm_digits.yaml")
 ZERO_SNR = DiscreteProcess(schedule="cosine", zero_terminal_snr=True)
 OBJECTIVES: list[Objective] = [

@@ -155,6 +155,7 @@ def test_help_shows_an_example(orch: Any) -> None:
     assert "Example: orch toy" in out
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_picture_and_another_is_not() -> None:
     def picture(seed: int) -> bytes:
         with styled():

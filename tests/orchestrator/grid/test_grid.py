@@ -216,6 +216,7 @@ def test_points_for_a_choice_that_does_not_fit_names_the_place(tmp_path: Path) -
 # Cost.
 
 
+@pytest.mark.slow
 def test_full_table_5_grid_expands_to_its_distinct_points(tmp_path: Path) -> None:
     text = (PACKAGED / "edm_stochastic.yaml").read_text().replace("enumerate: one_at_a_time\n", "")
     (tmp_path / "full.yaml").write_text(text)

@@ -39,6 +39,7 @@ def as_json(path: Path) -> Any:
     return json.loads(json.dumps(read_document(path).data))
 
 
+@pytest.mark.slow
 def test_it_is_a_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema := grid_json_schema())
     assert json.loads(json.dumps(schema)) == schema

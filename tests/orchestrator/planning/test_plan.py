@@ -98,6 +98,7 @@ def test_shipped_churn_grid_is_one_training_and_every_collapse_has_its_reason(tm
     assert all(not cell.reasons for cell in plan.cells if len(cell.points) == 1)
 
 
+@pytest.mark.slow
 def test_full_table_5_grid_at_18_steps_is_859_samplers_and_one_training(tmp_path: Path) -> None:
     text = (PACKAGED / "edm_stochastic.yaml").read_text()
     full = text.replace("enumerate: one_at_a_time\n", "").replace("num_steps: 256", "num_steps: 18")

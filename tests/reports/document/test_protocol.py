@@ -8,6 +8,8 @@ from reports.document.protocol import level, level_words
 from reports.read.grouping import overview
 from reports.tables.registry import TABLES
 
+pytestmark = pytest.mark.slow
+
 
 def with_fid(cells, **columns):
     for one in cells:

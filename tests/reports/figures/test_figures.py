@@ -12,6 +12,8 @@ from reports.figures.registry import FIGURES
 from reports.figures.style import PALETTE, colours, spread, styled, to_png
 from reports.read.grouping import overview
 
+pytestmark = pytest.mark.slow
+
 APPLIES = {
     "scale_quality": (True, False, False, True),
     "scaling_law": (False, False, False, True),
