@@ -61,7 +61,7 @@ def run(command: Command, folder: Path) -> None:
     }
     name, _, rest = command.line.partition(" ")
     path = f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ORCH_STORAGE": str(storage)}
     line = f"{tools.get(name, name)} {rest}"
     done = subprocess.run(
         line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
@@ -94,10 +94,16 @@ def test_a_page_adds_one_file_or_folder_and_its_test(page: Path) -> None:
     assert [name for name in files_of(page) if name.startswith("tests/")], "the page tests nothing"
 
 
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all pages: what several of them train alike is trained once."""
+    return tmp_path_factory.mktemp("pages") / "runs"
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says_in_a_fresh_copy(page: Path, tmp_path: Path) -> None:
+def test_a_page_does_what_it_says_in_a_fresh_copy(page: Path, tmp_path: Path, storage: Path) -> None:
     pytest.importorskip("ray")
     copy = tmp_path / "orch"
     for name in (*PRODUCT, "grids", "tests"):
@@ -108,4 +114,6 @@ def test_a_page_does_what_it_says_in_a_fresh_copy(page: Path, tmp_path: Path) ->
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(content)
     for command in commands_of(page):
-        run(command, copy)
+        run(command, copy, storage)
+    for name in (name for name in files_of(page) if re.fullmatch(r"grids/[a-z_]+\.yaml", name)):
+        assert (storage / "sweeps" / f"{Path(name).stem}-smoke" / "report" / "report.html").is_file()
