@@ -3,14 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-fast check setup
+.PHONY: quickstart test test-fast test-pages check setup
 
 quickstart: setup
 	$(BIN)/orch sweep grids/quickstart.yaml
 
 test: setup
 	$(BIN)/python -m pytest -m "not ray and not gpu" -n auto
-	$(BIN)/python -m pytest -m "ray and not gpu"
+	$(BIN)/python -m pytest -m "ray and not pages and not gpu"
+
+test-pages: setup
+	$(BIN)/python -m pytest -m pages
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not ray and not slow and not gpu" -n auto

@@ -52,7 +52,7 @@ def commands_of(page: Path) -> list[Command]:
     return found
 
 
-def run(command: Command, folder: Path) -> None:
+def run(command: Command, folder: Path, storage: Path) -> None:
     """Run a command as the project's user would; its output must hold what the page shows."""
     tools = {
         "orch": f"{sys.executable} -m orchestrator",
@@ -100,12 +100,13 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("pages") / "runs"
 
 
-@pytest.mark.slow
-@pytest.mark.ray
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says_in_a_fresh_copy(page: Path, tmp_path: Path, storage: Path) -> None:
-    pytest.importorskip("ray")
-    copy = tmp_path / "orch"
+SWEPT = {"add-a-sampler", "add-a-backbone"}
+"""Pages whose sweeps every test run does; `make test-pages` does those of all, a minute or two each."""
+
+
+def fresh_copy(page: Path, folder: Path) -> Path:
+    """A copy of the project with the files of a page."""
+    copy = folder / "orch"
     for name in (*PRODUCT, "grids", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "bench"))
     for name in ("pyproject.toml", "README.md"):
@@ -113,7 +114,30 @@ def test_a_page_does_what_it_says_in_a_fresh_copy(page: Path, tmp_path: Path, st
     for name, content in files_of(page).items():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(content)
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_is_tested_and_planned_in_a_fresh_copy(page: Path, tmp_path: Path) -> None:
+    copy = fresh_copy(page, tmp_path)
     for command in commands_of(page):
-        run(command, copy, storage)
+        if not command.line.startswith("orch sweep"):
+            run(command, copy, tmp_path / "runs")
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=() if page.stem in SWEPT else pytest.mark.pages) for page in PAGES],
+    ids=lambda page: page.stem,
+)
+def test_a_page_is_run_and_reported_in_a_fresh_copy(page: Path, tmp_path: Path, storage: Path) -> None:
+    pytest.importorskip("ray")
+    copy = fresh_copy(page, tmp_path)
+    for command in commands_of(page):
+        if command.line.startswith("orch sweep"):
+            run(command, copy, storage)
     for name in (name for name in files_of(page) if re.fullmatch(r"grids/[a-z_]+\.yaml", name)):
         assert (storage / "sweeps" / f"{Path(name).stem}-smoke" / "report" / "report.html").is_file()
