@@ -51,8 +51,14 @@ class ObjectiveBase(Frozen):
         """Images at the beginning for which another loss is trained; draws follow no losses until then."""
         return 0
 
+    def warmup_losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """Values per image [B] of what the warm-up trains, under the names of `losses`."""
+        return self.losses(denoiser, batch)
+
     def losses_at(self, images_shown: int, denoiser: "Denoiser", batch: "Noised") -> "Terms":
-        """`losses`, or the warm-up's under the same names, `images_shown` images into the training."""
+        """`losses`, or the warm-up's, `images_shown` images into the training."""
+        if images_shown < self.warmup_images:
+            return self.warmup_losses(denoiser, batch)
         return self.losses(denoiser, batch)
 
     @property

@@ -60,10 +60,8 @@ class VlbObjective(ObjectiveBase):
         """As configured."""
         return round(1000 * (self.warmup_kimg or 0))
 
-    def losses_at(self, images_shown: int, denoiser: "Denoiser", batch: "Noised") -> "Terms":
-        """L_simple during the warm-up, then L_vlb."""
+    def warmup_losses(self, denoiser: "Denoiser", batch: "Noised") -> "Terms":
+        """L_simple alone."""
         from engine.objectives.losses.bound import warmup_losses
 
-        if images_shown < self.warmup_images:
-            return warmup_losses(self, denoiser, batch)
-        return self.losses(denoiser, batch)
+        return warmup_losses(self, denoiser, batch)
